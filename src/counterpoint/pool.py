@@ -1,0 +1,65 @@
+"""Arguments as columns: what is searched, drawn from and ranked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from counterpoint.records import COUNTER, POINT, Pair, text_key
+
+SIDES = {"pro": 0, "con": 1}
+UNKNOWN = -1  # in debate, theme and side: the corpus does not say
+
+
+@dataclass(frozen=True)
+class Pool:
+    """n arguments; every column is an int array (n,), and an argument is named by its position.
+
+    texts holds the distinct texts, and text points into it: arguments that are equal to the letter share an entry.
+    text_group is equal for twins (`text_key`); side is the one the argument takes (a counter takes the other side than
+    the point it attacks); row is the pair's row in its file; counter_of is the position of a point's true counter, -1 for
+    arguments that have none.
+    """
+
+    texts: Sequence[str]
+    text: np.ndarray
+    text_group: np.ndarray
+    debate: np.ndarray
+    theme: np.ndarray
+    side: np.ndarray
+    source: np.ndarray
+    row: np.ndarray
+    counter_of: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def queries(self) -> np.ndarray:
+        """Positions of the points that have a counter, in pool order."""
+        return np.flatnonzero(self.counter_of >= 0)
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair]) -> "Pool":
+        """The points and counters of pairs, all points first."""
+        n = len(pairs)
+        arguments = [pair.point for pair in pairs] + [pair.counter for pair in pairs]
+        texts, text = _number(arguments)
+        side = np.array([SIDES.get(pair.stance, UNKNOWN) for pair in pairs], dtype=np.int64)
+        return cls(
+            texts=texts,
+            text=text,
+            text_group=_number([text_key(argument) for argument in arguments])[1],
+            debate=np.tile(_number([pair.debate and (pair.theme, pair.debate) for pair in pairs])[1], 2),
+            theme=np.tile(_number([pair.theme for pair in pairs])[1], 2),
+            side=np.concatenate([side, np.where(side == UNKNOWN, UNKNOWN, 1 - side)]),
+            source=np.repeat([POINT, COUNTER], n),
+            row=np.tile(np.arange(n), 2),
+            counter_of=np.concatenate([np.arange(n, 2 * n), np.full(n, -1)]),
+        )
+
+
+def _number(values: Sequence) -> tuple[list, np.ndarray]:
+    """The distinct values in order of appearance, and each value's position among them (UNKNOWN for None)."""
+    numbers = {value: i for i, value in enumerate(dict.fromkeys(value for value in values if value is not None))}
+    return list(numbers), np.array([UNKNOWN if value is None else numbers[value] for value in values], dtype=np.int64)

@@ -1,0 +1,90 @@
+"""Splits that do not leak, and what a split shares with training."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from counterpoint.corpus import Row
+from counterpoint.errors import InputError
+from counterpoint.params import SPLITS, SplitShares
+from counterpoint.records import Pair, text_key
+from counterpoint.seeds import generator
+
+
+def texts_of(pair: Pair) -> list[str]:
+    return [text for text in (pair.point, pair.counter) if text is not None]
+
+
+def split_rows(rows: list[Row], shares: SplitShares) -> dict[str, list[Pair]]:
+    """The pairs of each split, counterless points among them: the corpus's own split, else a drawn one.
+
+    Drawn splits keep together what shares a debate or a text group (connected components), so that nothing leaks; each
+    component in a random order goes to the split that is furthest below its share of the pairs.
+    """
+    if rows[0][0] is None:
+        rows = _draw([pair for _, pair in rows], shares)
+    splits = {name: [pair for split, pair in rows if split == name] for name in SPLITS}
+    for name, pairs in splits.items():
+        if (n := sum(pair.counter is not None for pair in pairs)) < 2:
+            raise InputError(f"corpus: each split must have at least 2 pairs; {name} has {n}")
+    return splits
+
+
+def _draw(pairs: list[Pair], shares: SplitShares) -> list[Row]:
+    keys: dict[tuple, int] = {}  # a debate or a text group -> its node
+    edges = []
+    for i, pair in enumerate(pairs):
+        shared = [("text", text_key(text)) for text in texts_of(pair)]
+        shared += [("debate", pair.theme, pair.debate)] if pair.debate is not None else []
+        edges += [(i, len(pairs) + keys.setdefault(key, len(keys))) for key in shared]
+    ends = np.array(edges).T  # (2, edges)
+    n = len(pairs) + len(keys)
+    component = connected_components(coo_array((np.ones(len(edges)), ends), shape=(n, n)), directed=False)[1][: len(pairs)]
+    names, component = np.unique(component, return_inverse=True)
+    size = np.bincount(component)
+    target = np.array([getattr(shares, name) for name in SPLITS])
+    filled = np.zeros(len(SPLITS))
+    home = np.empty(len(names), dtype=int)
+    for c in generator(shares.seed, 0, "split").permutation(len(names)):
+        home[c] = np.argmin(filled / target)
+        filled[home[c]] += size[c]
+    return [(SPLITS[home[c]], pair) for c, pair in zip(component, pairs, strict=True)]
+
+
+def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
+    """Set each pair's seen: does the pair, its point, its counter or nothing of it stand in training, by text group.
+
+    Where both texts stand in training, but in different pairs, seen is point.
+    """
+    training = splits["training"]
+    pairs = {(text_key(pair.point), text_key(pair.counter)) for pair in training if pair.counter is not None}
+    texts = {text_key(text) for pair in training for text in texts_of(pair)}
+
+    def seen(pair: Pair) -> str:
+        keys = [text_key(text) for text in texts_of(pair)]
+        if tuple(keys) in pairs:
+            return "pair"
+        return next((name for name, key in zip(("point", "counter"), keys, strict=False) if key in texts), "none")
+
+    return {name: [replace(pair, seen=seen(pair)) for pair in members] for name, members in splits.items()}
+
+
+def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
+    """What metrics/prepare.json says of a split; twin texts are arguments of its pairs that another one equals."""
+    usable = [pair for pair in pairs if pair.counter is not None]
+    groups = Counter(text_key(text) for pair in usable for text in texts_of(pair))
+    return {
+        "debates": len({(pair.theme, pair.debate) for pair in pairs if pair.debate is not None}) + empty_debates,
+        "debates_without_points": empty_debates,
+        "points": len(pairs),
+        "counters": len(usable),
+        "pairs": len(usable),
+        "counterless_points": len(pairs) - len(usable),
+        "twin_texts": sum(n for n in groups.values() if n > 1),
+        "distinct_texts": len(groups),
+        "pairs_also_in_training": sum(pair.seen == "pair" for pair in usable),
+        "unseen_pairs": sum(pair.seen == "none" for pair in usable),
+    }

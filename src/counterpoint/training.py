@@ -1,0 +1,288 @@
+"""The loop: embed, draw negatives, train on the triples, validate; every epoch."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from counterpoint.candidates import SETTINGS
+from counterpoint.checkpoint import Checkpoint
+from counterpoint.compute import Compute
+from counterpoint.encoder import Tokens
+from counterpoint.errors import InputError
+from counterpoint.losses import LOSSES, Batch, losses
+from counterpoint.metrics import mrr, top_k
+from counterpoint.model import BiEncoder, PairHead, Vectors
+from counterpoint.negatives import Negatives, draw, draw_random, forbidden_groups, random_rate
+from counterpoint.params import Params, SelectParams
+from counterpoint.pool import Pool
+from counterpoint.ranking import rank
+from counterpoint.records import POINT
+from counterpoint.seeds import generator, seed_torch
+
+ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split's arguments, their tokens (rows = pool.texts) and, per query, whether nothing of it stands in training."""
+
+    pool: Pool
+    tokens: Tokens
+    unseen: np.ndarray
+
+
+@dataclass
+class Run:
+    """What a training run has come to: rows of the two series, the draws, the best epoch's weights, seconds by phase."""
+
+    epochs: list[dict] = field(default_factory=list)
+    steps: list[dict] = field(default_factory=list)
+    draws: list[Negatives] = field(default_factory=list)
+    best: dict | None = None  # epoch, score: [top1, mrr], weights
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str, clock: Callable[[], float]):
+        start = clock()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + clock() - start
+
+
+def fit(
+    model: BiEncoder,
+    head: PairHead | None,
+    splits: dict[str, Split],
+    first_random: np.ndarray,
+    params: Params,
+    compute: Compute,
+    checkpoint: Checkpoint,
+    report: Callable[[Run, bool], None],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Run:
+    """Train for params.train.epochs epochs and leave the best epoch's weights in model and head.
+
+    first_random (points, K) are the random negatives of epoch 0, as pool positions. report(run, epoch_ended) is called
+    as rows come. Resumes from the checkpoint where it holds a state, and saves one after each epoch.
+    """
+    both = nn.ModuleList([model, head] if head else [model])
+    optimizer, schedule = _optimizer(both, splits["training"].pool, params)
+    chosen = selection_queries(splits["validation"], params.select)
+    forbidden = forbidden_groups(splits["training"].pool)
+    run = _restore(checkpoint.load(compute.device), both, optimizer, schedule)
+
+    with run.timed("embed", clock):
+        vectors = model.embed(splits["training"].tokens, compute)
+    for epoch in range(len(run.epochs), params.train.epochs):
+        with run.timed("draw", clock):
+            run.draws.append(_negatives(epoch, run.draws, splits["training"].pool, forbidden, vectors, first_random, params))
+        with run.timed("train", clock):
+            means = _train(epoch, both, optimizer, schedule, splits["training"], run, params, compute, report)
+        with run.timed("embed", clock):
+            vectors = model.embed(splits["training"].tokens, compute)
+        with run.timed("score", clock):
+            score = _score(model, head, splits, vectors, chosen, params.select, compute)
+        run.epochs.append(_row(epoch, run.draws[-1], means, score, splits["training"].pool, params))
+        if run.best is None or score["selection"] > run.best["score"]:
+            run.best = {"epoch": epoch, "score": score["selection"], "weights": _copy(both)}
+        with run.timed("checkpoint", clock):
+            checkpoint.save(_state(run, both, optimizer, schedule))
+        report(run, True)
+
+    if not params.train.epochs:  # the untrained model: one row to look at, nothing to choose
+        score = _score(model, head, splits, vectors, chosen, params.select, compute)
+        run.epochs.append(_row(0, None, {}, score, splits["training"].pool, params))
+        report(run, True)
+    else:
+        both.load_state_dict(run.best["weights"])
+    return run
+
+
+def selection_queries(validation: Split, select: SelectParams) -> tuple[str, np.ndarray]:
+    """Which validation queries choose the epoch: all or unseen, and a mask over the queries."""
+    unseen = validation.unseen
+    if select.queries == "all" or (select.queries == "auto" and unseen.sum() < ENOUGH_UNSEEN):
+        return "all", np.ones_like(unseen)
+    if not unseen.any():
+        raise InputError("params.yaml: select.queries must be all or auto: no validation query is unseen; got 'unseen'")
+    return "unseen", unseen
+
+
+def _optimizer(both: nn.Module, pool: Pool, params: Params) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    train = params.train
+    learning = [parameter for parameter in both.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning or [nn.Parameter(torch.empty(0))], train.learning_rate, weight_decay=train.weight_decay)
+    warmup = train.warmup * train.epochs * math.ceil(len(pool.queries) / train.batch_size)  # steps
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1.0, warmup)))
+
+
+def _negatives(
+    epoch: int,
+    draws: list[Negatives],
+    pool: Pool,
+    forbidden: np.ndarray,
+    vectors: tuple[Vectors, Vectors],
+    first_random: np.ndarray,
+    params: Params,
+) -> Negatives:
+    """This epoch's draw: anew each negatives.every epochs (0 = never), else the last one again."""
+    every, seed = params.negatives.every, params.seed
+    if epoch and (not every or epoch % every):
+        return draws[-1]
+    random = first_random
+    if epoch:
+        random = draw_random(pool, forbidden, params.negatives.per_point, generator(seed, epoch, "negatives"))
+    points, counters = (side.embedding for side in vectors)
+    return draw(
+        pool,
+        forbidden,
+        points[torch.as_tensor(pool.text[pool.queries])],
+        counters[torch.as_tensor(pool.text)],
+        random,
+        random_rate(epoch, params.random_rate, params.decay, params.floor),
+        generator(seed, epoch, "rate"),
+        params.negatives.search,
+    )
+
+
+def _train(
+    epoch: int,
+    both: nn.ModuleList,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LambdaLR,
+    training: Split,
+    run: Run,
+    params: Params,
+    compute: Compute,
+    report: Callable[[Run, bool], None],
+) -> dict[str, float]:
+    """One epoch on the triples; returns the mean of each loss over its points."""
+    both.train()
+    seed_torch(params.seed, epoch, "dropout")
+    order = generator(params.seed, epoch, "order").permutation(len(training.pool.queries))
+    batches = np.split(order, range(params.train.batch_size, len(order), params.train.batch_size))
+    epoch_sums, log_sums, log_points = {}, {}, 0
+    for number, rows in enumerate(batches, start=1):
+        terms = losses(_forward(both, training, run.draws[-1], rows, compute), params.loss)
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        schedule.step()
+        for sums in (epoch_sums, log_sums):
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term.detach() * len(rows)
+        log_points += len(rows)
+        if number % params.train.log_every == 0 or number == len(batches):
+            means = _named({name: float(total) / log_points for name, total in log_sums.items()})
+            if not math.isfinite(means["loss"]):
+                raise InputError(
+                    f"the loss must stay finite; it is {means['loss']} in epoch {epoch}, batch {number}: "
+                    "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
+                )
+            run.steps.append({"step": epoch * len(batches) + number, "epoch": epoch} | means)
+            log_sums, log_points = {}, 0
+            report(run, False)
+    return {name: float(total) / len(order) for name, total in epoch_sums.items()}
+
+
+def _forward(both: nn.ModuleList, training: Split, negatives: Negatives, rows: np.ndarray, compute: Compute) -> Batch:
+    """The rows' points, counters and negatives through the model in one go."""
+    model, head = both[0], both[1] if len(both) > 1 else None
+    pool, (size, k) = training.pool, negatives.ids[rows].shape
+    anchor = pool.queries[rows]  # (B,)
+    positive, negative = pool.counter_of[anchor], negatives.ids[rows]  # (B,), (B, K)
+    with compute.autocast():
+        points, counters = model(
+            training.tokens, pool.text[anchor], pool.text[np.concatenate([positive, negative.ravel()])], compute.device
+        )
+        right_counters, wrong_counters = counters[:size], counters[size:]
+        right = head and head(points, right_counters)
+        wrong = head and head(points[torch.arange(size).repeat_interleave(k)], wrong_counters)
+    groups = torch.as_tensor(pool.text_group, device=compute.device)
+    return Batch(
+        anchor=points.embedding,
+        positive=right_counters.embedding,
+        negative=wrong_counters.embedding.unflatten(0, (size, k)),
+        right=right,
+        wrong=None if wrong is None else wrong.unflatten(0, (size, k)),
+        anchor_group=groups[anchor],
+        positive_group=groups[positive],
+        negative_group=groups[negative],
+    )
+
+
+def _score(
+    model: BiEncoder,
+    head: PairHead | None,
+    splits: dict[str, Split],
+    training_vectors: tuple[Vectors, Vectors],
+    chosen: tuple[str, np.ndarray],
+    select: SelectParams,
+    compute: Compute,
+) -> dict:
+    """top1 of every split, and the selection's [top1, mrr] over the chosen validation queries."""
+    head = head if select.stage == "reranked" else None
+    both = nn.ModuleList([model, head] if head else [model]).eval()
+    scores = {}
+    for name, split in splits.items():
+        vectors = training_vectors if name == "training" else both[0].embed(split.tokens, compute)
+        ranking = rank(split.pool, *vectors, SETTINGS[select.setting], head, select.rerank_depth)
+        ranks = getattr(ranking, select.stage)
+        scores[name] = top_k(ranks, 1)
+        if name == "validation":
+            scores["selection"] = [top_k(ranks[chosen[1]], 1), mrr(ranks[chosen[1]])]
+    return scores
+
+
+def _named(means: dict[str, float]) -> dict[str, float | None]:
+    return {"loss": means.get("loss")} | {f"{name}_loss": means.get(name) for name in LOSSES}
+
+
+def _row(epoch: int, negatives: Negatives | None, means: dict, score: dict, pool: Pool, params: Params) -> dict:
+    """A row of plots/series/history.json."""
+    made_of = {name: None for name in ("random_share", "same_debate_share", "point_share", "hardness")}
+    if negatives is not None:
+        of_debate = pool.debate[pool.queries, None]
+        known = (of_debate >= 0).all()
+        made_of = {
+            "random_share": float(negatives.was_random.mean()),
+            "same_debate_share": float((pool.debate[negatives.ids] == of_debate).mean()) if known else None,
+            "point_share": float((pool.source[negatives.ids] == POINT).mean()),
+            "hardness": negatives.hardness,
+        }
+    drawn = epoch - epoch % params.negatives.every if params.negatives.every else 0
+    rate = {"random_rate": random_rate(drawn, params.random_rate, params.decay, params.floor)}
+    top1 = {f"{name}_top1": score[name] for name in ("training", "validation", "test")}
+    return {"epoch": epoch} | rate | made_of | _named(means) | top1 | {"selection_score": score["selection"][0]}
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+ARRAYS = ("ids", "was_random", "distance", "to_counter")
+
+
+def _copy(both: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in both.state_dict().items()}
+
+
+def _state(run: Run, both: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> dict:
+    draws = [{name: torch.as_tensor(getattr(negatives, name)) for name in ARRAYS} for negatives in run.draws]
+    learners = {"weights": both.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    return vars(run) | {"draws": draws} | learners
+
+
+def _restore(
+    state: dict | None, both: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR
+) -> Run:
+    if state is None:
+        return Run()
+    both.load_state_dict(state["weights"])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    draws = [Negatives(**{name: value.cpu().numpy() for name, value in arrays.items()}) for arrays in state["draws"]]
+    return Run(state["epochs"], state["steps"], draws, state["best"], state["seconds"])

@@ -1,0 +1,39 @@
+"""Stage prepare: a corpus of dialogue pairs becomes triples, one JSONL file a split."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from counterpoint import stage
+from counterpoint.corpus import read_corpus
+from counterpoint.negatives import draw_random, forbidden_groups
+from counterpoint.params import load_params
+from counterpoint.pool import Pool
+from counterpoint.records import write_json, write_pairs
+from counterpoint.seeds import generator
+from counterpoint.splits import count, mark_seen, split_rows
+
+TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
+
+
+def main() -> None:
+    params = load_params()
+    corpus = read_corpus(params.corpus)
+    splits = mark_seen(split_rows(corpus.rows, params.prepare.split))
+    counts = {name: count(pairs, corpus.empty_debates.get(name, 0)) for name, pairs in splits.items()}
+    usable = {name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()}
+    pool = Pool.of(usable["training"])
+    ids = draw_random(pool, forbidden_groups(pool), params.negatives.per_point, generator(params.seed, 0, "negatives"))
+    usable["training"] = [
+        replace(pair, negatives=tuple((int(pool.source[i]), int(pool.row[i])) for i in drawn))
+        for pair, drawn in zip(usable["training"], ids, strict=True)
+    ]
+    for name, pairs in usable.items():
+        write_pairs(TRIPLES / f"{name}.jsonl", pairs)
+        logging.info("%s: %s", name, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts[name].items()))
+    write_pairs(TRIPLES / "unpaired.jsonl", [pair for pairs in splits.values() for pair in pairs if pair.counter is None])
+    write_json(METRICS, counts)
+
+
+if __name__ == "__main__":
+    stage.run(main)
