@@ -16,7 +16,7 @@ from counterpoint.checkpoint import Checkpoint, file_sha256, fingerprint
 from counterpoint.compute import choose
 from counterpoint.encoder import locate, weights_sha256
 from counterpoint.model import build, save
-from counterpoint.params import SPLITS, Params, as_dict, load_params
+from counterpoint.params import SPLITS, Params, load_params, plain
 from counterpoint.pool import Pool
 from counterpoint.records import read_pairs, write_json, write_series
 from counterpoint.seeds import seed_torch
@@ -43,7 +43,7 @@ def main() -> None:
 
     data = {name: file_sha256(TRIPLES / f"{name}.jsonl") for name in SPLITS}
     sha256 = weights_sha256(directory)
-    settings = {name: as_dict(value) if name in SECTIONS else value for name, value in vars(params).items() if name in MATTERS}
+    settings = {name: plain(getattr(params, name)) for name in MATTERS}
     code = fingerprint(Path(__file__).parent, settings, data, sha256, str(compute), torch.__version__)
     checkpoint = Checkpoint(code)
     logging.info("training on %d pairs, %s", len(pairs["training"]), compute)
@@ -73,8 +73,8 @@ def main() -> None:
     checkpoint.remove()
 
 
-SECTIONS = ("negatives", "model", "loss", "train", "select")
-MATTERS = ("seed", "random_rate", "decay", "floor", *SECTIONS)
+# what a checkpoint must agree on, besides data, weights and code
+MATTERS = ("seed", "random_rate", "decay", "floor", "negatives", "model", "loss", "train", "select")
 
 
 class Report:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -40,7 +39,7 @@ class Checkpoint:
             return None
         try:
             return torch.load(self.file, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:  # a torn file can make the reader stumble anywhere
             logging.warning("checkpoint %s is ignored: %s", self.file, str(error).splitlines()[0])
             return None
 

@@ -109,7 +109,7 @@ def _arguana(files: dict[str, Callable[[], bytes]], path: Path) -> Corpus:
                 f"got {name}"
             )
         where = match.group("split", "theme", "debate", "stance", "number")
-        found.setdefault(where, {})[match["kind"]] = _decode(files[name](), f"{path}: {name}")
+        found.setdefault(where, {})[match["kind"]] = _decode(files[name](), f"{path}: {name}").strip()
     rows: list[Row] = []
     for (split, theme, debate, stance, number), texts in sorted(found.items(), key=_arguana_order):
         identity = f"{split}/{theme}/{debate}/{stance}{number}"
@@ -136,7 +136,7 @@ def _decode(data: bytes, where: str) -> str:
         raise InputError(f"corpus: {where} must be UTF-8; got byte {data[error.start]:#04x} at {error.start}") from None
     if "\0" in text:
         raise InputError(f"corpus: {where} must be text; got a NUL character at {text.index(chr(0))}")
-    return text.strip()
+    return text
 
 
 # --- dialogue pairs --------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def _separated(delimiter: str) -> Callable[[Path, str], Iterator[tuple[int, dict
                     )
                 yield reader.line_num, values
         except csv.Error as error:
-            raise InputError(f"corpus: {file}:{reader.line_num} must be well-formed; {error}") from None
+            raise InputError(f"corpus: {file}:{reader.reader.line_num} must be well-formed; {error}") from None
 
     return rows
 

@@ -31,9 +31,7 @@ def triplet(batch: Batch, margin: float) -> torch.Tensor:
     anchor = batch.anchor[:, None].expand_as(batch.negative)
     positive = batch.positive[:, None].expand_as(batch.negative)
     d = batch.negative.shape[-1]
-    return F.triplet_margin_loss(
-        anchor.reshape(-1, d), positive.reshape(-1, d), batch.negative.reshape(-1, d), margin=margin
-    )
+    return F.triplet_margin_loss(anchor.reshape(-1, d), positive.reshape(-1, d), batch.negative.reshape(-1, d), margin=margin)
 
 
 def pair(batch: Batch) -> torch.Tensor:

@@ -272,6 +272,6 @@ def _contradictions(params: Params) -> list[tuple[bool, str]]:
     ]
 
 
-def as_dict(params: Any) -> dict:
-    """A section, or all of it, as plain nested dicts."""
-    return dataclasses.asdict(params)
+def plain(value: Any) -> Any:
+    """A section as nested dicts; any other value as it is."""
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value

@@ -19,9 +19,7 @@ def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
         near = torch.addmm(squares, q, pool.T, alpha=-2).topk(k, largest=False).indices  # (chunk, k), without |q|^2
         # The expanded square loses digits for close vectors, so what is returned is measured again.
         d = (q[:, None] - pool[near]).square().sum(2).sqrt()  # (chunk, k)
-        near, d = near.cpu().numpy(), d.cpu().numpy()
-        order = np.lexsort((near, d))
-        distances[chunk], ids[chunk] = np.take_along_axis(d, order, 1), np.take_along_axis(near, order, 1)
+        distances[chunk], ids[chunk] = d.cpu().numpy(), near.cpu().numpy()
     return distances, ids
 
 
@@ -35,8 +33,10 @@ BACKENDS: dict[str, Callable] = {"exact": exact, "balltree": balltree}
 
 
 def search(queries: torch.Tensor, pool: torch.Tensor, k: int, backend: str = "exact") -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of the pool for each query, nearest first: distances (queries, k) and ids (queries, k).
+    """The k nearest of the pool for each query, nearest first, of equals the first: distances and ids (queries, k).
 
     queries (queries, d) and pool (n, d) are float32; k is cut to n.
     """
-    return BACKENDS[backend](queries, pool, min(k, len(pool)))
+    distances, ids = BACKENDS[backend](queries, pool, min(k, len(pool)))
+    order = np.lexsort((ids, distances))
+    return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)

@@ -116,7 +116,9 @@ def selection_queries(validation: Split, select: SelectParams) -> tuple[str, np.
 def _optimizer(both: nn.Module, pool: Pool, params: Params) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
     train = params.train
     learning = [parameter for parameter in both.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learning or [nn.Parameter(torch.empty(0))], train.learning_rate, weight_decay=train.weight_decay)
+    optimizer = torch.optim.AdamW(
+        learning or [nn.Parameter(torch.empty(0))], train.learning_rate, weight_decay=train.weight_decay
+    )
     warmup = train.warmup * train.epochs * math.ceil(len(pool.queries) / train.batch_size)  # steps
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1.0, warmup)))
 
@@ -245,7 +247,7 @@ def _named(means: dict[str, float]) -> dict[str, float | None]:
 
 def _row(epoch: int, negatives: Negatives | None, means: dict, score: dict, pool: Pool, params: Params) -> dict:
     """A row of plots/series/history.json."""
-    made_of = {name: None for name in ("random_share", "same_debate_share", "point_share", "hardness")}
+    made_of = dict.fromkeys(("random_share", "same_debate_share", "point_share", "hardness"))
     if negatives is not None:
         of_debate = pool.debate[pool.queries, None]
         known = (of_debate >= 0).all()

@@ -1,0 +1,30 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test quick lint
+
+PYTHON ?= python3
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: ## make .venv when it is missing or stale
+	@cmp -s requirements.txt $(VENV)/requirements.txt && $(VENV)/bin/python -c '' 2>/dev/null || { \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; got {sys.version.split()[0]}")' && \
+	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && \
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
+	  cp requirements.txt $(VENV)/requirements.txt; }
+
+repro: setup ## the main job: prepare, train, evaluate, plot
+	@python src/check.py
+	@dvc repro
+	@python src/show.py
+
+test: setup ## the whole test suite
+	@python -m pytest
+
+quick: setup ## the tests without DVC runs
+	@python -m pytest -m 'not dvc'
+
+lint: setup ## ruff: rules and format
+	@ruff check . && ruff format --check .

@@ -1,0 +1,31 @@
+"""Before a run: refuse unusable params, corpus or encoder while the old results still stand."""
+
+import logging
+from pathlib import Path
+
+from counterpoint import stage
+from counterpoint.compute import choose
+from counterpoint.corpus import read_corpus
+from counterpoint.encoder import load_encoder, locate
+from counterpoint.params import load_params
+from counterpoint.splits import split_rows
+
+FETCHED = Path("data/arguana")  # what a stage of its own brings
+
+
+def main() -> None:
+    params = load_params()
+    corpus = Path(params.corpus)
+    if corpus.exists() or corpus.parent != FETCHED:
+        splits = split_rows(read_corpus(corpus).rows, params.prepare.split)
+        sizes = ", ".join(f"{len(pairs):,} {name}" for name, pairs in splits.items())
+        logging.info("corpus %s: %s points", corpus, sizes)
+    compute = choose(params.train.device, params.train.precision)
+    model = params.model
+    encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length)
+    size = sum(parameter.numel() for parameter in encoder.parameters())
+    logging.info("encoder %s: width %d, %.1f million weights; on %s", model.encoder, encoder.width, size / 1e6, compute)
+
+
+if __name__ == "__main__":
+    stage.run(main)

@@ -1,0 +1,67 @@
+"""Stage fetch (data/arguana/dvc.yaml): download the real corpus; an interrupted download goes on where it was."""
+
+import hashlib
+import http.client
+import logging
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from counterpoint import stage
+from counterpoint.errors import InputError
+from counterpoint.params import load_params
+
+TARGET = Path("arguana-counterargs-corpus.zip")
+SECONDS = 30  # without a byte, until the server counts as gone
+
+
+def main() -> None:
+    params = load_params(Path(__file__).parent.parent / "params.yaml").fetch
+    if params.url is None:
+        raise InputError(
+            "params.yaml: fetch.url must be the address of the corpus zip (https:, or file: for a local copy); got none"
+        )
+    fetch(params.url, params.sha256, TARGET)
+
+
+def fetch(url: str, sha256: str | None, target: Path) -> None:
+    """Download url to target by way of <target>.part, which a later call continues; check its sha256 unless None."""
+    part = target.with_name(target.name + ".part")
+    try:
+        _download(url, part)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"fetch.url: {url} cannot be fetched ({reason}); what has come is kept, run again to go on") from None
+    found = hashlib.sha256(part.read_bytes()).hexdigest()
+    if sha256 is not None and found != sha256.lower():
+        part.unlink()
+        raise InputError(f"fetch.sha256: {url} must have {sha256}; got {found}")
+    part.replace(target)
+    logging.info("%s: %d bytes, sha256 %s", target, target.stat().st_size, found)
+
+
+def _download(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
+            return  # nothing is left to ask for
+        if error.code == 416:
+            part.unlink()
+        raise
+    with response:
+        goes_on = response.status == 206  # None for file:, 200 where the server sends all of it again
+        expected = int(response.headers["Content-Length"]) if response.headers["Content-Length"] else None
+        with part.open("ab" if goes_on else "wb") as stream:
+            got = 0
+            while block := response.read(2**20):
+                stream.write(block)
+                got += len(block)
+    if expected is not None and got < expected:
+        raise OSError(f"{got} of {expected} bytes came")
+
+
+if __name__ == "__main__":
+    stage.run(main)

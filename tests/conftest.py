@@ -1,0 +1,179 @@
+"""A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test needs the network
+
+ROOT = Path(__file__).parent.parent
+THEMES = {
+    "animals": {"cats": "cat purr whisker mouse milk", "dogs": "dog bark leash bone walk", "birds": "bird wing nest egg song"},
+    "food": {
+        "bread": "bread crust flour oven yeast",
+        "fruit": "apple pear peel juice seed",
+        "soup": "soup broth spoon bowl salt",
+    },
+}
+COMMON = [
+    "the",
+    "a",
+    "of",
+    "to",
+    "is",
+    "not",
+    "good",
+    "bad",
+    "more",
+    "less",
+    "we",
+    "should",
+    "must",
+    "because",
+    "people",
+    "think",
+]
+SPLIT_OF = ("training", "validation", "test")  # a theme's first, second and third debate; training also has a second one
+WORDS = sorted({*COMMON, *(word for debates in THEMES.values() for words in debates.values() for word in words.split())})
+
+
+def sentence(rng: np.random.Generator, words: list[str], length: int = 12) -> str:
+    return " ".join(rng.choice(words + COMMON, length))
+
+
+def write_arguana(root: Path) -> Path:
+    """24 usable pairs of training, 8 of validation and 8 of test, and every oddity of the real corpus:
+
+    files to ignore; a counterless point; a debate without points; a debate filed under two themes, so that its texts are
+    twins; a pair of test that stands in training; a twin of a true counter in the same split.
+    """
+    rng = np.random.default_rng(7)
+
+    def debate(split: str, theme: str, name: str, words: list[str]) -> Path:
+        folder = root / "02-extracted-arguments" / split / theme / name
+        for stance in ("pro", "con"):
+            (folder / stance).mkdir(parents=True)
+            for number in (1, 2):
+                (folder / stance / f"{stance}{number:02}a-point.txt").write_text(sentence(rng, words))
+                (folder / stance / f"{stance}{number:02}b-counter.txt").write_text(sentence(rng, words))
+        (folder / "metadata.txt").write_text("url\tnowhere\n")
+        return folder
+
+    for theme, debates in THEMES.items():
+        for (name, words), split in zip(debates.items(), SPLIT_OF, strict=True):
+            folder = debate(split, theme, name, words.split())
+            if split == "training":
+                debate("training", theme, f"more-{name}", words.split())
+                shutil.copytree(folder, folder.parent.parent / "both" / name)  # twins
+    extracted = root / "02-extracted-arguments"
+    (extracted / "training" / "animals" / ".DS_Store").write_bytes(b"\0\1\2")
+    (extracted / "training" / "animals" / "cats" / "pro" / "._pro01a-point.txt").write_bytes(b"\0\5")
+    (extracted / "training" / "food" / "bread" / "con" / "con03a-point.txt").write_text(sentence(rng, ["bread"]))  # counterless
+    (extracted / "training" / "food" / "tea").mkdir()
+    (extracted / "training" / "food" / "tea" / "metadata.txt").write_text("url\tnowhere\n")  # a debate without points
+    test, training = extracted / "test", extracted / "training"
+    for kind in ("a-point", "b-counter"):  # leaked, and written a little differently
+        text = (training / "animals" / "cats" / "pro" / f"pro01{kind}.txt").read_text()
+        (test / "animals" / "birds" / "pro" / f"pro01{kind}.txt").write_text(f"  {text.upper()}\n\n")
+    counter = (test / "food" / "soup" / "pro" / "pro01b-counter.txt").read_text()
+    (test / "food" / "soup" / "con" / "con02b-counter.txt").write_text(counter.capitalize())
+    return root
+
+
+def write_bert(directory: Path) -> Path:
+    """A BERT of 2 layers and width 32 with random weights, in Hugging Face format."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    directory.mkdir(parents=True)
+    (directory / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n")
+    tokenizer = BertTokenizerFast(vocab=str(directory / "vocab.txt"))
+    tokenizer.save_pretrained(directory)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64, initializer_range=0.2,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(directory)
+    return directory
+
+
+FIXTURE_PARAMS = {
+    "corpus": "data/fixture",
+    "decay": 0.4,
+    "model": {"projection": 8, "fusion": "concat", "dropout": 0.1, "max_length": 32},
+    "train": {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32", "device": "cpu", "log_every": 2},
+    "evaluate": {"rerank_depth": 3},
+    "select": {"rerank_depth": 3},
+}
+
+
+def fixture_params(encoder: Path, **changes) -> dict:
+    """params.yaml's values, cut down to the tiny world; changes are dotted keys with __ for the dots."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, value in FIXTURE_PARAMS.items():
+        values[name] = values[name] | value if isinstance(value, dict) else value
+    values["model"]["encoder"] = str(encoder)
+    for name, value in changes.items():
+        *sections, key = name.split("__")
+        section = values
+        for part in sections:
+            section = section[part]
+        assert key in section, name
+        section[key] = value
+    return values
+
+
+def command(folder: Path, *words: str, env: dict | None = None, **options) -> subprocess.CompletedProcess:
+    """Run a command as a user with the environment activated would."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    quiet = {"DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = os.environ | quiet | names | {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")} | (env or {})
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, **options)
+
+
+def succeed(folder: Path, *words: str, **options) -> str:
+    done = command(folder, *words, **options)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def copy_repository(target: Path, params: dict | None = None, corpus: bool = True) -> Path:
+    """The files git would commit, as a repository of one commit, on the fixture corpus where params say so."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, tracked.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    if params is not None:
+        (target / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+        (target / "dvc.lock").unlink(missing_ok=True)
+    if corpus:
+        write_arguana(target / "data" / "fixture")
+    succeed(target, "git", "init", "--quiet", "--initial-branch", "main")
+    succeed(target, "git", "add", "--all")
+    succeed(target, "git", "commit", "--quiet", "--message", "Start")
+    return target
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory) -> Path:
+    return write_bert(tmp_path_factory.mktemp("encoder") / "bert")
+
+
+@pytest.fixture(scope="session")
+def arguana(tmp_path_factory) -> Path:
+    return write_arguana(tmp_path_factory.mktemp("corpus") / "arguana")

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from counterpoint.compute import choose, has_native_bf16
+from counterpoint.errors import InputError
+
+
+def test_precision_is_what_was_asked_for():
+    assert not choose("cpu", "fp32").bf16
+    assert choose("cpu", "bf16").bf16
+    assert choose("cpu", "auto").bf16 == has_native_bf16(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("capability", ["avx512_bf16", "amx_bf16", "bf16", None])
+def test_native_bf16_is_read_off_the_processor(capability, monkeypatch):
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": False} | ({capability: True} if capability else {})
+    )
+    assert has_native_bf16(torch.device("cpu")) == (capability is not None)
+
+
+def test_bf16_is_where_the_matrix_products_run():
+    a = torch.ones(4, 4)
+    with choose("cpu", "bf16").autocast():
+        assert (a @ a).dtype == torch.bfloat16
+    with choose("cpu", "fp32").autocast():
+        assert (a @ a).dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta2"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(InputError, match=f"train.device must be auto or a device that torch finds here; got '{device}'"):
+        choose(device, "auto")

@@ -1,0 +1,165 @@
+import csv
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from counterpoint.corpus import read_corpus
+from counterpoint.errors import InputError
+
+PAIRS = [
+    {"id": "a", "theme": "t", "debate": "d", "stance": "pro", "point": "One, two", "counter": 'He said "no"\nand left'},
+    {"id": "b", "theme": "t", "debate": "d", "stance": "con", "point": "Drei \u00e4", "counter": "Vier"},
+]
+
+
+def zipped(folder: Path, file: Path) -> Path:
+    with zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(folder.rglob("*"), reverse=True):  # the order of names must not matter
+            archive.write(path, Path("corpus") / path.relative_to(folder))
+    return file
+
+
+def test_arguana_is_read_the_same_from_its_directory_its_parent_and_a_zip(arguana, tmp_path):
+    corpus = read_corpus(arguana)
+    assert corpus == read_corpus(arguana / "02-extracted-arguments") == read_corpus(zipped(arguana, tmp_path / "x.zip"))
+    by_split = {split: [pair for s, pair in corpus.rows if s == split] for split in ("training", "validation", "test")}
+    assert {split: len(pairs) for split, pairs in by_split.items()} == {"training": 25, "validation": 8, "test": 8}
+    assert [pair.id for pair in by_split["training"] if pair.counter is None] == ["training/food/bread/con03"]
+    assert corpus.empty_debates == {"training": 1}
+
+
+def test_arguana_pairs_a_counter_with_the_point_of_its_folder_and_number(arguana):
+    rows = {pair.id: (split, pair) for split, pair in read_corpus(arguana).rows}
+    split, pair = rows["validation/animals/dogs/con02"]
+    folder = arguana / "02-extracted-arguments/validation/animals/dogs/con"
+    assert (split, pair.theme, pair.debate, pair.stance) == ("validation", "animals", "dogs", "con")
+    assert pair.point == (folder / "con02a-point.txt").read_text()
+    assert pair.counter == (folder / "con02b-counter.txt").read_text()
+
+
+def test_other_parts_of_the_arguana_deposit_are_left_alone(arguana, tmp_path):
+    other = tmp_path / "all" / "01-other" / "training" / "t" / "d" / "pro"
+    other.mkdir(parents=True)
+    (other / "pro01a-point.txt").write_text("from another part")
+    (tmp_path / "all" / "02-extracted-arguments").mkdir()
+    shutil.copytree(arguana / "02-extracted-arguments", tmp_path / "all" / "02-extracted-arguments", dirs_exist_ok=True)
+    assert read_corpus(tmp_path / "all").rows == read_corpus(arguana).rows
+
+
+def test_the_tables_hold_the_same_whatever_the_format(tmp_path):
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(pair) + "\r\n" for pair in PAIRS) + "\n")
+    for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
+        with (tmp_path / f"x{suffix}").open("w", newline="", encoding="utf-8-sig") as stream:
+            writer = csv.DictWriter(stream, list(PAIRS[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(PAIRS)
+    rows = read_corpus(tmp_path / "x.jsonl").rows
+    assert rows == read_corpus(tmp_path / "x.csv").rows == read_corpus(tmp_path / "x.tsv").rows
+    assert [(split, vars(pair)) for split, pair in rows] == [(None, pair | {"seen": None, "negatives": None}) for pair in PAIRS]
+
+
+def test_a_directory_of_tables_names_the_splits_by_its_files(tmp_path):
+    for split, pair in zip(("training", "test"), PAIRS, strict=True):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps(pair))
+    (tmp_path / "validation.csv").write_text("point,counter\np,c\nq,\n")
+    rows = read_corpus(tmp_path).rows
+    assert [(split, pair.id) for split, pair in rows] == [
+        ("training", "a"),
+        ("validation", "validation-2"),
+        ("validation", "validation-3"),
+        ("test", "b"),
+    ]
+    assert rows[2][1].counter is None  # a counterless point
+
+
+def test_the_sample_is_read():
+    assert len(read_corpus(ROOT / "data/sample").rows) == 240
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("x.jsonl", b"", "at least one pair"),
+        ("x.csv", b"", "at least one pair"),
+        ("x.csv", b"point,counter\n", "at least one pair"),
+        ("x.csv", b"point,answer\na,b\n", "x.csv:1 must have counter; got point, answer"),
+        ("x.csv", b"point,counter,sid\na,b,c\n", "x.csv:1: known columns are id, theme"),
+        ("x.csv", b"point,counter\na,b,c\n", "x.csv:2 must have as many cells as the header, 2"),
+        ("x.csv", b"point,counter\na,b\nc\n", "x.csv:3 must have as many cells"),
+        ("x.csv", b'point,counter\n"a,b\n', "x.csv:2 must be well-formed"),
+        ("x.csv", b"point,counter\na,b\n ,c\n", "x.csv:3: point must not be empty"),
+        ("x.jsonl", b'\n\n{"point": "a"}', "x.jsonl:3 must have counter"),
+        ("x.tsv", b"point,counter\na,b\n", "x.tsv:1 must have point"),
+        ("x.csv", b"point,counter\na,\xe9\n", "x.csv must be UTF-8; got byte 0xe9"),
+        ("x.jsonl", b'{"point": "\xff"}', "x.jsonl must be UTF-8; got byte 0xff"),
+        ("x.jsonl", b'{"point": "a", "counter": "b\0"}', "must be text; got a NUL character"),
+        ("x.jsonl", b'{"point": "a", "counter": "b"}\n{"point"', "x.jsonl:2 must be a JSON object"),
+        ("x.jsonl", b"[1]", "x.jsonl:1 must be a JSON object; got '[1]'"),
+        ("x.jsonl", b'{"point": "a"}', "x.jsonl:1 must have counter; got point"),
+        ("x.jsonl", b'{"point": 1, "counter": "b"}', "x.jsonl:1: point must be a string; got 1"),
+        ("x.jsonl", b'{"point": "a", "counter": "b", "split": "train"}', "x.jsonl:1: split must be training, validation, test"),
+        ("x.jsonl", b'{"point":"a","counter":"b","id":"i"}\n{"point":"c","counter":"d","id":"i"}', "unique; got 'i' twice"),
+        ("x.jsonl", b'{"point":"a","counter":"b","split":"test"}\n{"point":"c","counter":"d"}', "for all rows or for none"),
+        ("x.zip", b"not a zip", "must be a readable zip"),
+        ("x.parquet", b"", "must be a directory or end in .zip, .jsonl, .csv, .tsv"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_file_and_line(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        read_corpus(tmp_path / name)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_corpus_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        read_corpus(tmp_path / "nowhere")
+
+
+def test_a_directory_of_nothing_known_is_refused(tmp_path):
+    with pytest.raises(InputError, match="must hold 02-extracted-arguments or"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../x.txt", "/x.txt", "a/../../x.txt", "C:\\x.txt", "..\\x.txt"])
+def test_a_zip_whose_names_lead_out_of_it_is_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("training/t/d/pro/pro01a-point.txt", "p")
+        archive.writestr(name, "x")
+    with pytest.raises(InputError, match="names in a zip must stay inside it"):
+        read_corpus(tmp_path / "x.zip")
+
+
+def test_a_damaged_zip_is_refused(arguana, tmp_path):
+    data = bytearray(zipped(arguana, tmp_path / "x.zip").read_bytes())
+    at = data.find(b"-point.txt") + 20
+    data[at : at + 8] = b"\xff" * 8
+    (tmp_path / "x.zip").write_bytes(data)
+    with pytest.raises(InputError, match="must be a readable zip"):
+        read_corpus(tmp_path / "x.zip")
+    (tmp_path / "x.zip").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="must be a readable zip"):
+        read_corpus(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("training/t/d/pro/pro09b-counter.txt", b"x", "a counter needs its point; training/t/d/pro09"),
+        ("training/t/d/pro/pro01a-point.txt", b" \n", "an argument must have text; training/t/d/pro01a-point.txt is empty"),
+        ("training/t/d/pro/pro01a-point.txt", b"\xe9t\xe9", "pro01a-point.txt must be UTF-8; got byte 0xe9 at 0"),
+        ("training/t/pro/pro01a-point.txt", b"x", "an argument must be <split>/<theme>/<debate>"),
+        ("training/t/d/pro/con01a-point.txt", b"x", "an argument must be <split>/<theme>/<debate>"),
+    ],
+)
+def test_an_arguana_file_that_cannot_be_used_is_refused(tmp_path, name, content, says):
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        read_corpus(tmp_path)
+    assert says in str(refused.value)

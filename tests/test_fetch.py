@@ -1,0 +1,97 @@
+import hashlib
+import http.server
+import threading
+
+import pytest
+from fetch import fetch
+
+from counterpoint.errors import InputError
+
+DATA = bytes(range(256)) * 2000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves DATA; cut_at ends the next answer after so many bytes; ranges says whether it knows Range."""
+
+    cut_at, ranges, asked = None, True, ()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.server.asked += (wanted,)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
+        if self.path != "/corpus.zip":
+            return self.send_error(404)
+        if start >= len(DATA):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(DATA)}")
+            return self.end_headers()
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(DATA) - start))
+        self.end_headers()
+        self.wfile.write(DATA[start : self.server.cut_at])
+        self.server.cut_at = None
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = Server(("127.0.0.1", 0), Handler)
+    server.url = f"http://127.0.0.1:{server.server_port}/corpus.zip"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_corpus_is_fetched_and_checked(server, tmp_path):
+    fetch(server.url, SHA256.upper(), tmp_path / "x.zip")
+    assert (tmp_path / "x.zip").read_bytes() == DATA
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.zip"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_interrupted_download_goes_on_where_it_was(server, tmp_path, ranges):
+    server.cut_at, server.ranges = 100_000, ranges
+    with pytest.raises(InputError, match="100000 of 512000 bytes came.*run again to go on"):
+        fetch(server.url, SHA256, tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+    fetch(server.url, SHA256, tmp_path / "x.zip")
+    assert (tmp_path / "x.zip").read_bytes() == DATA
+    assert server.asked == (None, "bytes=100000-")
+
+
+def test_a_download_that_came_whole_but_was_not_named_yet_is_not_fetched_again(server, tmp_path):
+    (tmp_path / "x.zip.part").write_bytes(DATA)
+    fetch(server.url, SHA256, tmp_path / "x.zip")
+    assert (tmp_path / "x.zip").read_bytes() == DATA
+
+
+def test_a_wrong_file_is_refused_and_not_kept(server, tmp_path):
+    with pytest.raises(InputError, match=f"must have {'0' * 64}; got {SHA256}"):
+        fetch(server.url, "0" * 64, tmp_path / "x.zip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_copy_serves_as_well(tmp_path):
+    (tmp_path / "copy.zip").write_bytes(DATA)
+    fetch((tmp_path / "copy.zip").as_uri(), None, tmp_path / "x.zip")
+    assert (tmp_path / "x.zip").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("path", ["http://127.0.0.1:9/x.zip", "file:///nowhere/x.zip", "no address", "ftp:x", "http://[x"])
+def test_what_cannot_be_fetched_is_one_line(tmp_path, path):
+    with pytest.raises(InputError, match=r"^fetch.url: .* cannot be fetched \(") as refused:
+        fetch(path, None, tmp_path / "x.zip")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_page_is_one_line(server, tmp_path):
+    with pytest.raises(InputError, match="cannot be fetched .*Not Found"):
+        fetch(server.url + "x", None, tmp_path / "x.zip")

@@ -1,0 +1,90 @@
+import io
+
+import numpy as np
+import pytest
+
+from counterpoint import figures
+
+HISTORY = [
+    {
+        "epoch": epoch, "random_rate": 1 - epoch / 10, "random_share": 1 - epoch / 10, "same_debate_share": epoch / 20,
+        "point_share": 0.5, "hardness": -0.3 + epoch / 50, "loss": 2 - epoch / 10, "triplet_loss": 1 - epoch / 20,
+        "pair_loss": 1 - epoch / 20, "training_top1": epoch / 10, "validation_top1": 0.5, "test_top1": 0.4, "selection_score": 0.5,
+    }
+    for epoch in range(5)
+]  # fmt: skip
+STEPS = [{"step": step, "epoch": (step - 1) // 3, "loss": 2 - step / 20} for step in range(1, 16)]
+CURVE = [{"k": k, "retrieved": k / 20, "reranked": k / 25} for k in range(1, 21)]
+UNTRAINED = [
+    {name: value if "top1" in name or name in ("epoch", "random_rate") else None for name, value in HISTORY[0].items()}
+]
+
+
+def drawn(history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from random rate 1"):
+    return {
+        "accuracy": figures.accuracy(history, chosen, "epa", title),
+        "losses": figures.losses(history, steps, title),
+        "topk": figures.top_k(CURVE, "epa", 48, title),
+        "negatives": figures.negatives(history, title),
+    }
+
+
+def data(axes):
+    return {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.lines}
+
+
+def test_the_lines_are_the_rows():
+    figure = drawn()["accuracy"]
+    top, below = figure.axes
+    assert data(top)["validation"] == ([0, 1, 2, 3, 4], [0.5] * 5)
+    assert data(top)["training"][1] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert data(top)["chosen epoch"] == ([2], [0.5])
+    assert below.lines[0].get_ydata().tolist() == [row["random_rate"] for row in HISTORY]
+    top, below = drawn()["losses"].axes
+    assert data(top)["running"][1] == [row["loss"] for row in STEPS]
+    assert data(top)["epoch mean"] == ([3, 6, 9, 12, 15], [row["loss"] for row in HISTORY])
+    assert set(data(below)) == {"triplet", "pair"}
+    (axes,) = drawn()["topk"].axes
+    assert data(axes)["re-ranked"] == (list(range(1, 21)), [row["reranked"] for row in CURVE])
+    top, below = drawn()["negatives"].axes
+    assert data(top)["from the point's own debate"][1] == [row["same_debate_share"] for row in HISTORY]
+    assert data(below)["hardness"][1] == [row["hardness"] for row in HISTORY]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "losses", "topk", "negatives"])
+def test_the_decay_is_in_the_title_and_the_same_rows_give_the_same_bytes(name):
+    def png(figure):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        return buffer.getvalue()
+
+    assert "decay 0.1" in drawn()[name].get_suptitle()
+    assert png(drawn()[name]) == png(drawn()[name])
+
+
+@pytest.mark.parametrize("name", ["accuracy", "losses", "topk", "negatives"])
+def test_nothing_runs_out_of_the_picture(name):
+    figure = drawn()[name]
+    figure.canvas.draw()
+    width, height = figure.get_size_inches() * figure.dpi
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert box.x0 >= -1
+        assert box.y0 >= -1
+        assert box.x1 <= width + 1
+        assert box.y1 <= height + 1
+        label = axes.yaxis.label.get_window_extent()
+        assert label.height <= 1.3 * axes.get_window_extent().height
+
+
+@pytest.mark.parametrize("name", ["accuracy", "losses", "topk", "negatives"])
+def test_an_untrained_model_has_its_pictures_too(name):
+    figure = drawn(UNTRAINED, [], None)[name]
+    figure.canvas.draw()
+    assert np.asarray(figure.canvas.buffer_rgba()).std() > 0
+
+
+def test_the_schedule_in_words():
+    assert figures.describe_rate(1.0, 0.005, 0.0) == "decay 0.005 from random rate 1"
+    assert figures.describe_rate(1.0, 0.1, 0.2) == "decay 0.1 from random rate 1 to 0.2"
+    assert figures.describe_rate(1.0, None, 0.0) == "no decay: random rate 1 throughout"

@@ -1,0 +1,145 @@
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from conftest import WORDS, sentence
+from sentence_transformers import SentenceTransformer
+
+from counterpoint.compute import choose
+from counterpoint.encoder import BUNDLED, locate
+from counterpoint.model import FUSIONS, PairHead, Vectors, build, load, save
+from counterpoint.params import ModelParams
+
+CPU = choose("cpu", "fp32")
+TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in range(70)]  # some longer than max_length
+
+
+def params(**changes) -> ModelParams:
+    values = {
+        "encoder": "", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
+        "sharing": "shared", "freeze": False, "dropout": 0.1, "max_length": 20,
+    }  # fmt: skip
+    return ModelParams(**(values | changes))
+
+
+def unlike(model):
+    """Make the towers of separate encoders differ, as training does."""
+    with torch.no_grad():
+        for number, tower in enumerate(model.towers.values()):
+            for parameter in tower.parameters():
+                parameter.add_(0.02 * (number + 1))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("pooling", "projection", "normalize", "sharing"),
+    list(product(("cls", "mean", "pooler"), (8, None), (True, False), ("shared", "separate"))),
+)
+def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, pooling, projection, normalize, sharing):
+    settings = params(pooling=pooling, projection=projection, normalize=normalize, sharing=sharing, fusion="cls")
+    model, head = build(settings, tiny_bert, with_head=True)
+    unlike(model)
+    save(tmp_path, model, head, {"encoder": "tiny"})
+    tokens = model.point.encoder.tokenize(TEXTS)
+    own = dict(zip(("point", "counter"), model.embed(tokens, CPU), strict=True))
+    again = dict(zip(("point", "counter"), load(tmp_path)[0].embed(tokens, CPU), strict=True))
+    for name in model.towers:
+        theirs = SentenceTransformer(str(tmp_path / name), device="cpu").encode(TEXTS)
+        np.testing.assert_allclose(theirs, own[name].embedding, atol=1e-5)
+        np.testing.assert_allclose(again[name].embedding, own[name].embedding, atol=1e-6)
+    assert (own["point"] is own["counter"]) == (sharing == "shared")
+    if sharing == "separate":
+        assert (own["point"].embedding - own["counter"].embedding).abs().max() > 0.01
+
+
+def test_the_bundled_encoder_too(tmp_path):
+    settings = params(projection=None, fusion="cls", max_length=256)
+    model, _ = build(settings, locate(BUNDLED), with_head=False)
+    save(tmp_path, model, None, {})
+    texts = ["Uniforms make pupils equal.", "They do not: shoes and phones show who has money. " * 40]
+    own = model.embed(model.point.encoder.tokenize(texts), CPU)[0].embedding
+    for directory in (tmp_path / "point", locate(BUNDLED)):
+        np.testing.assert_allclose(SentenceTransformer(str(directory), device="cpu").encode(texts), own, atol=1e-5)
+
+
+def test_embedding_is_without_dropout_also_amid_training(tiny_bert):
+    model, _ = build(params(dropout=0.5), tiny_bert, with_head=False)
+    tokens = model.point.encoder.tokenize(TEXTS)
+    model.train()
+    first, second = model.embed(tokens, CPU)[0], model.train().embed(tokens, CPU)[0]
+    assert torch.equal(first.embedding, second.embedding)
+    model.train()
+    noisy = [model(tokens, np.arange(5), np.arange(5), CPU.device)[0].embedding for _ in range(2)]
+    assert not torch.equal(*noisy)
+
+
+def test_embedding_keeps_the_order_of_the_texts(tiny_bert):
+    model, _ = build(params(), tiny_bert, with_head=False)
+    together = model.embed(model.point.encoder.tokenize(TEXTS), CPU)[0]
+    for i in (0, 33, 69):
+        alone = model.embed(model.point.encoder.tokenize(TEXTS[i : i + 1]), CPU)[0]
+        torch.testing.assert_close(together[i].embedding, alone[0].embedding)
+        torch.testing.assert_close(together[i].pooled, alone[0].pooled)
+
+
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_points_go_through_the_point_tower_and_all_else_through_the_counter_s(tiny_bert, sharing):
+    model, _ = build(params(sharing=sharing), tiny_bert, with_head=False)
+    unlike(model).eval()
+    tokens = model.point.encoder.tokenize(TEXTS)
+    points, counters = model(tokens, np.array([0, 1]), np.array([2, 3, 1]), CPU.device)
+    as_points, as_counters = model.embed(tokens, CPU)
+    torch.testing.assert_close(points.embedding, as_points[[0, 1]].embedding)
+    torch.testing.assert_close(counters.embedding, as_counters[[2, 3, 1]].embedding)
+
+
+def test_what_is_frozen_does_not_learn_and_has_no_dropout(tiny_bert):
+    model, head = build(params(freeze=True, dropout=0.5), tiny_bert, with_head=True)
+    learning = {name.split(".")[2] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert learning == {"projection"}
+    assert all(parameter.requires_grad for parameter in head.parameters())
+    assert not model.train().point.encoder.training
+    assert model.point.projection.training
+
+
+def test_the_fusions_by_hand():
+    a, b = Vectors(torch.tensor([1.0]), torch.tensor([5.0, 6.0])), Vectors(torch.tensor([3.0]), torch.tensor([4.0, 8.0]))
+    assert FUSIONS["embedding"](a, b).tolist() == [1, 3, 2]
+    assert FUSIONS["cls"](a, b).tolist() == [5, 6, 4, 8, 1, 2]
+    assert FUSIONS["concat"](a, b).tolist() == [1, 3, 2, 5, 6, 4, 8, 1, 2]
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_the_head_gives_the_probability_of_label_1(fusion, norm):
+    head = PairHead(fusion, 3, 5, norm)
+    vectors = [Vectors(torch.randn(2, 4, 3), torch.randn(2, 4, 5)) for _ in range(2)]
+    logits = head(*vectors)
+    assert logits.shape == (2, 4, 2)
+    torch.testing.assert_close(head.probability(*vectors), torch.sigmoid(logits[..., 1] - logits[..., 0]))
+
+
+def test_model_json_describes_the_model(tiny_bert, tmp_path):
+    model, head = build(params(sharing="separate"), tiny_bert, with_head=True)
+    save(tmp_path, model, head, {"encoder": "tiny", "epoch": 3})
+    assert json.loads((tmp_path / "model.json").read_text()) == {
+        "encoder": "tiny", "epoch": 3, "pooling": "mean", "projection": 8, "normalize": True, "sharing": "separate",
+        "max_length": 20, "pair_head": {"fusion": "concat", "norm": True},
+    }  # fmt: skip
+    again = load(tmp_path)[1]
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in head.state_dict().items())
+    model, head = build(params(), tiny_bert, with_head=False)
+    save(tmp_path / "bare", model, head, {})
+    assert load(tmp_path / "bare")[1] is None
+
+
+def test_the_same_model_gives_the_same_files(tiny_bert, tmp_path):
+    for name in ("a", "b"):
+        torch.manual_seed(3)
+        save(tmp_path / name, *build(params(), tiny_bert, with_head=True), {})
+    files = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert len(files) > 8
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file

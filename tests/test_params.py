@@ -1,0 +1,170 @@
+import copy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from counterpoint.errors import InputError
+from counterpoint.params import load_params
+
+DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def write(tmp_path, key, value):
+    values = copy.deepcopy(DEFAULTS)
+    *sections, last = key.split(".")
+    section = values
+    for name in sections:
+        section = section[name]
+    section[last] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+def read(params, key):
+    for name in key.split("."):
+        params = getattr(params, name)
+    return params
+
+
+def test_the_defaults_are_accepted():
+    params = load_params(ROOT / "params.yaml")
+    assert params.random_rate == 1.0
+    assert params.corpus == "data/sample"
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "value"),
+    [
+        ("train.learning_rate", "1e-05", 1e-5),  # as DVC writes 1e-5; YAML reads a string
+        ("decay", "5e-3", 0.005),
+        ("decay", "none", None),
+        ("decay", None, None),
+        ("decay", 1, 1.0),
+        ("model.projection", "none", None),
+        ("model.projection", None, None),
+        ("model.dropout", "none", None),
+        ("train.epochs", 2.0, 2),
+        ("train.epochs", 0, 0),
+        ("loss.pair.weight", 0, 0.0),
+        ("fetch.url", None, None),
+    ],
+)
+def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value):
+    changed = {"model.projection": {"model.fusion": "cls"}}.get(key, {})
+    file = write(tmp_path, key, written)
+    if changed:
+        values = yaml.safe_load(file.read_text())
+        values["model"]["fusion"] = "cls"
+        file.write_text(yaml.safe_dump(values))
+    got = read(load_params(file), key)
+    assert got == value
+    assert type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("decay", "abc", "params.yaml: decay must be a number of at least 0, or none; got 'abc'"),
+        ("decay", False, "params.yaml: decay must be a number of at least 0, or none; got False"),
+        ("decay", -0.1, "decay must be a number of at least 0, or none; got -0.1"),
+        ("decay", float("nan"), "decay must be a number of at least 0, or none; got nan"),
+        ("random_rate", 1.5, "random_rate must be a number from 0 to 1; got 1.5"),
+        ("random_rate", None, "random_rate must be a number from 0 to 1; got None"),
+        ("floor", float("inf"), "floor must be a number from 0 to 1; got inf"),
+        ("seed", -1, "seed must be an integer from 0 to"),
+        ("seed", "x", "seed must be an integer"),
+        ("corpus", "", "corpus must be a non-empty string; got ''"),
+        ("corpus", 3, "corpus must be a non-empty string; got 3"),
+        ("negatives.search", "fais", "negatives.search must be one of exact, balltree; got 'fais'"),
+        ("negatives.per_point", 0, "negatives.per_point must be an integer of at least 1; got 0"),
+        ("negatives.every", -1, "negatives.every must be an integer of at least 0; got -1"),
+        ("model.pooling", "max", "model.pooling must be one of cls, mean, pooler; got 'max'"),
+        ("model.pooling", ["cls"], "model.pooling must be one of"),
+        ("model.normalize", "yes", "model.normalize must be true or false; got 'yes'"),
+        ("model.dropout", 1, "model.dropout must be a number from 0 to 0.9, or none; got 1"),
+        ("model.projection", 2.5, "model.projection must be an integer of at least 1, or none; got 2.5"),
+        ("model", 3, "model must be a mapping of keys; got 3"),
+        ("train.epochs", -1, "train.epochs must be an integer of at least 0; got -1"),
+        ("train.epochs", True, "train.epochs must be an integer of at least 0; got True"),
+        ("train.learning_rate", 0, "train.learning_rate must be a number above 0; got 0"),
+        ("train.warmup", 1.1, "train.warmup must be a number from 0 to 1; got 1.1"),
+        ("select.setting", "sdoc-", "select.setting must be one of"),
+        ("evaluate.rerank_depth", 0, "evaluate.rerank_depth must be an integer of at least 1; got 0"),
+        ("prepare.split.test", 0.3, "training, validation and test must add up to 1; got 1.1"),
+        ("floor", 0.5, None),
+        ("decays", 1, "unknown key decays; known are seed, corpus"),
+        ("train.momentum", 1, "unknown key train.momentum"),
+    ],
+)
+def test_a_bad_value_is_refused_with_key_rule_and_value(tmp_path, key, value, says):
+    file = write(tmp_path, key, value)
+    if says is None:
+        load_params(file)
+        return
+    with pytest.raises(InputError) as refused:
+        load_params(file)
+    assert says in str(refused.value)
+    assert str(refused.value).startswith("params.yaml: ")
+    assert "\n" not in str(refused.value)
+
+
+def contradicting(tmp_path, **changes):
+    values = copy.deepcopy(DEFAULTS)
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        if key:
+            values[section][key] = value
+        else:
+            values[name] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"random_rate": 0.2, "floor": 0.3}, "floor must be at most random_rate; got 0.3 and 0.2"),
+        ({"model__projection": None, "model__fusion": "embedding"}, "model.fusion must be cls when model.projection is none"),
+        (
+            {"loss__pair": {"weight": 0}, "select__stage": "reranked"},
+            "select.stage must be retrieved when loss.pair.weight is 0",
+        ),
+        ({"loss__pair": {"weight": 0}, "loss__triplet": {"weight": 0, "margin": 1}}, "must be above 0 to train"),
+        (
+            {"loss__pair": {"weight": 0}, "model__freeze": True, "model__projection": None},
+            "model.freeze must be false when model.projection is none",
+        ),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(tmp_path, changes, says):
+    with pytest.raises(InputError, match=says):
+        load_params(contradicting(tmp_path, **changes))
+
+
+def test_zero_shot_needs_no_head_and_so_no_fusion(tmp_path):
+    changes = {"train__epochs": 0, "model__projection": None, "model__fusion": "concat"}
+    assert load_params(contradicting(tmp_path, **changes)).train.epochs == 0
+
+
+def test_a_missing_key_is_named(tmp_path):
+    values = copy.deepcopy(DEFAULTS)
+    del values["model"]["pooling"]
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(InputError, match=r"params.yaml: model.pooling is missing"):
+        load_params(file)
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1", b"a: [", b"\xff\xfe"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(InputError, match="must be"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_params(tmp_path / "params.yaml")

@@ -1,0 +1,35 @@
+import numpy as np
+
+from counterpoint.pool import Pool
+from counterpoint.records import Pair
+
+PAIRS = [
+    Pair("0", "t", "d", "pro", "A", "B"),
+    Pair("1", "t", "d", "con", "a ", "C"),
+    Pair("2", "u", "d", "pro", "D", "C"),
+    Pair("3", None, None, None, "E", "F"),
+]
+
+
+def test_columns_say_of_each_argument_what_the_pairs_say():
+    pool = Pool.of(PAIRS)
+    assert len(pool) == 8
+    assert [pool.texts[i] for i in pool.text] == ["A", "a ", "D", "E", "B", "C", "C", "F"]
+    assert len(pool.texts) == 7  # equal to the letter: one text
+    assert pool.text_group[0] == pool.text_group[1]  # twins, though not equal to the letter
+    assert len(set(pool.text_group)) == 6
+    assert pool.source.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert pool.row.tolist() == [0, 1, 2, 3] * 2
+    assert pool.counter_of.tolist() == [4, 5, 6, 7, -1, -1, -1, -1]
+    assert pool.queries.tolist() == [0, 1, 2, 3]
+
+
+def test_a_debate_is_named_by_theme_and_debate_and_unknown_is_minus_one():
+    pool = Pool.of(PAIRS)
+    assert pool.debate.tolist() == [0, 0, 1, -1] * 2
+    assert pool.theme.tolist() == [0, 0, 1, -1] * 2
+
+
+def test_a_counter_takes_the_other_side():
+    assert Pool.of(PAIRS).side.tolist() == [0, 1, 0, -1, 1, 0, 1, -1]
+    assert np.array_equal(Pool.of(PAIRS[:1]).side, [0, 1])

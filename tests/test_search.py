@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from counterpoint import search as module
+from counterpoint.search import BACKENDS, search
+
+
+def vectors(n, d, seed, scale=1.0):
+    return torch.tensor(np.random.default_rng(seed).normal(size=(n, d)) * scale, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_every_backend_agrees_with_scikit_learn_by_distance(backend, scale, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 1000)  # several chunks
+    queries, pool = vectors(50, 8, 0, scale), vectors(300, 8, 1, scale)
+    expected, _ = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(pool.numpy()).kneighbors(queries.numpy())
+    distances, ids = search(queries, pool, 7, backend)
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(queries.numpy()[:, None] - pool.numpy()[ids], axis=2), distances, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_close_vectors_keep_their_digits(backend):
+    pool = torch.ones(5, 64) + torch.arange(5)[:, None] * 1e-4
+    distances, ids = search(pool[:1], pool, 5, backend)
+    assert ids.tolist() == [[0, 1, 2, 3, 4]]
+    np.testing.assert_allclose(distances[0], np.arange(5) * 8e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_more_neighbours_than_there_are(backend):
+    distances, ids = search(vectors(2, 3, 0), vectors(4, 3, 1), 10, backend)
+    assert distances.shape == ids.shape == (2, 4)
+    assert sorted(ids[0]) == [0, 1, 2, 3]
+
+
+def test_of_equally_near_ones_the_first_comes_first():
+    pool = torch.tensor([[1.0, 0], [0, 1], [1, 0], [3, 0]])
+    assert search(torch.tensor([[1.0, 0]]), pool, 4)[1].tolist() == [[0, 2, 1, 3]]

@@ -1,0 +1,90 @@
+from itertools import product
+
+import pytest
+
+from counterpoint.corpus import read_corpus
+from counterpoint.errors import InputError
+from counterpoint.params import SplitShares
+from counterpoint.records import Pair, text_key
+from counterpoint.splits import count, mark_seen, split_rows
+
+SHARES = SplitShares(0.6, 0.2, 0.2, 0)
+
+
+def rows(n, debate=lambda i: None, text=lambda i: f"text {i}"):
+    return [(None, Pair(str(i), None, debate(i), None, text(i), f"counter {i}")) for i in range(n)]
+
+
+def test_a_drawn_split_has_the_shares_asked_for_and_depends_on_its_seed_alone():
+    splits = split_rows(rows(100), SHARES)
+    assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 60, "validation": 20, "test": 20}
+    assert split_rows(rows(100), SHARES) == splits
+    assert split_rows(rows(100), SplitShares(0.6, 0.2, 0.2, 1)) != splits
+
+
+def test_what_shares_a_debate_or_a_text_stays_together():
+    # debates of 4 pairs; pair 0 of debate i has a twin in pair 1 of debate i + 1 for even i, so debates hang in twos
+    def text(i):
+        debate, k = divmod(i, 4)
+        return f"Twin {debate // 2}" if (k == 0 and debate % 2 == 0) or (k == 1 and debate % 2) else f"text {i}"
+
+    splits = split_rows(rows(80, debate=lambda i: f"d{i // 4}", text=text), SHARES)
+    homes = {}
+    for name, pairs in splits.items():
+        for pair in pairs:
+            for key in (pair.debate, text_key(pair.point), text_key(pair.counter)):
+                assert homes.setdefault(key, name) == name
+    assert all(splits.values())
+    assert sum(len(pairs) for pairs in splits.values()) == 80
+
+
+def test_the_corpus_s_own_split_is_kept():
+    own = [
+        (split, Pair(f"{split}{i}", None, None, None, f"{split} {i}", "c"))
+        for i, split in product(range(3), ("test", "training"))
+    ]
+    own += [("validation", Pair(f"v{i}", None, None, None, f"v {i}", "c")) for i in range(2)]
+    assert [pair.id for pair in split_rows(own, SHARES)["test"]] == ["test0", "test1", "test2"]
+
+
+def test_a_split_of_one_pair_is_refused():
+    own = [(split, Pair(f"{split}{i}", None, None, None, "p", "c")) for split in ("training", "test") for i in range(2)]
+    own.append(("validation", Pair("v", None, None, None, "p", "c")))
+    with pytest.raises(InputError, match="each split must have at least 2 pairs; validation has 1"):
+        split_rows(own, SHARES)
+
+
+def test_seen_says_what_of_a_pair_stands_in_training():
+    def pair(name, point, counter):
+        return Pair(name, None, None, None, point, counter)
+
+    splits = {
+        "training": [pair("t1", "A", "B"), pair("t2", "C", "D"), pair("t3", "unpaired", None)],
+        "test": [
+            pair("pair", " a", "b "),
+            pair("point", "A", "x"),
+            pair("counter", "x", "D"),
+            pair("crossed", "A", "D"),
+            pair("side", "x", "a"),
+            pair("unpaired", "unpaired", "y"),
+            pair("none", "x", "y"),
+        ],
+    }
+    seen = {pair.id: pair.seen for pair in mark_seen(splits)["test"]}
+    assert seen == {
+        "pair": "pair", "point": "point", "counter": "counter", "crossed": "point", "side": "counter", "unpaired": "point",
+        "none": "none",
+    }  # fmt: skip
+
+
+def test_the_counts_of_the_fixture(arguana):
+    corpus = read_corpus(arguana)
+    splits = mark_seen(split_rows(corpus.rows, SHARES))
+    counts = {name: count(pairs, corpus.empty_debates.get(name, 0)) for name, pairs in splits.items()}
+    assert counts["training"] == {
+        "debates": 7, "debates_without_points": 1, "points": 25, "counters": 24, "pairs": 24, "counterless_points": 1,
+        "twin_texts": 32, "distinct_texts": 32, "pairs_also_in_training": 24, "unseen_pairs": 0,
+    }  # fmt: skip
+    assert counts["test"]["pairs_also_in_training"] == 1
+    assert counts["test"]["twin_texts"] == 2
+    assert counts["test"]["unseen_pairs"] == 7

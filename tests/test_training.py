@@ -1,0 +1,240 @@
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import ROOT, fixture_params
+
+from counterpoint.checkpoint import Checkpoint
+from counterpoint.compute import choose
+from counterpoint.corpus import read_corpus
+from counterpoint.errors import InputError
+from counterpoint.model import build
+from counterpoint.negatives import draw_random, forbidden_groups, random_rate
+from counterpoint.params import load_params
+from counterpoint.pool import Pool
+from counterpoint.seeds import generator, seed_torch
+from counterpoint.splits import mark_seen, split_rows
+from counterpoint.training import Split, fit, selection_queries
+
+CPU = choose("cpu", "fp32")
+
+
+@pytest.fixture
+def world(arguana, tiny_bert, tmp_path, monkeypatch):
+    """A function that trains on the fixture corpus: changes of params in, (run, model, head, splits) out."""
+    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    splits = {
+        name: [pair for pair in pairs if pair.counter]
+        for name, pairs in mark_seen(split_rows(read_corpus(arguana).rows, None)).items()
+    }
+
+    def train(report=lambda run, ended: None, name="run", **changes):
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
+        params = load_params(tmp_path / "params.yaml")
+        seed_torch(params.seed, 0, "weights")
+        model, head = build(params.model, tiny_bert, params.train.epochs > 0 and params.loss.pair.weight > 0)
+        pools = {split: Pool.of(pairs) for split, pairs in splits.items()}
+        data = {
+            split: Split(pool, model.point.encoder.tokenize(pool.texts), np.array([p.seen == "none" for p in splits[split]]))
+            for split, pool in pools.items()
+        }
+        training = pools["training"]
+        first = draw_random(
+            training, forbidden_groups(training), params.negatives.per_point, generator(params.seed, 0, "negatives")
+        )
+        run = fit(model, head, data, first, params, CPU, Checkpoint(name), report)
+        return run, model, head, data
+
+    return train
+
+
+def test_a_run_has_a_row_and_a_draw_an_epoch(world):
+    run, *_ = world()
+    assert [row["epoch"] for row in run.epochs] == [0, 1, 2]
+    assert [row["random_rate"] for row in run.epochs] == [1.0, 0.6, 0.2]
+    assert list(run.epochs[0]) == [
+        "epoch", "random_rate", "random_share", "same_debate_share", "point_share", "hardness", "loss", "triplet_loss",
+        "pair_loss", "training_top1", "validation_top1", "test_top1", "selection_score",
+    ]  # fmt: skip
+    assert [step["step"] for step in run.steps] == [2, 3, 5, 6, 8, 9]  # 3 batches an epoch, logged every 2 and at the end
+    for row, draw in zip(run.epochs, run.draws, strict=True):
+        assert row["random_share"] == draw.was_random.mean()
+        assert row["loss"] == pytest.approx(row["triplet_loss"] + row["pair_loss"], rel=1e-5)
+
+
+def test_negatives_are_never_the_point_its_counter_or_a_twin_of_either(world):
+    for rate in (1.0, 0.0):
+        run, _, _, data = world(random_rate=rate, decay=0.0, negatives__per_point=2)
+        pool = data["training"].pool
+        for draw in run.draws:
+            for query, ids in zip(pool.queries, draw.ids, strict=True):
+                twins = [q for q in pool.queries if pool.text_group[q] == pool.text_group[query]]
+                right = {pool.text_group[query]} | {pool.text_group[pool.counter_of[q]] for q in twins}
+                assert not right & set(pool.text_group[ids])
+
+
+def test_negatives_are_drawn_in_the_embedding_of_their_epoch(world):
+    """At rate 0 they are the nearest wrong arguments of the model as it stood before the epoch: here, untrained."""
+    run, _, _, data = world(random_rate=0.0, train__epochs=1)
+    _, model, _, _ = world(random_rate=0.0, train__epochs=0, name="untrained")
+    pool = data["training"].pool
+    vectors = model.embed(data["training"].tokens, CPU)[0].embedding[torch.as_tensor(pool.text)].double()
+    forbidden = forbidden_groups(pool)
+    for i, query in enumerate(pool.queries):
+        wrong = [j for j in range(len(pool)) if pool.text_group[j] not in forbidden[i]]
+        nearest = min(float((vectors[query] - vectors[j]).norm()) for j in wrong)
+        assert run.draws[0].distance[i, 0] == pytest.approx(nearest, rel=1e-4)
+
+
+def test_without_decay_every_epoch_is_random(world):
+    run, *_ = world(decay=None)
+    assert [row["random_rate"] for row in run.epochs] == [1.0] * 3
+    assert all(draw.was_random.all() for draw in run.draws)
+    assert not np.array_equal(run.draws[0].ids, run.draws[1].ids)
+
+
+@pytest.mark.parametrize(("every", "drawn"), [(0, [0, 0, 0, 0]), (1, [0, 1, 2, 3]), (2, [0, 0, 2, 2])])
+def test_negatives_are_drawn_again_each_n_epochs(world, every, drawn):
+    run, *_ = world(negatives__every=every, train__epochs=4)
+    assert [next(i for i, draw in enumerate(run.draws) if draw is now) for now in run.draws] == drawn
+    assert [row["random_rate"] for row in run.epochs] == [random_rate(epoch, 1.0, 0.4, 0.0) for epoch in drawn]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(world):
+    first, second, other = (world(seed=seed, name=str(i))[0] for i, seed in enumerate((1, 1, 2)))
+    assert first.epochs == second.epochs
+    assert first.steps == second.steps
+    assert first.epochs != other.epochs
+
+
+def test_the_best_epoch_by_validation_is_kept(world):
+    run, model, *_ = world(train__epochs=5)
+    scores = [row["selection_score"] for row in run.epochs]
+    assert scores[run.best["epoch"]] == max(scores)
+    assert all(torch.equal(value, run.best["weights"][f"0.{name}"]) for name, value in model.state_dict().items())
+
+
+def test_training_learns_its_own_triples(world):
+    run, *_ = world(train__epochs=30, random_rate=0.5, decay=0.0, train__learning_rate=2e-3)
+    assert run.epochs[-1]["loss"] < 0.8 * run.epochs[0]["loss"]
+    assert run.epochs[-1]["training_top1"] > run.epochs[0]["training_top1"] + 0.3
+
+
+def test_zero_epochs_leave_the_untrained_model_and_one_row_without_losses(world):
+    run, _, head, _ = world(train__epochs=0)
+    assert head is None
+    assert run.draws == run.steps == []
+    (row,) = run.epochs
+    assert [row[name] for name in ("loss", "triplet_loss", "pair_loss", "hardness", "random_share")] == [None] * 5
+    assert row["validation_top1"] == row["selection_score"]
+
+
+def test_retrieval_alone_has_no_head(world):
+    run, _, head, _ = world(loss__pair={"weight": 0})
+    assert head is None
+    assert run.epochs[0]["pair_loss"] is None
+    assert run.epochs[0]["loss"] == pytest.approx(run.epochs[0]["triplet_loss"])
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_after):
+    class Stop(Exception):
+        pass
+
+    def stop(run, ended):
+        if ended and len(run.epochs) == stop_after:
+            raise Stop
+
+    whole, model, head, _ = world(negatives__every=2, train__epochs=4, name="whole")
+    with pytest.raises(Stop):
+        world(negatives__every=2, train__epochs=4, name="torn", report=stop)
+    seen = []
+    resumed, again, head_again, _ = world(
+        negatives__every=2, train__epochs=4, name="torn", report=lambda run, ended: seen.append(len(run.epochs))
+    )
+    assert min(seen) == stop_after
+    assert resumed.epochs == whole.epochs
+    assert resumed.steps == whole.steps
+    for one, other in zip(whole.draws, resumed.draws, strict=True):
+        assert np.array_equal(one.ids, other.ids)
+        assert np.array_equal(one.distance, other.distance)
+    for net, other in ((model, again), (head, head_again)):
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in net.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(world):
+    with pytest.raises(
+        InputError, match=r"the loss must stay finite; it is (nan|inf) in epoch \d, batch \d: lower train.learning_rate"
+    ):
+        world(train__learning_rate=1e30)
+
+
+def test_the_last_partial_batch_is_trained_on(world):
+    run, *_ = world(train__batch_size=23, train__log_every=1, train__epochs=1)  # 24 pairs
+    assert [step["step"] for step in run.steps] == [1, 2]
+    mean = (23 * run.steps[0]["loss"] + run.steps[1]["loss"]) / 24
+    assert run.epochs[0]["loss"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_the_learning_rate_warms_up_over_its_share_of_all_steps_then_stays(world, monkeypatch):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def watch(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    world(train__warmup=0.5, train__epochs=2, train__learning_rate=6e-4)  # 6 steps
+    assert rates == pytest.approx([2e-4, 4e-4, 6e-4, 6e-4, 6e-4, 6e-4])
+
+
+def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough(world):
+    _, _, _, data = world(train__epochs=0)
+    select = load_select("auto")
+    validation = data["validation"]
+    for unseen, name, n in ((49, "all", 60), (50, "unseen", 50)):
+        split = replace(validation, unseen=np.arange(60) < unseen)
+        queries, mask = selection_queries(split, select)
+        assert (queries, mask.sum()) == (name, n)
+    none = replace(validation, unseen=np.zeros(60, dtype=bool))
+    assert selection_queries(none, load_select("all"))[0] == "all"
+    with pytest.raises(InputError, match=r"select.queries must be all or auto"):
+        selection_queries(none, load_select("unseen"))
+
+
+def load_select(queries):
+    return replace(load_params(ROOT / "params.yaml").select, queries=queries)
+
+
+VARIANTS = [
+    {"pooling": pooling, "fusion": fusion, "head_norm": norm, "sharing": sharing, "projection": projection}
+    for pooling, fusion, norm, sharing, projection in product(
+        ("cls", "mean", "pooler"), ("embedding", "cls", "concat"), (True, False), ("shared", "separate"), (8, None)
+    )
+    if projection or fusion == "cls"
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(str(value) for value in variant.values()))
+def test_every_variant_trains_an_epoch(world, variant):
+    rows = {}
+    for search in ("exact", "balltree"):
+        changes = {f"model__{name}": value for name, value in variant.items()}
+        run, model, head, _ = world(train__epochs=1, random_rate=0.5, negatives__search=search, name=search, **changes)
+        rows[search] = run.epochs
+        assert np.isfinite(run.epochs[0]["loss"])
+        assert model.shared == (variant["sharing"] == "shared")
+        assert head.linear.in_features == 3 * {"embedding": 8, "cls": 32, "concat": 40}[variant["fusion"]]
+    assert rows["exact"] == rows["balltree"]
+
+
+def test_a_frozen_encoder_stays_as_it_was(world):
+    _, untrained, _, _ = world(train__epochs=0)
+    _, model, _, _ = world(model__freeze=True)
+    before = untrained.point.encoder.state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in model.point.encoder.state_dict().items())
+    assert not torch.equal(model.point.projection.weight, untrained.point.projection.weight)
