@@ -5,8 +5,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from counterpoint.corpus import read_corpus
 from counterpoint.errors import InputError
 

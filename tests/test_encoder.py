@@ -3,9 +3,9 @@ import shutil
 
 import pytest
 import torch
-from conftest import WORDS
 from safetensors.torch import load_file, save_file
 
+from conftest import WORDS
 from counterpoint import encoder as module
 from counterpoint.encoder import BUNDLED, load_encoder, locate
 from counterpoint.errors import InputError

@@ -3,9 +3,9 @@ import http.server
 import threading
 
 import pytest
-from fetch import fetch
 
 from counterpoint.errors import InputError
+from fetch import fetch
 
 DATA = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -59,7 +59,7 @@ def test_a_corpus_is_fetched_and_checked(server, tmp_path):
 @pytest.mark.parametrize("ranges", [True, False])
 def test_an_interrupted_download_goes_on_where_it_was(server, tmp_path, ranges):
     server.cut_at, server.ranges = 100_000, ranges
-    with pytest.raises(InputError, match="100000 of 512000 bytes came.*run again to go on"):
+    with pytest.raises(InputError, match=r"100000 of 512000 bytes came.*run again to go on"):
         fetch(server.url, SHA256, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
     fetch(server.url, SHA256, tmp_path / "x.zip")
@@ -93,5 +93,5 @@ def test_what_cannot_be_fetched_is_one_line(tmp_path, path):
 
 
 def test_an_unknown_page_is_one_line(server, tmp_path):
-    with pytest.raises(InputError, match="cannot be fetched .*Not Found"):
+    with pytest.raises(InputError, match=r"cannot be fetched .*Not Found"):
         fetch(server.url + "x", None, tmp_path / "x.zip")

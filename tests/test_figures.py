@@ -9,7 +9,8 @@ HISTORY = [
     {
         "epoch": epoch, "random_rate": 1 - epoch / 10, "random_share": 1 - epoch / 10, "same_debate_share": epoch / 20,
         "point_share": 0.5, "hardness": -0.3 + epoch / 50, "loss": 2 - epoch / 10, "triplet_loss": 1 - epoch / 20,
-        "pair_loss": 1 - epoch / 20, "training_top1": epoch / 10, "validation_top1": 0.5, "test_top1": 0.4, "selection_score": 0.5,
+        "pair_loss": 1 - epoch / 20, "training_top1": epoch / 10, "validation_top1": 0.5, "test_top1": 0.4,
+        "selection_score": 0.5,
     }
     for epoch in range(5)
 ]  # fmt: skip
@@ -30,7 +31,7 @@ def drawn(history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from random r
 
 
 def data(axes):
-    return {line.get_label(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in axes.lines}
+    return {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
 
 
 def test_the_lines_are_the_rows():

@@ -4,9 +4,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from conftest import WORDS, sentence
 from sentence_transformers import SentenceTransformer
 
+from conftest import WORDS, sentence
 from counterpoint.compute import choose
 from counterpoint.encoder import BUNDLED, locate
 from counterpoint.model import FUSIONS, PairHead, Vectors, build, load, save

@@ -2,8 +2,8 @@ import copy
 
 import pytest
 import yaml
-from conftest import ROOT
 
+from conftest import ROOT
 from counterpoint.errors import InputError
 from counterpoint.params import load_params
 

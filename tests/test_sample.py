@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from itertools import permutations
 
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from counterpoint.candidates import SETTINGS
 from counterpoint.compute import choose
 from counterpoint.corpus import read_corpus

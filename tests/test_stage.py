@@ -5,8 +5,8 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from counterpoint import stage
 from counterpoint.errors import InputError
 
@@ -18,9 +18,13 @@ def raising(error):
     return main
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "line"), [(InputError("corpus: x must be y; got z"), 1, "error: corpus: x must be y; got z\n"), (KeyboardInterrupt(), 130, "interrupted\n")]
-)  # fmt: skip
+ENDINGS = [
+    (InputError("corpus: x must be y; got z"), 1, "error: corpus: x must be y; got z\n"),
+    (KeyboardInterrupt(), 130, "interrupted\n"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "line"), ENDINGS)
 def test_what_a_user_can_put_right_is_one_line(error, code, line, capsys, monkeypatch):
     monkeypatch.setattr(stage, "die_with_parent", lambda: None)
     with pytest.raises(SystemExit) as ended:

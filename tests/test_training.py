@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import ROOT, fixture_params
 
+from conftest import ROOT, fixture_params
 from counterpoint.checkpoint import Checkpoint
 from counterpoint.compute import choose
 from counterpoint.corpus import read_corpus

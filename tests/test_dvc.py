@@ -1,0 +1,309 @@
+"""dvc.yaml says what the stages do: their deps are their imports, their params the keys they read, their plots have data."""
+
+import ast
+import dataclasses
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import ROOT, command, copy_repository, fixture_params, succeed, write_arguana
+from counterpoint import params as params_module
+from counterpoint.params import Params
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+FETCH = yaml.safe_load((ROOT / "data/arguana/dvc.yaml").read_text())["stages"]["fetch"]
+PLOTS = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of counterpoint that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "counterpoint":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("counterpoint."):
+            names.add(node.module.split(".")[1])
+    return names
+
+
+def closure(verb: str) -> set[str]:
+    found, todo = {"src/counterpoint/__init__.py"}, [f"src/{verb}.py"]
+    while todo:
+        found.add(file := todo.pop())
+        todo += [name for module in imported(ROOT / file) if (name := f"src/counterpoint/{module}.py") not in found]
+    return found
+
+
+@pytest.mark.parametrize("verb", [*STAGES, "fetch"])
+def test_the_deps_of_a_stage_are_its_imports(verb):
+    deps = FETCH["deps"] if verb == "fetch" else STAGES[verb]["deps"]
+    code = [dep.removeprefix("../../") for dep in deps if dep.endswith(".py")]
+    assert len(code) == len(set(code))
+    assert set(code) == closure(verb)
+
+
+def test_imports_go_downwards_only():
+    graph = {file.stem: imported(file) for file in (ROOT / "src/counterpoint").glob("*.py")}
+    below, todo = set(), set(graph)
+    while todo:
+        free = {name for name in todo if graph[name] <= below}
+        assert free, f"a circle among {sorted(todo)}"
+        below, todo = below | free, todo - free
+
+
+def leaves(section: type, prefix: str = "") -> set[str]:
+    names = set()
+    for field in dataclasses.fields(section):
+        nested = dataclasses.is_dataclass(field.type)
+        names |= leaves(field.type, f"{prefix}{field.name}.") if nested else {prefix + field.name}
+    return names
+
+
+def declared(verb: str) -> set[str]:
+    keys = FETCH["params"][0]["../../params.yaml"] if verb == "fetch" else STAGES[verb]["params"]
+    return {leaf for leaf in leaves(Params) for key in keys if leaf == key or leaf.startswith(f"{key}.")}
+
+
+@pytest.fixture
+def keys_read(monkeypatch):
+    """The keys read from params once they are loaded."""
+    read, sections = set(), {}
+
+    def find(section, prefix):
+        sections[section] = prefix
+        for field in dataclasses.fields(section):
+            if dataclasses.is_dataclass(field.type):
+                find(field.type, f"{prefix}{field.name}.")
+
+    find(Params, "")
+    for section, prefix in sections.items():
+
+        def watch(self, name, original=section.__getattribute__, prefix=prefix):
+            read.add(prefix + name)
+            return original(self, name)
+
+        monkeypatch.setattr(section, "__getattribute__", watch)
+    load = params_module.load_params
+
+    def loaded(*args):
+        params = load(*args)
+        read.clear()
+        return params
+
+    monkeypatch.setattr(params_module, "load_params", loaded)
+    return lambda: {key for key in read if key in leaves(Params)}
+
+
+def test_the_params_of_a_stage_are_the_keys_it_reads(keys_read, tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    write_arguana(tmp_path / "arguana")
+    write_pairs(tmp_path / "pairs.csv")
+    for corpus in ("pairs.csv", "arguana"):  # the first has no splits of its own
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, corpus=corpus, train__epochs=1)))
+        read = {}
+        for verb in STAGES:
+            monkeypatch.delitem(sys.modules, verb, raising=False)
+            importlib.import_module(verb).main()
+            read[verb] = keys_read()
+        if corpus == "pairs.csv":
+            assert read == {verb: declared(verb) for verb in STAGES}
+        assert all(keys <= declared(verb) for verb, keys in read.items())
+
+
+def write_pairs(file: Path) -> None:
+    lines = [f"cat {i} milk purr,dog {i} bark bone" for i in range(30)]
+    file.write_text("\n".join(["point,counter", *lines]) + "\n")
+
+
+def test_the_plots_are_at_most_three_lines_and_the_pictures_are_listed():
+    pictures = {plot for plot in PLOTS if isinstance(plot, str)}
+    assert pictures == {out for out in STAGES["plot"]["outs"] if out.endswith(".png")}
+    for plot in PLOTS:
+        if isinstance(plot, dict):
+            ((name, spec),) = plot.items()
+            ((file, columns),) = spec["y"].items()
+            assert len(columns) <= 3, name
+            metrics = {next(iter(metric)) for stage in STAGES.values() for metric in stage.get("metrics", [])}
+            assert file in metrics
+
+
+def test_nothing_turns_the_run_cache_off():
+    for stage in STAGES.values():
+        assert all(isinstance(out, str) for out in stage["outs"])  # no cache: false, no persist
+        assert all(list(metric.values()) == [{"cache": False}] for metric in stage.get("metrics", []))
+
+
+# --- with DVC --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def repository(tiny_bert, tmp_path_factory) -> Path:
+    """The fixture corpus run through the whole pipeline, committed, with two experiments."""
+    folder = tmp_path_factory.mktemp("dvc") / "repository"
+    copy_repository(folder, fixture_params(tiny_bert))
+    succeed(folder, "dvc", "repro")
+    succeed(folder, "git", "add", "--all")
+    succeed(folder, "git", "commit", "--quiet", "--message", "Run")
+    for name, decay in (("slow", "0.005"), ("constant", "none")):
+        succeed(folder, "dvc", "exp", "run", "--name", name, "-S", f"decay={decay}")
+        restore(folder)
+    return folder
+
+
+def readme_line(words: str) -> str:
+    """The README's command for something, so that what is tested is what is promised."""
+    return re.search(rf"^ *({words}.*?)(?: *#.*)?$", (ROOT / "README.md").read_text(), re.M)[1]
+
+
+def restore(folder: Path) -> None:
+    succeed(folder, "bash", "-c", readme_line("git restore"))
+
+
+@pytest.mark.dvc
+def test_a_second_repro_runs_nothing(repository):
+    printed = succeed(repository, "dvc", "repro")
+    assert "Running stage" not in printed
+    assert succeed(repository, "git", "status", "--short") == ""
+
+
+@pytest.mark.dvc
+def test_every_plot_has_data_in_every_revision(repository):
+    printed = succeed(repository, "dvc", "plots", "diff", "HEAD", "slow", "constant", "--json")
+    plots = json.loads(printed)["data"]
+    names = {next(iter(plot)) if isinstance(plot, dict) else plot for plot in PLOTS}
+    assert (
+        set(plots) == names | {f"dvc.yaml::{name}" for name in names & set(plots)}
+        or {name.removeprefix("dvc.yaml::") for name in plots} == names
+    )
+    for name, entries in plots.items():
+        revisions = {revision for entry in entries for revision in entry["revisions"]}
+        assert revisions == {"HEAD", "slow", "constant"}, name
+
+
+@pytest.mark.dvc
+def test_an_experiment_has_the_rates_of_its_decay(repository):
+    for name, rates in (("HEAD", [1.0, 0.6, 0.2]), ("slow", [1.0, 0.995, 0.99]), ("constant", [1.0, 1.0, 1.0])):
+        history = json.loads(succeed(repository, "git", "show", f"{revision(repository, name)}:plots/series/history.json"))
+        assert [row["random_rate"] for row in history["epochs"]] == rates
+
+
+def revision(repository: Path, name: str) -> str:
+    if name == "HEAD":
+        return name
+    return next(line.split()[0] for line in succeed(repository, "git", "show-ref").splitlines() if line.endswith(f"/{name}"))
+
+
+@pytest.mark.dvc
+def test_metrics_diff_and_exp_show_read_well(repository):
+    diff = succeed(repository, "dvc", "metrics", "diff", "HEAD", "slow", "--md")
+    assert "epa.retrieved.mrr" in diff or "hardness" in diff
+    table = succeed(repository, "dvc", "exp", "show", "--csv", "--drop", "(data|src|models|plots)/.*")
+    header = table.splitlines()[0].split(",")
+    assert {"Experiment", "epa.retrieved.top1", "decay"} <= {name.split(":")[-1] for name in header}
+    assert any("slow" in line for line in table.splitlines())
+
+
+@pytest.mark.dvc
+def test_going_back_comes_from_the_cache(repository):
+    params = (repository / "params.yaml").read_text()
+    (repository / "params.yaml").write_text(params.replace("decay: 0.4", "decay: 0.005"))
+    assert "Running stage" not in succeed(repository, "dvc", "repro")
+    history = json.loads((repository / "plots/series/history.json").read_text())
+    assert history["epochs"][1]["random_rate"] == 0.995
+    restore(repository)
+    assert succeed(repository, "git", "status", "--short") == ""
+
+
+@pytest.mark.dvc
+def test_after_a_failed_run_one_line_brings_the_old_results_back(repository):
+    before = {path: path.read_bytes() for path in results(repository)}
+    failed = command(repository, "dvc", "exp", "run", "-S", "decay=abc")
+    assert failed.returncode != 0
+    assert "params.yaml: decay must be a number of at least 0, or none; got 'abc'" in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stdout + failed.stderr
+    restore(repository)
+    assert {path: path.read_bytes() for path in results(repository)} == before
+    assert succeed(repository, "git", "status", "--short") == ""
+
+
+def results(repository: Path) -> list[Path]:
+    folders = ("metrics", "plots", "models", "data/triples", "data/ranks")
+    return sorted(path for name in folders for path in (repository / name).rglob("*") if path.is_file())
+
+
+@pytest.mark.dvc
+def test_make_s_check_refuses_before_anything_is_touched(repository):
+    for line, key, says in (
+        ("decay: 0.4", "decay: abc", "decay must be"),
+        ("corpus: data/fixture", "corpus: gone", "gone does not exist"),
+    ):
+        before = {path: path.stat().st_mtime_ns for path in results(repository)}
+        params = (repository / "params.yaml").read_text()
+        (repository / "params.yaml").write_text(params.replace(line, key))
+        refused = command(repository, "python", "src/check.py")
+        assert refused.returncode == 1
+        assert says in refused.stderr
+        assert refused.stderr.count("\n") == 1
+        assert {path: path.stat().st_mtime_ns for path in results(repository)} == before
+        (repository / "params.yaml").write_text(params)
+    assert "24 training, 8 validation" in succeed(repository, "python", "src/check.py").replace("25 training", "24 training")
+
+
+@pytest.mark.dvc
+def test_a_killed_dvc_leaves_no_stage_behind(tiny_bert, tmp_path):
+    import os
+    import signal
+    import subprocess
+    import time
+
+    copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+    }
+    with (tmp_path / "log").open("w") as log:
+        dvc = subprocess.Popen(["dvc", "repro"], cwd=tmp_path / "r", env=environment, stdout=log, stderr=log)
+        history = tmp_path / "r/plots/series/history.json"
+        deadline = time.monotonic() + 120
+        while "training on" not in (tmp_path / "log").read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        dvc.send_signal(signal.SIGKILL)
+        dvc.wait()
+    time.sleep(2)
+    before = history.stat().st_mtime_ns
+    time.sleep(2)
+    assert history.stat().st_mtime_ns == before
+    running = [path for path in Path("/proc").glob("[0-9]*/cwd") if readlink(path) == str((tmp_path / "r").resolve())]
+    assert running == []
+
+
+def readlink(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:
+        return ""
+
+
+@pytest.mark.dvc
+def test_the_corpus_param_pulls_the_fetch_stage_in(repository, tmp_path):
+    import shutil
+
+    archive = shutil.make_archive(str(tmp_path / "arguana"), "zip", write_arguana(tmp_path / "arguana"))
+    target = "corpus=data/arguana/arguana-counterargs-corpus.zip"
+    refused = command(repository, "dvc", "repro", "data/arguana/dvc.yaml")
+    assert refused.returncode != 0
+    assert "fetch.url must be the address of the corpus zip" in refused.stderr + refused.stdout
+    offline = command(repository, "dvc", "exp", "run", "-S", target, "-S", "fetch.url=http://127.0.0.1:9/x.zip")
+    assert offline.returncode != 0
+    assert re.search(r"^error: fetch.url: http://127.0.0.1:9/x.zip cannot be fetched \(", offline.stdout + offline.stderr, re.M)
+    restore(repository)
+    succeed(repository, "dvc", "exp", "run", "-n", "fetched", "-S", target, "-S", f"fetch.url={Path(archive).as_uri()}")
+    assert json.loads((repository / "metrics/prepare.json").read_text())["training"]["pairs"] == 24
+    restore(repository)
+    assert "Running stage" not in succeed(repository, "dvc", "repro")
