@@ -1,6 +1,7 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,15 @@ FIXTURE_PARAMS = {
     "corpus": "data/fixture",
     "decay": 0.4,
     "model": {"projection": 8, "fusion": "concat", "dropout": 0.1, "max_length": 32},
-    "train": {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "precision": "fp32", "device": "cpu", "log_every": 2},
+    "train": {
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "head_learning_rate": None,
+        "precision": "fp32",
+        "device": "cpu",
+        "log_every": 2,
+    },
     "evaluate": {"rerank_depth": 3},
     "select": {"rerank_depth": 3},
 }
@@ -177,3 +186,26 @@ def tiny_bert(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def arguana(tmp_path_factory) -> Path:
     return write_arguana(tmp_path_factory.mktemp("corpus") / "arguana")
+
+
+@pytest.fixture(scope="session")
+def repository(tiny_bert, tmp_path_factory) -> Path:
+    """The fixture corpus run through the whole pipeline, committed, with two experiments."""
+    folder = tmp_path_factory.mktemp("dvc") / "repository"
+    copy_repository(folder, fixture_params(tiny_bert))
+    succeed(folder, "dvc", "repro")
+    succeed(folder, "git", "add", "--all")
+    succeed(folder, "git", "commit", "--quiet", "--message", "Run")
+    for name, decay in (("slow", "0.005"), ("constant", "none")):
+        succeed(folder, "dvc", "exp", "run", "--name", name, "-S", f"decay={decay}")
+        restore(folder)
+    return folder
+
+
+def readme_line(words: str) -> str:
+    """The README's command for something, so that what is tested is what is promised."""
+    return re.search(rf"^ *({words}.*?)(?: *#.*)?$", (ROOT / "README.md").read_text(), re.M)[1]
+
+
+def restore(folder: Path) -> None:
+    succeed(folder, "bash", "-c", readme_line("git restore"))

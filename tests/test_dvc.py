@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ROOT, command, copy_repository, fixture_params, succeed, write_arguana
+from conftest import ROOT, command, copy_repository, fixture_params, restore, succeed, write_arguana
 from counterpoint import params as params_module
 from counterpoint.params import Params
 
@@ -140,29 +140,6 @@ def test_nothing_turns_the_run_cache_off():
 
 
 # --- with DVC --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def repository(tiny_bert, tmp_path_factory) -> Path:
-    """The fixture corpus run through the whole pipeline, committed, with two experiments."""
-    folder = tmp_path_factory.mktemp("dvc") / "repository"
-    copy_repository(folder, fixture_params(tiny_bert))
-    succeed(folder, "dvc", "repro")
-    succeed(folder, "git", "add", "--all")
-    succeed(folder, "git", "commit", "--quiet", "--message", "Run")
-    for name, decay in (("slow", "0.005"), ("constant", "none")):
-        succeed(folder, "dvc", "exp", "run", "--name", name, "-S", f"decay={decay}")
-        restore(folder)
-    return folder
-
-
-def readme_line(words: str) -> str:
-    """The README's command for something, so that what is tested is what is promised."""
-    return re.search(rf"^ *({words}.*?)(?: *#.*)?$", (ROOT / "README.md").read_text(), re.M)[1]
-
-
-def restore(folder: Path) -> None:
-    succeed(folder, "bash", "-c", readme_line("git restore"))
 
 
 @pytest.mark.dvc

@@ -156,6 +156,7 @@ class TrainParams:
     epochs: int = key(integer(0))
     batch_size: int = key(integer(1))
     learning_rate: float = key(number(0, above=True))
+    head_learning_rate: float | None = key(optional(number(0, above=True)))
     warmup: float = key(number(0, 1))
     weight_decay: float = key(number(0))
     precision: str = key(choice("auto", "fp32", "bf16"))

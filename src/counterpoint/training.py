@@ -114,10 +114,15 @@ def selection_queries(validation: Split, select: SelectParams) -> tuple[str, np.
 
 
 def _optimizer(both: nn.Module, pool: Pool, params: Params) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW at two rates, for the encoder and for what starts from random weights, each warmed up, then constant."""
     train = params.train
-    learning = [parameter for parameter in both.parameters() if parameter.requires_grad]
+    groups = {"encoder": [], "fresh": []}
+    for name, parameter in both.named_parameters():
+        if parameter.requires_grad:
+            groups["encoder" if ".encoder." in name else "fresh"].append(parameter)
+    rates = {"encoder": train.learning_rate, "fresh": train.head_learning_rate or train.learning_rate}
     optimizer = torch.optim.AdamW(
-        learning or [nn.Parameter(torch.empty(0))], train.learning_rate, weight_decay=train.weight_decay
+        [{"params": members, "lr": rates[name]} for name, members in groups.items()], weight_decay=train.weight_decay
     )
     warmup = train.warmup * train.epochs * math.ceil(len(pool.queries) / train.batch_size)  # steps
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1.0, warmup)))
