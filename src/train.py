@@ -84,7 +84,7 @@ class Report:
         self.epochs, self.batches = params.train.epochs, -(-pairs // params.train.batch_size)
         self.log_every = params.train.log_every
         self.bar = tqdm(total=self.batches, unit="batch", leave=False) if sys.stderr.isatty() else None
-        self.started, self.first, self.written = time.monotonic(), None, 0.0
+        self.epoch_began, self.written = time.monotonic(), 0.0
         self(Run(), True)
 
     def __call__(self, run: Run, epoch_ended: bool) -> None:
@@ -104,14 +104,16 @@ class Report:
 
     def _epoch(self, rows: list[dict], now: float) -> None:
         row = rows[-1]
-        self.first = self.first or len(rows)  # a resumed run has seen only its own epochs
-        left = (now - self.started) / (len(rows) - self.first + 1) * (self.epochs - len(rows))
+        left = (now - self.epoch_began) * (self.epochs - len(rows))
+        self.epoch_began = now
         parts = [f"epoch {row['epoch'] + 1}/{self.epochs}" if self.epochs else "untrained", f"rate {row['random_rate']:.3f}"]
         parts += [f"loss {row['loss']:.4f}"] if row["loss"] is not None else []
         parts += [f"validation top1 {row['validation_top1']:.3f}"]
         parts += [f"{left / 60:.1f} min left"] if len(rows) < self.epochs else []
         with tqdm.external_write_mode():
             logging.info(", ".join(parts))
+        if self.bar and len(rows) >= self.epochs:
+            self.bar.close()
 
 
 def write_draws(file: Path, run: Run, pool: Pool, per_point: int) -> None:

@@ -4,8 +4,12 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from counterpoint.candidates import SETTINGS
+from counterpoint.encoder import POOLINGS
 from counterpoint.errors import InputError
-from counterpoint.params import load_params
+from counterpoint.model import FUSIONS
+from counterpoint.params import ModelParams, NegativesParams, SelectParams, load_params
+from counterpoint.search import BACKENDS
 
 DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
@@ -147,6 +151,20 @@ def test_values_that_contradict_each_other_are_refused(tmp_path, changes, says):
 def test_zero_shot_needs_no_head_and_so_no_fusion(tmp_path):
     changes = {"train__epochs": 0, "model__projection": None, "model__fusion": "concat"}
     assert load_params(contradicting(tmp_path, **changes)).train.epochs == 0
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "table"),
+    [
+        (NegativesParams, "search", BACKENDS),
+        (ModelParams, "pooling", POOLINGS),
+        (ModelParams, "fusion", FUSIONS),
+        (SelectParams, "setting", SETTINGS),
+    ],
+)
+def test_a_choice_offers_the_rows_of_its_table(section, key, table):
+    says = section.__dataclass_fields__[key].metadata["rule"].says
+    assert set(says.removeprefix("one of ").split(", ")) == set(table)
 
 
 def test_a_missing_key_is_named(tmp_path):

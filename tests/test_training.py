@@ -142,7 +142,7 @@ def test_retrieval_alone_has_no_head(world):
     assert run.epochs[0]["loss"] == pytest.approx(run.epochs[0]["triplet_loss"])
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("stop_after", [1, 2, 4])
 def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_after):
     class Stop(Exception):
         pass

@@ -1,5 +1,6 @@
 """The loop: embed, draw negatives, train on the triples, validate; every epoch."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -75,6 +76,9 @@ def fit(
     chosen = selection_queries(splits["validation"], params.select)
     forbidden = forbidden_groups(splits["training"].pool)
     run = _restore(checkpoint.load(compute.device), both, optimizer, schedule)
+    if run.epochs:
+        logging.info("going on after epoch %d of a run that was interrupted", len(run.epochs))
+        report(run, True)
 
     with run.timed("embed", clock):
         vectors = model.embed(splits["training"].tokens, compute)
