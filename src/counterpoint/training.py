@@ -4,8 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,14 +15,14 @@ from counterpoint.checkpoint import Checkpoint
 from counterpoint.compute import Compute
 from counterpoint.encoder import Tokens
 from counterpoint.errors import InputError
-from counterpoint.losses import LOSSES, Batch, losses
+from counterpoint.losses import Batch, losses
 from counterpoint.metrics import mrr, top_k
 from counterpoint.model import BiEncoder, PairHead, Vectors
 from counterpoint.negatives import Negatives, draw, draw_random, forbidden_groups, random_rate
 from counterpoint.params import Params, SelectParams
 from counterpoint.pool import Pool
 from counterpoint.ranking import rank
-from counterpoint.records import POINT
+from counterpoint.run import Run, copy_of, epoch_row, named, restore, state_of
 from counterpoint.seeds import generator, seed_torch
 
 ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
@@ -36,23 +35,6 @@ class Split:
     pool: Pool
     tokens: Tokens
     unseen: np.ndarray
-
-
-@dataclass
-class Run:
-    """What a training run has come to: rows of the two series, the draws, the best epoch's weights, seconds by phase."""
-
-    epochs: list[dict] = field(default_factory=list)
-    steps: list[dict] = field(default_factory=list)
-    draws: list[Negatives] = field(default_factory=list)
-    best: dict | None = None  # epoch, score: [top1, mrr], weights
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, phase: str, clock: Callable[[], float]):
-        start = clock()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + clock() - start
 
 
 def fit(
@@ -75,7 +57,7 @@ def fit(
     optimizer, schedule = _optimizer(both, splits["training"].pool, params)
     chosen = selection_queries(splits["validation"], params.select)
     forbidden = forbidden_groups(splits["training"].pool)
-    run = _restore(checkpoint.load(compute.device), both, optimizer, schedule)
+    run = restore(checkpoint.load(compute.device), both, optimizer, schedule)
     if run.epochs:
         logging.info("going on after epoch %d of a run that was interrupted", len(run.epochs))
         report(run, True)
@@ -91,16 +73,16 @@ def fit(
             vectors = model.embed(splits["training"].tokens, compute)
         with run.timed("score", clock):
             score = _score(model, head, splits, vectors, chosen, params.select, compute)
-        run.epochs.append(_row(epoch, run.draws[-1], means, score, splits["training"].pool, params))
+        run.epochs.append(epoch_row(epoch, _rate(epoch, params), run.draws[-1], means, score, splits["training"].pool))
         if run.best is None or score["selection"] > run.best["score"]:
-            run.best = {"epoch": epoch, "score": score["selection"], "weights": _copy(both)}
+            run.best = {"epoch": epoch, "score": score["selection"], "weights": copy_of(both)}
         with run.timed("checkpoint", clock):
-            checkpoint.save(_state(run, both, optimizer, schedule))
+            checkpoint.save(state_of(run, both, optimizer, schedule))
         report(run, True)
 
     if not params.train.epochs:  # the untrained model: one row to look at, nothing to choose
         score = _score(model, head, splits, vectors, chosen, params.select, compute)
-        run.epochs.append(_row(0, None, {}, score, splits["training"].pool, params))
+        run.epochs.append(epoch_row(0, _rate(0, params), None, {}, score, splits["training"].pool))
         report(run, True)
     else:
         both.load_state_dict(run.best["weights"])
@@ -132,6 +114,12 @@ def _optimizer(both: nn.Module, pool: Pool, params: Params) -> tuple[torch.optim
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(1.0, warmup)))
 
 
+def _rate(epoch: int, params: Params) -> float:
+    """The random rate of the draw that an epoch trains on."""
+    every = params.negatives.every
+    return random_rate(epoch - epoch % every if every else 0, params.random_rate, params.decay, params.floor)
+
+
 def _negatives(
     epoch: int,
     draws: list[Negatives],
@@ -155,7 +143,7 @@ def _negatives(
         points[torch.as_tensor(pool.text[pool.queries])],
         counters[torch.as_tensor(pool.text)],
         random,
-        random_rate(epoch, params.random_rate, params.decay, params.floor),
+        _rate(epoch, params),
         generator(seed, epoch, "rate"),
         params.negatives.search,
     )
@@ -189,7 +177,7 @@ def _train(
                 sums[name] = sums.get(name, 0.0) + term.detach() * len(rows)
         log_points += len(rows)
         if number % params.train.log_every == 0 or number == len(batches):
-            means = _named({name: float(total) / log_points for name, total in log_sums.items()})
+            means = named({name: float(total) / log_points for name, total in log_sums.items()})
             if not math.isfinite(means["loss"]):
                 raise InputError(
                     f"the loss must stay finite; it is {means['loss']} in epoch {epoch}, batch {number}: "
@@ -248,52 +236,3 @@ def _score(
         if name == "validation":
             scores["selection"] = [top_k(ranks[chosen[1]], 1), mrr(ranks[chosen[1]])]
     return scores
-
-
-def _named(means: dict[str, float]) -> dict[str, float | None]:
-    return {"loss": means.get("loss")} | {f"{name}_loss": means.get(name) for name in LOSSES}
-
-
-def _row(epoch: int, negatives: Negatives | None, means: dict, score: dict, pool: Pool, params: Params) -> dict:
-    """A row of plots/series/history.json."""
-    made_of = dict.fromkeys(("random_share", "same_debate_share", "point_share", "hardness"))
-    if negatives is not None:
-        of_debate = pool.debate[pool.queries, None]
-        known = (of_debate >= 0).all()
-        made_of = {
-            "random_share": float(negatives.was_random.mean()),
-            "same_debate_share": float((pool.debate[negatives.ids] == of_debate).mean()) if known else None,
-            "point_share": float((pool.source[negatives.ids] == POINT).mean()),
-            "hardness": negatives.hardness,
-        }
-    drawn = epoch - epoch % params.negatives.every if params.negatives.every else 0
-    rate = {"random_rate": random_rate(drawn, params.random_rate, params.decay, params.floor)}
-    top1 = {f"{name}_top1": score[name] for name in ("training", "validation", "test")}
-    return {"epoch": epoch} | rate | made_of | _named(means) | top1 | {"selection_score": score["selection"][0]}
-
-
-# --- checkpoints -----------------------------------------------------------------------------------------------------
-
-ARRAYS = ("ids", "was_random", "distance", "to_counter")
-
-
-def _copy(both: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in both.state_dict().items()}
-
-
-def _state(run: Run, both: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> dict:
-    draws = [{name: torch.as_tensor(getattr(negatives, name)) for name in ARRAYS} for negatives in run.draws]
-    learners = {"weights": both.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    return vars(run) | {"draws": draws} | learners
-
-
-def _restore(
-    state: dict | None, both: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR
-) -> Run:
-    if state is None:
-        return Run()
-    both.load_state_dict(state["weights"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    draws = [Negatives(**{name: value.cpu().numpy() for name, value in arrays.items()}) for arrays in state["draws"]]
-    return Run(state["epochs"], state["steps"], draws, state["best"], state["seconds"])
