@@ -30,8 +30,8 @@ class Progress:
             if run.epochs:
                 self._epoch(run.epochs, now)
         elif self.bar:
-            self.bar.set_description(f"epoch {run.steps[-1]['epoch'] + 1}/{self.epochs}")
-            self.bar.set_postfix(loss=f"{run.steps[-1]['loss']:.3f}")
+            self.bar.set_description(f"epoch {run.steps[-1]['epoch'] + 1}/{self.epochs}", refresh=False)
+            self.bar.set_postfix(loss=f"{run.steps[-1]['loss']:.3f}", refresh=False)
             self.bar.n = (run.steps[-1]["step"] - 1) % self.batches + 1
             self.bar.refresh()
 
