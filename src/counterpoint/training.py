@@ -81,7 +81,8 @@ def fit(
         report(run, True)
 
     if not params.train.epochs:  # the untrained model: one row to look at, nothing to choose
-        score = _score(model, head, splits, vectors, chosen, params.select, compute)
+        with run.timed("score", clock):
+            score = _score(model, head, splits, vectors, chosen, params.select, compute)
         run.epochs.append(epoch_row(0, _rate(0, params), None, {}, score, splits["training"].pool))
         report(run, True)
     else:
