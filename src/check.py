@@ -3,12 +3,18 @@
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from counterpoint import stage
 from counterpoint.compute import choose
 from counterpoint.corpus import read_corpus
 from counterpoint.encoder import load_encoder, locate
+from counterpoint.negatives import draw_random, forbidden_groups
 from counterpoint.params import load_params
-from counterpoint.splits import split_rows
+from counterpoint.pool import Pool
+from counterpoint.seeds import generator
+from counterpoint.splits import mark_seen, split_rows
+from counterpoint.training import selection_queries
 
 FETCHED = Path("data/arguana")  # what a stage of its own brings
 
@@ -17,7 +23,11 @@ def main() -> None:
     params = load_params()
     corpus = Path(params.corpus)
     if corpus.exists() or corpus.parent != FETCHED:
-        splits = split_rows(read_corpus(corpus).rows, params.prepare.split)
+        splits = mark_seen(split_rows(read_corpus(corpus).rows, params.prepare.split))
+        pool = Pool.of([pair for pair in splits["training"] if pair.counter is not None])
+        draw_random(pool, forbidden_groups(pool), params.negatives.per_point, generator(params.seed, 0, "negatives"))
+        unseen = np.array([pair.seen == "none" for pair in splits["validation"] if pair.counter is not None])
+        selection_queries(unseen, params.select)
         sizes = ", ".join(f"{len(pairs):,} {name}" for name, pairs in splits.items())
         logging.info("corpus %s: %s points", corpus, sizes)
     compute = choose(params.train.device, params.train.precision)

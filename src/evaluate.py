@@ -1,12 +1,16 @@
 """Stage evaluate: two-stage ranking of validation and test into Top-K metrics."""
 
+from counterpoint import stage
+
+if __name__ == "__main__":
+    stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
+
 import logging
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from counterpoint import stage
 from counterpoint.candidates import SETTINGS
 from counterpoint.compute import choose
 from counterpoint.metrics import summary, top_k

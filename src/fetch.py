@@ -25,8 +25,8 @@ def main() -> None:
 
 
 def fetch(url: str, sha256: str | None, target: Path) -> None:
-    """Download url to target by way of <target>.part, which a later call continues; check its sha256 unless None."""
-    part = target.with_name(target.name + ".part")
+    """Download url to target by way of a .part of its own, which a later call continues; check its sha256 unless None."""
+    part = target.with_name(f"{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
     try:
         _download(url, part)
     except (OSError, ValueError, http.client.HTTPException) as error:

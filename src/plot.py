@@ -1,9 +1,14 @@
 """Stage plot: the series become pictures."""
 
+from counterpoint import stage
+
+if __name__ == "__main__":
+    stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
+
 import json
 from pathlib import Path
 
-from counterpoint import figures, stage
+from counterpoint import figures
 from counterpoint.params import load_params
 
 SERIES, PLOTS = Path("plots/series"), Path("plots")
@@ -21,7 +26,7 @@ def main() -> None:
     chosen = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))["best_epoch"]
     title = figures.describe_rate(params.random_rate, params.decay, params.floor)
     drawn = {
-        "accuracy": figures.accuracy(history, chosen, params.select.setting, title),
+        "accuracy": figures.accuracy(history, chosen, f"{params.select.setting}, {params.select.stage}", title),
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(curve, "epa", n, title),
         "negatives": figures.negatives(history, title),

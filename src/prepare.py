@@ -1,10 +1,14 @@
 """Stage prepare: a corpus of dialogue pairs becomes triples, one JSONL file a split."""
 
+from counterpoint import stage
+
+if __name__ == "__main__":
+    stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
+
 import logging
 from dataclasses import replace
 from pathlib import Path
 
-from counterpoint import stage
 from counterpoint.corpus import read_corpus
 from counterpoint.negatives import draw_random, forbidden_groups
 from counterpoint.params import load_params
@@ -31,7 +35,8 @@ def main() -> None:
     for name, pairs in usable.items():
         write_pairs(TRIPLES / f"{name}.jsonl", pairs)
         logging.info("%s: %s", name, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts[name].items()))
-    write_pairs(TRIPLES / "unpaired.jsonl", [pair for pairs in splits.values() for pair in pairs if pair.counter is None])
+    unpaired = [replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None]
+    write_pairs(TRIPLES / "unpaired.jsonl", unpaired)
     write_json(METRICS, counts)
 
 

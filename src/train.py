@@ -1,5 +1,10 @@
 """Stage train: triples become a bi-encoder and its pair head, with negatives drawn again before every epoch."""
 
+from counterpoint import stage
+
+if __name__ == "__main__":
+    stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
+
 import logging
 import os
 import shutil
@@ -8,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from counterpoint import stage
 from counterpoint.checkpoint import Checkpoint, file_sha256, fingerprint
 from counterpoint.compute import choose
 from counterpoint.encoder import Encoder, locate, weights_sha256
@@ -30,7 +34,8 @@ def main() -> None:
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
-    about = {"encoder": params.model.encoder, "encoder_sha256": weights_sha256(directory)}
+    name = directory.resolve().name if Path(params.model.encoder).is_dir() else params.model.encoder  # outputs name no paths
+    about = {"encoder": name, "encoder_sha256": weights_sha256(directory)}
     seed_torch(params.seed, 0, "weights")
     model, head = build(params.model, directory, with_head=params.train.epochs > 0 and params.loss.pair.weight > 0)
     model.to(compute.device), head and head.to(compute.device)
@@ -52,7 +57,7 @@ def main() -> None:
     shutil.rmtree(MODELS, ignore_errors=True)
     os.replace(unfinished, MODELS)
 
-    queries, mask = selection_queries(splits["validation"], params.select)
+    queries, mask = selection_queries(splits["validation"].unseen, params.select)
     summary = {"epochs": params.train.epochs, "best_epoch": best, "selection_queries": queries, "selection_n": int(mask.sum())}
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
     write_json(METRICS / "train.json", summary | {name: run.epochs[best or 0][name] for name in names})

@@ -41,6 +41,13 @@ def test_arguana_pairs_a_counter_with_the_point_of_its_folder_and_number(arguana
     assert pair.counter == (folder / "con02b-counter.txt").read_text()
 
 
+@pytest.mark.parametrize("name", ["test", "training"])
+def test_the_name_of_a_folder_above_is_no_split(arguana, tmp_path, name):
+    shutil.copytree(arguana, tmp_path / name / "x")
+    for path in (tmp_path / name, tmp_path / name / "x"):
+        assert read_corpus(path) == read_corpus(arguana)
+
+
 def test_other_parts_of_the_arguana_deposit_are_left_alone(arguana, tmp_path):
     other = tmp_path / "all" / "01-other" / "training" / "t" / "d" / "pro"
     other.mkdir(parents=True)
@@ -59,7 +66,9 @@ def test_the_tables_hold_the_same_whatever_the_format(tmp_path):
             writer.writerows(PAIRS)
     rows = read_corpus(tmp_path / "x.jsonl").rows
     assert rows == read_corpus(tmp_path / "x.csv").rows == read_corpus(tmp_path / "x.tsv").rows
-    assert [(split, vars(pair)) for split, pair in rows] == [(None, pair | {"seen": None, "negatives": None}) for pair in PAIRS]
+    assert [(split, vars(pair)) for split, pair in rows] == [
+        (None, pair | {"seen": None, "negatives": None, "split": None}) for pair in PAIRS
+    ]
 
 
 def test_a_directory_of_tables_names_the_splits_by_its_files(tmp_path):
@@ -104,6 +113,11 @@ def test_the_sample_is_read():
         ("x.jsonl", b'{"point": "a", "counter": "b", "split": "train"}', "x.jsonl:1: split must be training, validation, test"),
         ("x.jsonl", b'{"point":"a","counter":"b","id":"i"}\n{"point":"c","counter":"d","id":"i"}', "unique; got 'i' twice"),
         ("x.jsonl", b'{"point":"a","counter":"b","split":"test"}\n{"point":"c","counter":"d"}', "for all rows or for none"),
+        ("x.jsonl", b'{"point": "a", "counter": "\\ud800"}', "x.jsonl:1: counter must be text that UTF-8 can hold"),
+        ("x.jsonl", b'{"point": ' + b"1" * 5000 + b"}", "x.jsonl:1 must be a JSON object; Exceeds the limit"),
+        ("x.jsonl", b"[" * 100_000, "x.jsonl:1 must be a JSON object; "),
+        ("x.jsonl", b'{"point": "a", "counter": "b", "stance": "PRO"}', "x.jsonl:1: stance must be pro or con; got 'PRO'"),
+        ("x.csv", b"point,counter,point\na,b,c\n", "x.csv:1 must name each column once; got 'point' twice"),
         ("x.zip", b"not a zip", "must be a readable zip"),
         ("x.parquet", b"", "must be a directory or end in .zip, .jsonl, .csv, .tsv"),
     ],
@@ -116,13 +130,35 @@ def test_what_cannot_be_used_is_refused_with_file_and_line(tmp_path, name, conte
     assert "\n" not in str(refused.value)
 
 
+def test_a_zip_of_tables_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("training.csv", "point,counter")
+    with pytest.raises(InputError, match=r"must hold 02-extracted-arguments \(points and counters of ArguAna\); found none"):
+        read_corpus(tmp_path / "x.zip")
+
+
+def test_two_tables_of_one_split_are_refused(tmp_path):
+    for name in ("training.csv", "training.jsonl"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(InputError, match=r"must hold one table a split; got training.csv, training.jsonl"):
+        read_corpus(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        read_corpus(tmp_path / ("x" * 300))
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(InputError, match="must hold"):
+        read_corpus(tmp_path / "x.csv")
+
+
 def test_a_missing_corpus_is_refused(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist"):
         read_corpus(tmp_path / "nowhere")
 
 
 def test_a_directory_of_nothing_known_is_refused(tmp_path):
-    with pytest.raises(InputError, match="must hold 02-extracted-arguments or"):
+    with pytest.raises(InputError, match=r"must hold 02-extracted-arguments \(points and counters of ArguAna\), or training"):
         read_corpus(tmp_path)
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 
 from conftest import WORDS
 from counterpoint import encoder as module
@@ -78,6 +79,16 @@ def break_tokenizer(directory):
         (directory / name).unlink(missing_ok=True)
 
 
+def break_values(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"hidden_size": "abc"}))
+
+
+def break_division(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -85,6 +96,8 @@ def break_tokenizer(directory):
         (break_weights, r"must hold weights as \*.safetensors; it does not"),
         (break_to_pickle, r"must hold weights as \*.safetensors; it does not"),
         (break_in_two, "cannot be loaded: "),
+        (break_values, "cannot be loaded: "),
+        (break_division, "cannot be loaded: "),
         (break_layer, "must hold all weights of BertModel; encoder.layer.1.output.dense.weight is missing"),
         (break_tokenizer, "must hold a tokenizer, tokenizer.json or vocab.txt; it does not"),
     ],
@@ -102,6 +115,26 @@ def test_a_pooler_is_needed_for_pooler_alone(copy):
     load_encoder(copy, "cls", 32)
     with pytest.raises(InputError, match=r"pooler.dense.bias is missing"):
         load_encoder(copy, "pooler", 32)
+
+
+def test_a_pooler_unlike_bert_s_is_refused(tmp_path, tiny_bert):
+    config = AlbertConfig(
+        vocab_size=200, embedding_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
+    )
+    AlbertModel(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    assert load_encoder(tmp_path, "mean", 32).width == 8
+    with pytest.raises(InputError, match=r"model.pooling must be cls or mean: AlbertModel has no pooler like BERT's"):
+        load_encoder(tmp_path, "pooler", 32)
+
+
+def test_a_proxy_that_refuses_is_one_line(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConnectionError("403") from RuntimeError("proxy")
+
+    monkeypatch.setattr(module, "snapshot_download", refuse)
+    with pytest.raises(InputError, match=r"the hub cannot be reached \(RuntimeError\)"):
+        locate("some/encoder")
 
 
 def test_a_text_longer_than_the_encoder_is_refused(tiny_bert):

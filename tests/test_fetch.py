@@ -22,7 +22,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.asked += (wanted,)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
-        if self.path != "/corpus.zip":
+        if self.path.partition("?")[0] != "/corpus.zip":
             return self.send_error(404)
         if start >= len(DATA):
             self.send_response(416)
@@ -68,8 +68,19 @@ def test_an_interrupted_download_goes_on_where_it_was(server, tmp_path, ranges):
 
 
 def test_a_download_that_came_whole_but_was_not_named_yet_is_not_fetched_again(server, tmp_path):
-    (tmp_path / "x.zip.part").write_bytes(DATA)
     fetch(server.url, SHA256, tmp_path / "x.zip")
+    part = hashlib.sha256(server.url.encode()).hexdigest()[:8]
+    (tmp_path / "x.zip").rename(tmp_path / f"x.zip.{part}.part")
+    fetch(server.url, SHA256, tmp_path / "x.zip")
+    assert (tmp_path / "x.zip").read_bytes() == DATA
+    assert server.asked == (None, f"bytes={len(DATA)}-")
+
+
+def test_what_came_from_one_address_is_not_continued_from_another(server, tmp_path):
+    server.cut_at = 100_000
+    with pytest.raises(InputError, match="run again to go on"):
+        fetch(server.url + "?a", None, tmp_path / "x.zip")
+    fetch(server.url, None, tmp_path / "x.zip")
     assert (tmp_path / "x.zip").read_bytes() == DATA
 
 

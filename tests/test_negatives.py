@@ -57,7 +57,7 @@ def test_several_random_negatives_of_a_point_differ():
     forbidden = forbidden_groups(TWINS)
     for seed in range(50):
         ids = draw_random(TWINS, forbidden, 3, np.random.default_rng(seed))
-        assert all(len(set(row)) == 3 for row in ids)
+        assert all(len(set(TWINS.text_group[row])) == 3 for row in ids)
         assert all(set(row) <= WRONG[point] for point, row in enumerate(ids.tolist()))
 
 
@@ -78,7 +78,8 @@ def test_the_nearest_wrong_arguments_are_brute_force_s(arguana, backend, k):
     vectors = by_text[torch.as_tensor(pool.text)]
     queries = vectors[torch.as_tensor(pool.queries)] + 0.01
     forbidden = forbidden_groups(pool)
-    ids, distances = nearest_wrong(pool, forbidden, queries, vectors, k, backend)
+    ids = nearest_wrong(pool, forbidden, queries, vectors, np.full(len(queries), k), backend)
+    distances = (queries[:, None] - vectors[torch.as_tensor(ids)]).norm(dim=2)
     for i, query in enumerate(pool.queries):
         own = pool.text_group[query]
         right = {own} | {pool.text_group[pool.counter_of[q]] for q in pool.queries if pool.text_group[q] == own}
@@ -95,11 +96,8 @@ def test_mining_asks_for_more_while_twins_fill_the_first_places():
     """20 twins of the point stand between it and the only wrong answers."""
     pool = pool_of(*[("A", f"counter {i}") for i in range(20)], ("far", "farther"))
     position = torch.tensor([[0.0]] * 20 + [[5.0]] + [[1.0]] * 20 + [[6.0]])
-    ids, distances = nearest_wrong(pool, forbidden_groups(pool), position[:21], position, 2, "exact")
+    ids = nearest_wrong(pool, forbidden_groups(pool), position[:21], position, np.full(21, 2), "exact")
     assert ids[0].tolist() == [20, 41]
-    assert distances[0].tolist() == [5.0, 6.0]
-    with pytest.raises(InputError, match="training row 0 has 2, got 3"):
-        nearest_wrong(pool, forbidden_groups(pool), position[:21], position, 3, "exact")
 
 
 def line(*places):
@@ -122,6 +120,36 @@ def test_a_draw_mixes_random_and_nearest_by_the_rate():
     assert shares[0.0] == 0
     assert shares[1.0] == 1
     assert 0.24 < shares[0.3] < 0.36
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.8])
+def test_of_several_negatives_the_mined_ones_are_the_nearest_that_were_not_drawn(arguana, rate):
+    pool = Pool.of([pair for split, pair in read_corpus(arguana).rows if split == "training" and pair.counter])
+    by_text = torch.tensor(np.random.default_rng(4).normal(size=(len(pool.texts), 5)), dtype=torch.float32)
+    vectors = by_text[torch.as_tensor(pool.text)]
+    forbidden, queries = forbidden_groups(pool), vectors[torch.as_tensor(pool.queries)]
+    random_ids = draw_random(pool, forbidden, 4, np.random.default_rng(5))
+    drawn = draw(pool, forbidden, queries, vectors, random_ids, rate, generator(1, 1, "rate"), "exact")
+    for i in range(len(queries)):
+        stayed = drawn.was_random[i]
+        assert drawn.ids[i, stayed].tolist() == random_ids[i, stayed].tolist()
+        taken = {*forbidden[i], *pool.text_group[random_ids[i, stayed]]}
+        left = {
+            pool.text_group[j]: float((queries[i] - vectors[j]).norm())
+            for j in range(len(pool))
+            if pool.text_group[j] not in taken
+        }
+        np.testing.assert_allclose(drawn.distance[i, ~stayed], sorted(left.values())[: (~stayed).sum()], rtol=1e-5)
+        assert len(set(pool.text_group[drawn.ids[i]])) == 4
+
+
+def test_all_wrong_texts_can_be_asked_for():
+    pool = pool_of(*[(f"p{i}", f"c{i}") for i in range(3)])
+    forbidden, place = forbidden_groups(pool), line(0, 1, 2, 3, 4, 5)
+    random_ids = draw_random(pool, forbidden, 4, np.random.default_rng(0))
+    for seed in range(20):
+        drawn = draw(pool, forbidden, place[:3], place, random_ids, 0.5, generator(seed, 0, "rate"), "exact")
+        assert [set(row) for row in drawn.ids.tolist()] == [{1, 2, 4, 5}, {0, 2, 3, 5}, {0, 1, 3, 4}]
 
 
 def test_hardness_is_the_mean_of_how_much_nearer_the_negative_is():

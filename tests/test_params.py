@@ -91,6 +91,7 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("train.warmup", 1.1, "train.warmup must be a number from 0 to 1; got 1.1"),
         ("select.setting", "sdoc-", "select.setting must be one of"),
         ("evaluate.rerank_depth", 0, "evaluate.rerank_depth must be an integer of at least 1; got 0"),
+        ("prepare.split.test", 0, "prepare.split.test must be a number above 0, at most 1; got 0"),
         ("prepare.split.test", 0.3, "training, validation and test must add up to 1; got 1.1"),
         ("floor", 0.5, None),
         ("decays", 1, "unknown key decays; known are seed, corpus"),
@@ -171,7 +172,7 @@ def test_a_missing_key_is_named(tmp_path):
         load_params(file)
 
 
-@pytest.mark.parametrize("content", [b"", b"- 1", b"a: [", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"- 1", b"a: [", b"\xff\xfe", b"seed: 2024-13-45"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, content):
     (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(InputError, match="must be"):

@@ -175,7 +175,7 @@ def test_the_triples_say_what_stands_in_training(repository):
     assert [row["id"] for row in rows["test"] if row["seen"] == "pair"] == ["test/animals/birds/pro01"]
     assert {row["seen"] for row in rows["validation"]} == {"none"}
     unpaired = [json.loads(line) for line in (repository / "data/triples/unpaired.jsonl").read_text().splitlines()]
-    assert [row["id"] for row in unpaired] == ["training/food/bread/con03"]
+    assert [(row["id"], row["split"]) for row in unpaired] == [("training/food/bread/con03", "training")]
     counts = read(repository, "metrics/prepare.json")
     assert (counts["test"]["pairs_also_in_training"], counts["training"]["counterless_points"]) == (1, 1)
 

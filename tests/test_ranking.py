@@ -90,6 +90,7 @@ def test_equal_texts_tie_whatever_the_arithmetic():
 @pytest.mark.parametrize("chunk", [2**23, 100])
 def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, setting, chunk, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "PAIRS", 7)
     pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
     rng = np.random.default_rng(1)
     points, counters = rng.normal(size=(2, len(pool.texts), 6)).astype(np.float32)

@@ -25,18 +25,23 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize(("error", "code", "line"), ENDINGS)
-def test_what_a_user_can_put_right_is_one_line(error, code, line, capsys, monkeypatch):
-    monkeypatch.setattr(stage, "die_with_parent", lambda: None)
+def test_what_a_user_can_put_right_is_one_line(error, code, line, capsys):
     with pytest.raises(SystemExit) as ended:
         stage.run(raising(error))
     assert ended.value.code == code
     assert capsys.readouterr().err == line
 
 
-def test_a_defect_keeps_its_traceback(monkeypatch):
-    monkeypatch.setattr(stage, "die_with_parent", lambda: None)
+def test_a_defect_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         stage.run(raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "plot"])
+def test_a_stage_asks_for_that_before_its_slow_imports(verb):
+    lines = [line for line in (ROOT / f"src/{verb}.py").read_text().splitlines() if line.strip()]
+    assert lines[1:3] == ["from counterpoint import stage", 'if __name__ == "__main__":']
+    assert lines[3].startswith("    stage.die_with_parent()")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")

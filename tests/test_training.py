@@ -1,4 +1,3 @@
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -200,22 +199,19 @@ def test_the_learning_rate_warms_up_over_its_share_of_all_steps_then_stays(world
     assert all(encoder == fresh for encoder, fresh in rates)
 
 
-def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough(world):
-    _, _, _, data = world(train__epochs=0)
-    select = choosing_by("auto")
-    validation = data["validation"]
+def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough():
+    def select(queries):
+        return SelectParams("epa", "retrieved", queries, 3)
+
     for unseen, name, n in ((49, "all", 60), (50, "unseen", 50)):
-        split = replace(validation, unseen=np.arange(60) < unseen)
-        queries, mask = selection_queries(split, select)
+        queries, mask = selection_queries(np.arange(60) < unseen, select("auto"))
         assert (queries, mask.sum()) == (name, n)
-    none = replace(validation, unseen=np.zeros(60, dtype=bool))
-    assert selection_queries(none, choosing_by("all"))[0] == "all"
+    none = np.zeros(60, dtype=bool)
+    assert selection_queries(none, select("all"))[0] == "all"
+    assert selection_queries(~none, select("all"))[0] == "all"
+    assert selection_queries(np.arange(60) < 3, select("unseen"))[1].sum() == 3
     with pytest.raises(InputError, match=r"select.queries must be all or auto"):
-        selection_queries(none, choosing_by("unseen"))
-
-
-def choosing_by(queries):
-    return SelectParams("epa", "retrieved", queries, 3)
+        selection_queries(none, select("unseen"))
 
 
 VARIANTS = [

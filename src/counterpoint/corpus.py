@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import lzma
 import re
 import zipfile
 import zlib
@@ -30,21 +31,28 @@ class Corpus:
 
 
 EXTRACTED = "02-extracted-arguments"  # the part of the ArguAna deposit that holds points and counters
-ARGUANA_DEBATE = re.compile(r"(?:^|/)(?P<split>training|validation|test)/(?P<theme>[^/]+)/(?P<debate>[^/]+)/")
-ARGUANA_FILE = re.compile(
-    r"(?P<split>training|validation|test)/(?P<theme>[^/]+)/(?P<debate>[^/]+)"
-    r"/(?P<stance>pro|con)/(?P=stance)(?P<number>\d+)(?P<kind>a-point|b-counter)\.txt"
-)
+DEBATE = r"(?:^|/)(?P<split>training|validation|test)/(?P<theme>[^/]+)/(?P<debate>[^/]+)/"
+ARGUANA_DEBATE = re.compile(DEBATE + r"(?:(?:pro|con)/)?[^/]+$")  # any file of it
+ARGUANA_FILE = re.compile(DEBATE + r"(?P<stance>pro|con)/(?P=stance)(?P<number>\d+)(?P<kind>a-point|b-counter)\.txt$")
+STANCES = ("pro", "con")
 COLUMNS = ("id", "theme", "debate", "stance", "point", "counter", "split")
 
 
 def read_corpus(path: str | Path) -> Corpus:
     """Read a corpus in any of the known formats; InputError names file and line of whatever cannot be used."""
-    path = Path(path)
+    try:
+        return _read(Path(path))
+    except OSError as error:
+        raise InputError(f"corpus: {path} cannot be read: {error.strerror or error}") from None
+
+
+def _read(path: Path) -> Corpus:
     if not path.exists():
         raise InputError(f"corpus: {path} does not exist")
     if path.is_dir():
         tables = [file for split in SPLITS for file in sorted(path.glob(f"{split}.*")) if file.suffix in TABLES]
+        if len({file.stem for file in tables}) < len(tables):
+            raise InputError(f"corpus: {path} must hold one table a split; got {', '.join(file.name for file in tables)}")
         rows = [row for file in tables for row in _table(file, file.stem)]
         corpus = Corpus(rows) if tables else _arguana_directory(path)
     elif path.suffix == ".zip":
@@ -86,7 +94,7 @@ def _arguana_zip(path: Path) -> Corpus:
                     raise InputError(f"corpus: {path}: names in a zip must stay inside it; got {name!r}")
             files = {info.filename: info for info in archive.infolist() if info.filename.endswith(".txt")}
             return _arguana({name: lambda info=info: archive.read(info) for name, info in files.items()}, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeDecodeError, NotImplementedError) as error:
         raise InputError(f"corpus: {path} must be a readable zip; got: {error}") from None
     except RuntimeError as error:  # zipfile's word for an encrypted member
         raise InputError(f"corpus: {path} must be an unencrypted zip; got: {error}") from None
@@ -102,7 +110,7 @@ def _arguana(files: dict[str, Callable[[], bytes]], path: Path) -> Corpus:
         leaf = name.rsplit("/", 1)[-1]
         if leaf.startswith(".") or not leaf.endswith(("-point.txt", "-counter.txt")):
             continue  # metadata, and what macOS leaves behind
-        match = re.search(rf"(?:^|/){ARGUANA_FILE.pattern}$", name)
+        match = ARGUANA_FILE.search(name)
         if match is None:
             raise InputError(
                 f"corpus: {path}: an argument must be <split>/<theme>/<debate>/<pro|con>/<pro|con>NN<a-point|b-counter>.txt; "
@@ -120,7 +128,8 @@ def _arguana(files: dict[str, Callable[[], bytes]], path: Path) -> Corpus:
                 raise InputError(f"corpus: {path}: an argument must have text; {identity}{kind}.txt is empty")
         rows.append((split, Pair(identity, theme, debate, stance, texts["a-point"], texts.get("b-counter"))))
     if not rows:
-        raise InputError(f"corpus: {path} must hold {EXTRACTED} or {'|'.join(SPLITS)} tables; got neither")
+        tables = "" if path.suffix == ".zip" else f", or {'|'.join(SPLITS)} tables"
+        raise InputError(f"corpus: {path} must hold {EXTRACTED} (points and counters of ArguAna){tables}; found none")
     return Corpus(rows, Counter(split for split, *_ in listed - {where[:3] for where in found}))
 
 
@@ -148,8 +157,8 @@ def _jsonl(file: Path, text: str) -> Iterator[tuple[int, dict]]:
             continue
         try:
             values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"corpus: {file}:{number} must be a JSON object; {error.msg} at column {error.colno}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"corpus: {file}:{number} must be a JSON object; {str(error).splitlines()[0]}") from None
         if not isinstance(values, dict):
             raise InputError(f"corpus: {file}:{number} must be a JSON object; got {line[:60]!r}")
         yield number, values
@@ -181,6 +190,8 @@ TABLES = {".jsonl": _jsonl, ".csv": _separated(","), ".tsv": _separated("\t")}
 def _check_columns(names, where: str) -> None:
     if missing := [name for name in ("point", "counter") if name not in names]:
         raise InputError(f"corpus: {where} must have {missing[0]}; got {', '.join(names)}")
+    if twice := [name for name, n in Counter(list(names)).items() if n > 1]:
+        raise InputError(f"corpus: {where} must name each column once; got {twice[0]!r} twice")
     if unknown := [name for name in names if name not in COLUMNS]:
         raise InputError(f"corpus: {where}: known columns are {', '.join(COLUMNS)}; got {unknown[0]!r}")
 
@@ -197,6 +208,8 @@ def _table(file: Path, split: str | None) -> Iterator[Row]:
             raise InputError(f"corpus: {where}: point must not be empty")
         if cell["split"] not in (None, *SPLITS) or (split and cell["split"] not in (None, split)):
             raise InputError(f"corpus: {where}: split must be {split or ', '.join(SPLITS)}; got {cell['split']!r}")
+        if cell["stance"] not in (None, *STANCES):
+            raise InputError(f"corpus: {where}: stance must be {' or '.join(STANCES)}; got {cell['stance']!r}")
         pair_id = cell["id"] or f"{file.stem}-{number}"
         yield split or cell["split"], Pair(pair_id, *(cell[name] for name in COLUMNS[1:6]))
 
@@ -206,4 +219,6 @@ def _cell(value, where: str) -> str | None:
         value = str(value)
     if value is not None and not isinstance(value, str):
         raise InputError(f"corpus: {where} must be a string; got {value!r}")
+    if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
+        raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate")
     return (value or "").strip() or None

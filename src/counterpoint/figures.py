@@ -18,7 +18,7 @@ def describe_rate(random_rate: float, decay: float | None, floor: float) -> str:
     return f"decay {decay:g} from random rate {random_rate:g}" + (f" to {floor:g}" if floor else "")
 
 
-def accuracy(history: Sequence[dict], chosen: int | None, setting: str, title: str) -> Figure:
+def accuracy(history: Sequence[dict], chosen: int | None, measured: str, title: str) -> Figure:
     """top1 of the three splits by epoch, the chosen epoch marked; the random rate beneath."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -28,7 +28,7 @@ def accuracy(history: Sequence[dict], chosen: int | None, setting: str, title: s
     if chosen is not None:
         at = next(row["validation_top1"] for row in history if row["epoch"] == chosen)
         top.plot(chosen, at, "o", color=BLUE, ms=12, mfc="none", mew=2, label="chosen epoch")
-    _percent(top, f"top1 ({setting})")
+    _percent(top, f"top1 ({measured})")
     top.legend(loc="lower right")
     below.step([row["epoch"] for row in history], [row["random_rate"] for row in history], where="mid", color=GREEN, lw=2.5)
     below.fill_between(

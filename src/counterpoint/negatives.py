@@ -52,25 +52,29 @@ def forbidden_groups(pool: Pool) -> np.ndarray:
 
 
 def draw_random(pool: Pool, forbidden: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """k different wrong arguments for each point, uniform over all that are allowed: pool positions (points, k).
+    """k wrong arguments for each point, uniform over all that are allowed, no two of them twins: ids (points, k).
 
-    Raises InputError where fewer than k arguments are allowed.
+    Raises InputError where a point has fewer than k different wrong texts.
     """
-    size = np.bincount(pool.text_group)
-    allowed = len(pool) - np.where(forbidden >= 0, size[forbidden], 0).sum(1)
-    if (short := np.flatnonzero(allowed < k)).size:
+    different = pool.text_group.max() + 1 - (forbidden >= 0).sum(1)
+    if (short := np.flatnonzero(different < k)).size:
         raise InputError(
-            f"negatives.per_point must be at most the number of wrong arguments a point has; "
-            f"training row {short[0]} has {allowed[short[0]]}, got {k}"
+            f"negatives.per_point must be at most the number of different wrong texts a point has; "
+            f"training row {short[0]} has {different[short[0]]}, got {k}"
         )
     ids = rng.integers(len(pool), size=(len(forbidden), k))
-    while True:
-        wrong = _is_wrong(pool, forbidden, ids)
-        first = np.array([[j not in row[:i] for i, j in enumerate(row)] for row in ids])
-        again = ~(wrong & first)
-        if not again.any():
-            return ids
+    while (again := ~(_is_wrong(pool, forbidden, ids) & _is_first(pool.text_group[ids]))).any():
         ids[again] = rng.integers(len(pool), size=again.sum())
+    return ids
+
+
+def _is_first(groups: np.ndarray) -> np.ndarray:
+    """Whether no earlier entry of the row is equal: bool (points, k)."""
+    order = np.argsort(groups, axis=1, kind="stable")
+    ordered = np.take_along_axis(groups, order, 1)
+    first = np.ones_like(groups, dtype=bool)
+    np.put_along_axis(first, order[:, 1:], ordered[:, 1:] != ordered[:, :-1], 1)
+    return first
 
 
 def _is_wrong(pool: Pool, forbidden: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -78,34 +82,24 @@ def _is_wrong(pool: Pool, forbidden: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def nearest_wrong(
-    pool: Pool, forbidden: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor, k: int, backend: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest wrong arguments, no two of them twins: ids (points, k) and distances (points, k).
+    pool: Pool, forbidden: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor, k: np.ndarray, backend: str
+) -> np.ndarray:
+    """The nearest wrong arguments, nearest first, no two of them twins: ids (points, max(k)), the first k[i] of row i valid.
 
-    queries (points, d); vectors (n, d), one for each argument of the pool. Asks for more neighbours while any point is
-    short of k. Raises InputError where the whole pool has fewer.
+    queries (points, d); vectors (n, d), one for each argument of the pool; k (points,). Asks for more neighbours while any
+    point is short; every point must have as many different wrong texts as it asks for.
     """
-    ids = np.empty((len(queries), k), dtype=np.int64)
-    distances = np.empty((len(queries), k), dtype=np.float32)
-    short, ask = np.arange(len(queries)), k + 4  # a group of twins seldom has more than 4
+    most = int(k.max())
+    ids = np.empty((len(queries), most), dtype=np.int64)
+    short, ask = np.arange(len(queries)), most + 4  # a group of twins seldom has more than 4
     while short.size:
-        d, near = search(queries[torch.as_tensor(short)], vectors, ask, backend)
-        wrong = _is_wrong(pool, forbidden[short], near)
-        groups = pool.text_group[near]
-        for j in range(1, near.shape[1] if k > 1 else 1):
-            wrong[:, j] &= ~((groups[:, :j] == groups[:, j, None]) & wrong[:, :j]).any(1)
-        found = wrong.sum(1) >= k
-        if not found.all() and ask >= len(pool):
-            row = short[~found][0]
-            raise InputError(
-                f"negatives.per_point must be at most the number of different wrong texts a point has; "
-                f"training row {row} has {wrong[~found][0].sum()}, got {k}"
-            )
-        first = np.argsort(~wrong[found], axis=1, kind="stable")[:, :k]  # the first k that are wrong, nearest first
-        ids[short[found]] = np.take_along_axis(near[found], first, 1)
-        distances[short[found]] = np.take_along_axis(d[found], first, 1)
+        _, near = search(queries[torch.as_tensor(short)], vectors, ask, backend)
+        wrong = _is_wrong(pool, forbidden[short], near) & _is_first(pool.text_group[near])
+        found = wrong.sum(1) >= k[short]
+        first = np.argsort(~wrong[found], axis=1, kind="stable")[:, :most]  # the first k that are wrong, nearest first
+        ids[short[found], : first.shape[1]] = np.take_along_axis(near[found], first, 1)
         short, ask = short[~found], ask * 2
-    return ids, distances
+    return ids
 
 
 def draw(
@@ -118,17 +112,21 @@ def draw(
     rng: np.random.Generator,
     backend: str,
 ) -> Negatives:
-    """Each point's negatives: random_ids (points, K) with probability rate, else the K nearest wrong arguments.
+    """Each point's negatives: each of random_ids (points, K) stays with probability rate, else a mined one takes its place.
 
-    queries (points, d) and vectors (n, d) are the current embeddings of the points and of the whole pool, on one device.
+    The mined ones are the nearest wrong arguments that are no twins of those that stayed. queries (points, d) and vectors
+    (n, d) are the current embeddings of the points and of the whole pool, on one device.
     """
     was_random = rng.random(random_ids.shape) < rate
     ids = random_ids.copy()
     mined = np.flatnonzero(~was_random.all(1))
     if mined.size:
-        at = torch.as_tensor(mined)
-        nearest, _ = nearest_wrong(pool, forbidden[mined], queries[at], vectors, ids.shape[1], backend)
-        ids[mined] = np.where(was_random[mined], ids[mined], nearest)
+        stayed = np.where(was_random[mined], pool.text_group[ids[mined]], -1)
+        taken = np.concatenate([forbidden[mined], stayed], axis=1)
+        slots = (~was_random[mined]).sum(1)
+        nearest = nearest_wrong(pool, taken, queries[torch.as_tensor(mined)], vectors, slots, backend)
+        place = np.cumsum(~was_random[mined], axis=1) - 1  # the i-th mined slot of a row gets the i-th nearest
+        ids[mined] = np.where(was_random[mined], ids[mined], np.take_along_axis(nearest, np.maximum(place, 0), 1))
     return Negatives(
         ids=ids,
         was_random=was_random,

@@ -127,7 +127,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run from the root of the repository") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date that is none
         raise InputError(f"{path} must be readable YAML; got {' '.join(str(error).split())}") from None
     params = _section(Params, values, Path(path).name, "")
     for broken, rule in _contradictions(params):
@@ -177,7 +177,7 @@ def _contradictions(params: Params) -> list[tuple[bool, str]]:
         ),
         (
             trains_head and model.projection is None and model.fusion != "cls",
-            f"model.fusion must be cls when model.projection is none (there is nothing else to fuse); got {model.fusion!r}",
+            f"model.fusion must be cls when model.projection is none (there is no projection to fuse); got {model.fusion!r}",
         ),
         (
             train.epochs > 0 and model.freeze and model.projection is None and loss.pair.weight == 0,

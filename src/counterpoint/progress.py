@@ -17,11 +17,12 @@ class Progress:
     def __init__(self, series: Path, epochs: int, batches: int) -> None:
         self.series, self.epochs, self.batches = series, epochs, batches  # batches an epoch
         self.bar = tqdm(total=batches, unit="batch", leave=False) if sys.stderr.isatty() else None
-        self.epoch_began, self.written = time.monotonic(), 0.0
+        self.epoch_began, self.written, self.stepped = time.monotonic(), 0.0, False
         self(Run(), True)
 
     def __call__(self, run: Run, epoch_ended: bool) -> None:
         now = time.monotonic()
+        self.stepped |= not epoch_ended
         if epoch_ended or now - self.written > 1:
             write_series(self.series / "steps.json", "steps", run.steps)
             self.written = now
@@ -42,7 +43,8 @@ class Progress:
         parts = [f"epoch {row['epoch'] + 1}/{self.epochs}" if self.epochs else "untrained", f"rate {row['random_rate']:.3f}"]
         parts += [f"loss {row['loss']:.4f}"] if row["loss"] is not None else []
         parts += [f"validation top1 {row['validation_top1']:.3f}"]
-        parts += [f"{left / 60:.1f} min left"] if len(rows) < self.epochs else []
+        if self.stepped and len(rows) < self.epochs:  # not of rows that were restored
+            parts.append(f"{left / 60:.1f} min left")
         with tqdm.external_write_mode():
             logging.info(", ".join(parts))
         if self.bar and len(rows) >= self.epochs:

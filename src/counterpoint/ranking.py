@@ -10,6 +10,7 @@ from counterpoint.model import PairHead, Vectors
 from counterpoint.pool import Pool
 
 CHUNK = 2**23  # distances held at once (64 MiB of float64)
+PAIRS = 2**13  # pairs the head sees at once
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,7 @@ def _rerank(
 ) -> list[np.ndarray]:
     """Each query's top candidates by falling probability; equally probable ones stay in the order of retrieval."""
     sizes = [len(order) for order in top]
-    left = points[torch.as_tensor(pool.text[np.repeat(queries, sizes)])]
-    right = counters[torch.as_tensor(pool.text[np.concatenate(top)])]
-    probability = head.probability(left, right).cpu().numpy()
-    split = np.split(probability, np.cumsum(sizes)[:-1])
+    left, right = (torch.as_tensor(pool.text[ids]) for ids in (np.repeat(queries, sizes), np.concatenate(top)))
+    parts = [head.probability(points[a], counters[b]) for a, b in zip(left.split(PAIRS), right.split(PAIRS), strict=True)]
+    split = np.split(torch.cat(parts).cpu().numpy(), np.cumsum(sizes)[:-1])
     return [order[np.argsort(-p, kind="stable")] for order, p in zip(top, split, strict=True)]

@@ -12,7 +12,10 @@ POINT, COUNTER = 0, 1  # the source of a negative, and of an argument in a pool
 
 @dataclass(frozen=True)
 class Pair:
-    """A point and the counter that attacks it; counter is None for a counterless point, and seen until prepare says."""
+    """A point and the counter that attacks it; the fields with a default stand in a file only where they are known.
+
+    counter is None for a counterless point; split is written where the file's name does not say it.
+    """
 
     id: str
     theme: str | None
@@ -22,6 +25,10 @@ class Pair:
     counter: str | None
     seen: str | None = None
     negatives: tuple[tuple[int, int], ...] | None = None
+    split: str | None = None
+
+
+OPTIONAL = ("seen", "negatives", "split")
 
 
 def text_key(text: str) -> str:
@@ -42,11 +49,10 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
-    """One JSON line a pair; seen and negatives only where they are known."""
+    """One JSON line a pair; seen, negatives and split only where they are known."""
     lines = []
     for pair in pairs:
-        values = {name: value for name, value in vars(pair).items() if name not in ("seen", "negatives")}
-        values |= {name: getattr(pair, name) for name in ("seen", "negatives") if getattr(pair, name) is not None}
+        values = {name: value for name, value in vars(pair).items() if name not in OPTIONAL or value is not None}
         lines.append(json.dumps(values, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
 

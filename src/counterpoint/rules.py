@@ -45,7 +45,7 @@ def _within(convert: Callable, low: float | None, high: float | None, open_low: 
 
 def _range_text(noun: str, low: float | None, high: float | None, open_low: bool = False) -> str:
     if low is not None and high is not None:
-        return f"{noun} from {low:g} to {high:g}"
+        return f"{noun} above {low:g}, at most {high:g}" if open_low else f"{noun} from {low:g} to {high:g}"
     return noun if low is None else f"{noun} {'above' if open_low else 'of at least'} {low:g}"
 
 

@@ -13,11 +13,10 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's main: plain log lines, end with the parent process, one line and exit 1 for an InputError."""
+    """Run a main: plain log lines; one line and exit 1 for an InputError."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for chatty in ("httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    die_with_parent()
     try:
         main()
     except InputError as error:

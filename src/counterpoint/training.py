@@ -55,7 +55,7 @@ def fit(
     """
     both = nn.ModuleList([model, head] if head else [model])
     optimizer, schedule = _optimizer(both, splits["training"].pool, params)
-    chosen = selection_queries(splits["validation"], params.select)
+    chosen = selection_queries(splits["validation"].unseen, params.select)
     forbidden = forbidden_groups(splits["training"].pool)
     run = restore(checkpoint.load(compute.device), both, optimizer, schedule)
     if run.epochs:
@@ -90,9 +90,8 @@ def fit(
     return run
 
 
-def selection_queries(validation: Split, select: SelectParams) -> tuple[str, np.ndarray]:
+def selection_queries(unseen: np.ndarray, select: SelectParams) -> tuple[str, np.ndarray]:
     """Which validation queries choose the epoch: all or unseen, and a mask over the queries."""
-    unseen = validation.unseen
     if select.queries == "all" or (select.queries == "auto" and unseen.sum() < ENOUGH_UNSEEN):
         return "all", np.ones_like(unseen)
     if not unseen.any():
