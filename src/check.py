@@ -14,7 +14,7 @@ from counterpoint.params import load_params
 from counterpoint.pool import Pool
 from counterpoint.seeds import generator
 from counterpoint.splits import mark_seen, split_rows
-from counterpoint.training import selection_queries
+from counterpoint.training import selection_queries, selection_setting
 
 FETCHED = Path("data/arguana")  # what a stage of its own brings
 
@@ -24,10 +24,12 @@ def main() -> None:
     corpus = Path(params.corpus)
     if corpus.exists() or corpus.parent != FETCHED:
         splits = mark_seen(split_rows(read_corpus(corpus).rows, params.prepare.split))
-        pool = Pool.of([pair for pair in splits["training"] if pair.counter is not None])
+        pools = {name: Pool.of([pair for pair in pairs if pair.counter is not None]) for name, pairs in splits.items()}
+        pool = pools["training"]
         draw_random(pool, forbidden_groups(pool), params.negatives.per_point, generator(params.seed, 0, "negatives"))
         unseen = np.array([pair.seen == "none" for pair in splits["validation"] if pair.counter is not None])
         selection_queries(unseen, params.select)
+        selection_setting(pools.values(), params.select)
         sizes = ", ".join(f"{len(pairs):,} {name}" for name, pairs in splits.items())
         logging.info("corpus %s: %s points", corpus, sizes)
     compute = choose(params.train.device, params.train.precision)

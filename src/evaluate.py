@@ -1,94 +1,74 @@
-"""Stage evaluate: two-stage ranking of validation and test into Top-K metrics."""
+"""Stage evaluate: two-stage ranking of validation and test into Top-K metrics, beside the baselines'."""
 
 from counterpoint import stage
 
 if __name__ == "__main__":
     stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
 
+import json
 import logging
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from counterpoint.candidates import SETTINGS
 from counterpoint.compute import choose
-from counterpoint.metrics import summary, top_k
+from counterpoint.errors import InputError
 from counterpoint.model import load
 from counterpoint.params import load_params
-from counterpoint.pool import Pool
-from counterpoint.ranking import Ranking, rank
-from counterpoint.records import read_pairs, write_json, write_series, write_text
+from counterpoint.ranking import by_head, euclidean, rank
+from counterpoint.records import pairs_sha256, write_json, write_series
+from counterpoint.results import EVALUATED, STAGES, by_setting, curve, read_table, summaries, winners, write_table
+from counterpoint.tasks import embed_tasks, ranks_table, read_tasks
 
-TRIPLES, MODELS, METRICS = Path("data/triples"), Path("models"), Path("metrics")
-RANKS, TOPK = Path("data/ranks"), Path("plots/series/topk.json")
-STAGES = ("retrieved", "reranked")
+TRIPLES, MODELS, BASELINES, RANKS = Path("data/triples"), Path("models"), Path("data/baselines"), Path("data/ranks")
+METRICS, SERIES = Path("metrics"), Path("plots/series")
 HEADLINE = ("top1", "top5", "top10", "mrr")
-CURVE = 20  # the Top-K curve is drawn for k = 1..CURVE
 
 
 def main() -> None:
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     model, head = load(MODELS)
+    refuse_another_encoder()
     model.to(compute.device), head and head.to(compute.device)
-    rows, rankings = [], {}
-    for split in ("validation", "test"):
-        pairs = read_pairs(TRIPLES / f"{split}.jsonl")
-        pool = Pool.of(pairs)
-        unseen = np.array([pair.seen == "none" for pair in pairs])
-        vectors = model.embed(model.point.encoder.tokenize(pool.texts), compute)
-        for name, setting in SETTINGS.items():
-            rankings[split, name] = ranking = rank(pool, *vectors, setting, head, params.evaluate.rerank_depth)
-            rows += [row(split, name, ranking, queries, mask) for queries, mask in (("all", unseen | True), ("unseen", unseen))]
-    rows = [result for both in rows for result in both]
-    for result in rows:
-        if result["split"] == "test" and result["queries"] == "all":
-            logging.info("test %(setting)s %(stage)s: top1 %(top1).3f, top10 %(top10).3f, mrr %(mrr).3f, n %(n)d", result)
+    tasks = read_tasks(TRIPLES, params.evaluate.beir)
+    tables = {split: [] for split in EVALUATED}
+    for task, vectors in zip(tasks, embed_tasks(tasks, model, compute), strict=True):
+        probability = by_head(task.pool, *vectors, head)
+        distance = euclidean(task.pool, *vectors)
+        for name, ranking in rank(task.pool, distance, task.settings, probability, params.evaluate.rerank_depth).items():
+            tables[task.split] += [ranks_table(task, name, to, ranking.candidates, getattr(ranking, to)) for to in STAGES]
+    rows = {}
+    for split, members in tables.items():
+        write_table(RANKS / f"{split}.csv", pd.concat(members))
+        rows[split] = pd.concat([read_table(BASELINES / f"{split}.csv"), *members])
+    write_json(RANKS / "splits.json", {task.split: pairs_sha256(task.asked) for task in tasks})
+    epa = rows["test"][rows["test"]["setting"] == "epa"]
+    write_series(SERIES / "topk.json", "topk", curve(epa))
+    write_series(SERIES / "winners.json", "winners", winners(epa))
 
-    headline = {name: {stage: {} for stage in STAGES} for name in SETTINGS}
-    for result in rows:
-        if result["split"] == "test" and result["queries"] == "all":
-            headline[result["setting"]][result["stage"]] = {measure: result[measure] for measure in HEADLINE}
-    table = pd.concat([ranks_table(name, rankings["test", name], pairs, pool) for name in SETTINGS])
-    write_text(RANKS / "test.csv", table.to_csv(index=False, lineterminator="\n"))
-    epa = rankings["test", "epa"]
-    write_series(
-        TOPK, "topk", [{"k": k} | {stage: top_k(getattr(epa, stage), k) for stage in STAGES} for k in range(1, CURVE + 1)]
+    measured = [row for split, ranks in rows.items() for row in summaries(split, ranks)]
+    headline = {"epa": {}, "epc": {}}
+    for row in measured:
+        if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in STAGES:
+            logging.info("test %(setting)s %(stage)s: top1 %(top1).3f, top10 %(top10).3f, mrr %(mrr).3f, n %(n)d", row)
+            headline[row["setting"]][row["stage"]] = {measure: row[measure] for measure in HEADLINE}
+    write_series(METRICS / "settings.json", "settings", measured)
+    write_series(SERIES / "settings.json", "settings", by_setting(measured))
+    write_json(METRICS / "test.json", headline)
+
+
+def refuse_another_encoder() -> None:
+    """Zero-shot must be the encoder that the model was trained from; DVC does not see weights change outside the repository."""
+    trained, untrained = (
+        json.loads(file.read_text(encoding="utf-8"))["encoder_sha256"]
+        for file in (MODELS / "model.json", BASELINES / "zero_shot.json")
     )
-    write_json(METRICS / "settings.json", {"settings": rows})
-    write_json(METRICS / "test.json", {name: headline[name] for name in ("epa", "epc")})
-
-
-def row(split: str, name: str, ranking: Ranking, queries: str, mask: np.ndarray) -> list[dict]:
-    """The retrieved and the reranked row of metrics/settings.json for the queries under the mask."""
-    of = {"split": split, "setting": name, "queries": queries}
-    candidates = ranking.candidates[mask]
-    size = {
-        "n": int(mask.sum()),
-        "pairs": int(candidates.sum()),
-        "candidates_mean": float(candidates.mean()) if mask.any() else None,
-    }
-    return [of | {"stage": stage} | size | summary(getattr(ranking, stage)[mask]) for stage in STAGES]
-
-
-def ranks_table(name: str, ranking: Ranking, pairs: list, pool: Pool) -> pd.DataFrame:
-    """A row a query: who asked, among how many, the ranks of the true counter, and what came out on top instead or not."""
-    asked = [pairs[i] for i in pool.row[ranking.queries]]
-    return pd.DataFrame(
-        {
-            "setting": name,
-            "id": [pair.id for pair in asked],
-            "theme": [pair.theme for pair in asked],
-            "debate": [pair.debate for pair in asked],
-            "seen": [pair.seen for pair in asked],
-            "candidates": ranking.candidates,
-            "retrieved": ranking.retrieved,
-            "reranked": ranking.reranked,
-            "best_source": np.array(["point", "counter"])[pool.source[ranking.best]],
-            "best_id": [pairs[i].id for i in pool.row[ranking.best]],
-        }
-    )
+    if trained != untrained:
+        raise InputError(
+            f"model.encoder: its weights must be the ones that models/ was trained from, sha256 {trained[:12]}…; "
+            f"the zero-shot baseline has {untrained[:12]}…: dvc repro -f train baselines"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage plot: the series become pictures."""
+"""Stage plot: the series become pictures, and some ranks a page to read."""
 
 from counterpoint import stage
 
@@ -8,10 +8,15 @@ if __name__ == "__main__":
 import json
 from pathlib import Path
 
-from counterpoint import figures
-from counterpoint.params import load_params
+import pandas as pd
 
-SERIES, PLOTS = Path("plots/series"), Path("plots")
+from counterpoint import figures
+from counterpoint.examples import examples
+from counterpoint.params import load_params
+from counterpoint.records import read_pairs, write_text
+from counterpoint.results import read_table
+
+METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plots"), "test.csv"
 
 
 def read(path: Path):
@@ -21,20 +26,26 @@ def read(path: Path):
 
 def main() -> None:
     params = load_params()
-    history, steps, curve = (read(SERIES / f"{name}.json") for name in ("history", "steps", "topk"))
-    n = next(row["n"] for row in read(Path("metrics/settings.json")) if (row["split"], row["setting"]) == ("test", "epa"))
-    chosen = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))["best_epoch"]
+    history, steps, curve, winners = (read(SERIES / f"{name}.json") for name in ("history", "steps", "topk", "winners"))
+    measured = read(METRICS / "settings.json")
+    n = next(row["n"] for row in measured if (row["split"], row["setting"], row["queries"]) == ("test", "epa", "all"))
+    chosen = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))["best_epoch"]
     title = figures.describe_rate(params.random_rate, params.decay, params.floor)
     drawn = {
         "accuracy": figures.accuracy(history, chosen, f"{params.select.setting}, {params.select.stage}", title),
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(curve, "epa", n, title),
+        "settings": figures.settings(measured, title),
+        "winners": figures.winners(winners, "epa", n, title),
         "negatives": figures.negatives(history, title),
     }
     for name, figure in drawn.items():
         unfinished = PLOTS / f".{name}.unfinished"
         figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": None})  # same rows, same bytes
         unfinished.replace(PLOTS / f"{name}.png")
+    ranks = pd.concat([read_table(Path("data/baselines") / TEST), read_table(Path("data/ranks") / TEST)])
+    pairs = {pair.id: pair for pair in read_pairs(Path("data/triples/test.jsonl"))}
+    write_text(PLOTS / "examples.md", examples(ranks[ranks["setting"] == "epa"], pairs, title))
 
 
 if __name__ == "__main__":

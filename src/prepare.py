@@ -9,11 +9,12 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from counterpoint.candidates import count_pairs
 from counterpoint.corpus import read_corpus
 from counterpoint.negatives import draw_random, forbidden_groups
 from counterpoint.params import load_params
 from counterpoint.pool import Pool
-from counterpoint.records import write_json, write_pairs
+from counterpoint.records import write_pairs, write_series
 from counterpoint.seeds import generator
 from counterpoint.splits import count, mark_seen, split_rows
 
@@ -35,9 +36,12 @@ def main() -> None:
     for name, pairs in usable.items():
         write_pairs(TRIPLES / f"{name}.jsonl", pairs)
         logging.info("%s: %s", name, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts[name].items()))
+        counts[name]["setting_pairs"] = count_pairs(Pool.of(pairs))
+        if without := [setting for setting, n in counts[name]["setting_pairs"].items() if n is None]:
+            logging.info("%s: not every pair says its debate, theme and stance: no %s", name, ", ".join(without))
     unpaired = [replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None]
     write_pairs(TRIPLES / "unpaired.jsonl", unpaired)
-    write_json(METRICS, counts)
+    write_series(METRICS, "splits", [{"split": name} | values for name, values in counts.items()])
 
 
 if __name__ == "__main__":

@@ -5,20 +5,33 @@ from pathlib import Path
 
 from counterpoint import stage
 
+MEASURES = ("top1", "top5", "top10", "mrr")
+
 
 def main() -> None:
-    headline = json.loads(Path("metrics/test.json").read_text(encoding="utf-8"))
+    measured = json.loads(Path("metrics/settings.json").read_text(encoding="utf-8"))["settings"]
     train = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
-    measures = list(headline["epa"]["retrieved"])
-    print(f"\n{'test split':<18}" + "".join(f"{measure:>8}" for measure in measures))
-    for setting, stages in headline.items():
-        for name, values in stages.items():
-            print(f"{setting + ' ' + name:<18}" + "".join(f"{values[measure]:>8.3f}" for measure in measures))
+    test = [row for row in measured if row["split"] == "test" and row["setting"] in ("epa", "epc")]
+    everything = [row for row in test if row["queries"] == "all"]
+    unseen = [row for row in test if row["queries"] == "unseen" and 0 < row["n"] < everything[0]["n"]]
+    print_tables("test queries", everything)
+    print_tables("unseen test queries", unseen)
     epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']} of 0-{train['epochs'] - 1}"
     print(f"\nmodel     models/point, {epoch} (a sentence-transformers directory)")
-    print("metrics   metrics/*.json; dvc metrics show, dvc metrics diff, dvc exp show")
+    print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots').glob('*.png')))}")
+    print("examples  plots/examples.md")
     print("next      dvc exp run -n slow -S decay=0.005; dvc plots diff HEAD slow")
+
+
+def print_tables(title: str, rows: list[dict]) -> None:
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        of = [row for row in rows if row["setting"] == setting]
+        heading = f"{setting}, {of[0]['n']:,} {title}"
+        print(f"\n{heading:<30}" + "".join(f"{measure:>8}" for measure in MEASURES) + "   95 % interval of top1")
+        for row in of:
+            ends = "" if row["top1_low"] is None else f"   {row['top1_low']:.3f} to {row['top1_high']:.3f}"
+            print(f"  {row['stage']:<28}" + "".join(f"{row[measure]:>8.3f}" for measure in MEASURES) + ends)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,17 @@ def write_arguana(root: Path) -> Path:
     return root
 
 
+def bm25_score(query: list[str], document: list[str], documents: list[list[str]]) -> float:
+    """BM25 by its formula: k1 0.9, b 0.4, idf ln(1 + (N - df + 1/2) / (df + 1/2)), each distinct word of the query once."""
+    average = sum(map(len, documents)) / len(documents)
+    counts, score = Counter(document), 0.0
+    for word in set(query) & set(counts):
+        df = sum(word in other for other in documents)
+        idf = math.log(1 + (len(documents) - df + 0.5) / (df + 0.5))
+        score += idf * counts[word] * 1.9 / (counts[word] + 0.9 * (1 - 0.4 + 0.4 * len(document) / average))
+    return score
+
+
 def write_bert(directory: Path) -> Path:
     """A BERT of 2 layers and width 32 with random weights, in Hugging Face format."""
     import torch
@@ -126,7 +139,7 @@ train:
   {epochs: 3, batch_size: 8, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1, weight_decay: 0.01,
    precision: fp32, device: cpu, log_every: 2}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
-evaluate: {rerank_depth: 3}
+evaluate: {rerank_depth: 3, beir: false}
 fetch: {url: none, sha256: none}
 """
 

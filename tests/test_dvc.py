@@ -212,7 +212,7 @@ def test_after_a_failed_run_one_line_brings_the_old_results_back(repository):
 
 
 def results(repository: Path) -> list[Path]:
-    folders = ("metrics", "plots", "models", "data/triples", "data/ranks")
+    folders = ("metrics", "plots", "models", "data/triples", "data/baselines", "data/ranks")
     return sorted(path for name in folders for path in (repository / name).rglob("*") if path.is_file())
 
 
@@ -276,6 +276,6 @@ def test_the_corpus_param_pulls_the_fetch_stage_in(repository, tmp_path):
     assert re.search(r"^error: fetch.url: http://127.0.0.1:9/x.zip cannot be fetched \(", offline.stdout + offline.stderr, re.M)
     restore(repository)
     succeed(repository, "dvc", "exp", "run", "-n", "fetched", "-S", target, "-S", f"fetch.url={Path(archive).as_uri()}")
-    assert json.loads((repository / "metrics/prepare.json").read_text())["training"]["pairs"] == 24
+    assert json.loads((repository / "metrics/prepare.json").read_text())["splits"][0]["pairs"] == 24
     restore(repository)
     assert "Running stage" not in succeed(repository, "dvc", "repro")

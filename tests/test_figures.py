@@ -16,7 +16,28 @@ HISTORY = [
     for epoch in range(5)
 ]  # fmt: skip
 STEPS = [{"step": step, "epoch": (step - 1) // 3, "loss": 2 - step / 20} for step in range(1, 16)]
-CURVE = [{"k": k, "retrieved": k / 20, "reranked": k / 25} for k in range(1, 21)]
+CURVE = [
+    {
+        "k": k, "retrieved": k / 20, "retrieved_low": k / 22, "retrieved_high": k / 20, "reranked": k / 25,
+        "reranked_low": k / 28, "reranked_high": k / 24,
+    }
+    for k in range(1, 21)
+]  # fmt: skip
+MEASURED = [
+    {
+        "split": split, "setting": setting, "queries": queries, "stage": stage, "n": n, "candidates_mean": 10.0 * (i + 1),
+        "top1": 0.1 * j + 0.05 * i, "top1_low": 0.1 * j, "top1_high": 0.1 * j + 0.1,
+    }
+    for split in ("validation", "test")
+    for i, setting in enumerate(("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa", "beir"))
+    for queries, n in (("all", 48), ("unseen", 30))
+    for j, stage in enumerate(("chance", "bm25", "zero_shot", "retrieved", "reranked"))
+]  # fmt: skip
+WINNERS = [
+    {"best": name, "bm25": share, "zero_shot": share, "retrieved": share, "reranked": share}
+    for name, share in (("true counter", 0.5), ("other side's point", 0.3), ("another debate's counter", 0.2))
+]
+NAMES = ["accuracy", "losses", "topk", "settings", "winners", "negatives"]
 UNTRAINED = [
     {name: value if "top1" in name or name in ("epoch", "random_rate") else None for name, value in HISTORY[0].items()}
 ]
@@ -27,6 +48,8 @@ def drawn(history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from random r
         "accuracy": figures.accuracy(history, chosen, "epa", title),
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(CURVE, "epa", 48, title),
+        "settings": figures.settings(MEASURED, title),
+        "winners": figures.winners(WINNERS, "epa", 48, title),
         "negatives": figures.negatives(history, title),
     }
 
@@ -53,7 +76,38 @@ def test_the_lines_are_the_rows():
     assert data(below)["hardness"][1] == [row["hardness"] for row in HISTORY]
 
 
-@pytest.mark.parametrize("name", ["accuracy", "losses", "topk", "negatives"])
+def test_the_settings_picture_has_a_place_a_setting_a_mark_a_stage_and_the_intervals():
+    everything, unseen = drawn()["settings"].axes
+    assert [axes.get_title() for axes in (everything, unseen)] == ["all queries (48)", "unseen queries (30)"]
+    own = [row for row in MEASURED if (row["split"], row["queries"], row["stage"]) == ("test", "unseen", "bm25")]
+    x, y = data(unseen)["BM25"]
+    assert x == [row["top1"] for row in own]
+    assert np.diff(y) == pytest.approx(1)
+    ends = [list(line.get_xdata()) for line in unseen.lines if line.get_label().startswith("_") and len(line.get_xdata()) == 2]
+    assert all([row["top1_low"], row["top1_high"]] in ends for row in own)
+
+
+@pytest.mark.parametrize("n", [0, 48])
+def test_unseen_queries_have_a_panel_where_they_say_something_else(n):
+    rows = [row | ({"n": n} if row["queries"] == "unseen" else {}) for row in MEASURED]
+    assert len(figures.settings(rows, "").axes) == 1
+
+
+def test_the_bars_of_the_winners_add_up():
+    (axes,) = drawn()["winners"].axes
+    assert len(axes.patches) == 3 * 4
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(4)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["BM25", "zero-shot", "retrieved", "re-ranked"]
+
+
+def test_a_band_is_drawn_where_there_is_an_interval():
+    (axes,) = drawn()["topk"].axes
+    assert len(axes.collections) == 2
+    without = [row | dict.fromkeys(("retrieved_low", "retrieved_high", "reranked_low", "reranked_high")) for row in CURVE]
+    assert not figures.top_k(without, "epa", 2, "").axes[0].collections
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_decay_is_in_the_title_and_the_same_rows_give_the_same_bytes(name):
     def png(figure):
         buffer = io.BytesIO()
@@ -64,7 +118,7 @@ def test_the_decay_is_in_the_title_and_the_same_rows_give_the_same_bytes(name):
     assert png(drawn()[name]) == png(drawn()[name])
 
 
-@pytest.mark.parametrize("name", ["accuracy", "losses", "topk", "negatives"])
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_runs_out_of_the_picture(name):
     figure = drawn()[name]
     FigureCanvasAgg(figure).draw()
@@ -79,7 +133,7 @@ def test_nothing_runs_out_of_the_picture(name):
         assert label.height <= 1.3 * axes.get_window_extent().height
 
 
-@pytest.mark.parametrize("name", ["accuracy", "losses", "topk", "negatives"])
+@pytest.mark.parametrize("name", NAMES)
 def test_an_untrained_model_has_its_pictures_too(name):
     canvas = FigureCanvasAgg(drawn(UNTRAINED, [], None)[name])
     canvas.draw()

@@ -1,12 +1,13 @@
 """The fixture corpus through `dvc repro`: what stands in the files, against an oracle that shares no code with the stages.
 
-The oracle reads the corpus files and the saved model (through sentence-transformers) itself, ranks by sorting, and does
-the pair head's arithmetic in NumPy.
+The oracle reads the corpus files, the saved model (through sentence-transformers) and the untrained one (transformers)
+itself, ranks by sorting, and does BM25's and the pair head's arithmetic by formula.
 """
 
 import csv
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,17 @@ import pytest
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from sklearn.metrics import ndcg_score
+from transformers import AutoModel, AutoTokenizer
 
-from conftest import copy_repository, fixture_params, restore, succeed
+from conftest import bm25_score, command, copy_repository, fixture_params, restore, succeed
 
 pytestmark = pytest.mark.dvc
 
 SPLITS = ("training", "validation", "test")
+
+
+SETTINGS = ("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa")
+STAGES = ("bm25", "zero_shot", "retrieved", "reranked")
 
 
 def corpus(repository: Path, split: str) -> list[tuple[str, str, str]]:
@@ -39,42 +45,76 @@ def same(a: str, b: str) -> bool:
 
 
 class Oracle:
-    """Ranks of every query of a split, retrieved and re-ranked."""
+    """Ranks of every query of a split by every stage."""
 
-    def __init__(self, repository: Path, split: str, depth: int = 3):
+    def __init__(self, repository: Path, split: str, encoder: Path, depth: int = 3):
         self.pairs, self.depth = corpus(repository, split), depth
         self.points, self.counters = [pair[1] for pair in self.pairs], [pair[2] for pair in self.pairs]
         self.model = SentenceTransformer(str(repository / "models/point"), device="cpu")
+        self.untrained = AutoModel.from_pretrained(encoder), AutoTokenizer.from_pretrained(encoder)
         self.weights = load_file(repository / "models/pair_head.safetensors")
         known = [text for _, *texts in corpus(repository, "training") for text in texts]
         self.seen = {name for name, *texts in self.pairs if any(same(text, other) for text in texts for other in known)}
+        self.vector_of = {text: self.vectors(text) for text in self.points + self.counters}
 
-    def vectors(self, text: str) -> tuple[np.ndarray, np.ndarray]:
-        """(embedding, pooled) of one text alone."""
+    def vectors(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(embedding, pooled, zero-shot) of one text alone."""
         features = self.model.preprocess([text])
         pooled = self.model[1](self.model[0](features))["sentence_embedding"]
-        return self.model.encode(text).astype(float), pooled.detach().numpy()[0].astype(float)
+        model, tokenizer = self.untrained
+        states = model(**tokenizer([text], truncation=True, max_length=32, return_tensors="pt")).last_hidden_state
+        mean = states[0].mean(0).detach().numpy().astype(float)
+        return self.model.encode(text).astype(float), pooled.detach().numpy()[0].astype(float), mean / np.linalg.norm(mean)
 
-    def probability(self, point, counter) -> float:
-        features = np.concatenate([np.concatenate([a, b, np.abs(a - b)]) for a, b in zip(point, counter, strict=True)])
+    def probability(self, query: str, candidate: str) -> float:
+        sides = list(zip(self.vector_of[query][:2], self.vector_of[candidate][:2], strict=True))
+        features = np.concatenate([np.concatenate([a, b, np.abs(a - b)]) for a, b in sides])
         features = (features - features.mean()) / np.sqrt(features.var() + 1e-5)
         features = np.maximum(features * self.weights["norm.0.weight"] + self.weights["norm.0.bias"], 0)
         wrong, right = self.weights["linear.weight"] @ features + self.weights["linear.bias"]
         return 1 / (1 + np.exp(wrong - right))
 
+    def pool(self, i: int, setting: str) -> list[tuple[str, str]]:
+        """(name, text) of the i-th query's candidates, points first."""
+
+        def folder(j):
+            theme, debate, number = self.pairs[j][0].split("/")[1:]
+            return theme, debate, number[:3]
+
+        def within(j, own_side):
+            (theme, debate, side), (query_theme, query_debate, query_side) = folder(j), folder(i)
+            scope = {"d": (theme, debate) == (query_theme, query_debate), "t": theme == query_theme, "p": True}[setting[1]]
+            return scope and (setting[2] != "o" or (side == query_side) == own_side)
+
+        everyone = range(len(self.pairs))
+        points = [j for j in everyone if j != i and setting[-1] == "a" and within(j, own_side=False)]
+        counters = [j for j in everyone if within(j, own_side=True)]
+        counters = [j for j in counters if j == i or not same(self.counters[j], self.counters[i])]
+        return [(f"p{j}", self.points[j]) for j in points] + [(f"c{j}", self.counters[j]) for j in counters]
+
     def ranks(self, setting: str) -> dict[str, list[int]]:
-        as_points, as_counters = ([self.vectors(text) for text in texts] for texts in (self.points, self.counters))
-        ranks = {"retrieved": [], "reranked": [], "candidates": []}
-        for i, query in enumerate(as_points):
-            pool = [(f"c{j}", v) for j, v in enumerate(as_counters) if j == i or not same(self.counters[j], self.counters[i])]
-            if setting == "epa":
-                pool = [(f"p{j}", v) for j, v in enumerate(as_points) if j != i] + pool
-            pool.sort(key=lambda item: round(float(np.linalg.norm(item[1][0] - query[0])), 6))
+        documents = [text.lower().split() for text in self.points + self.counters]
+        ranks = {name: [] for name in (*STAGES, "candidates")}
+        for i, query in enumerate(self.points):
+            pool, own = self.pool(i, setting), self.vector_of[query]
+            far = {
+                "bm25": lambda text, query=query: -bm25_score(query.lower().split(), text.lower().split(), documents),
+                "zero_shot": lambda text, own=own: np.linalg.norm(self.vector_of[text][2] - own[2]),
+                "retrieved": lambda text, own=own: np.linalg.norm(self.vector_of[text][0] - own[0]),
+            }
             ranks["candidates"].append(len(pool))
-            ranks["retrieved"].append(1 + [name for name, _ in pool].index(f"c{i}"))
+            for stage, distance in far.items():
+                pool.sort(key=lambda item: (item[0][0] == "c", int(item[0][1:])))  # the pool's order, for ties
+                pool.sort(key=lambda item: round(float(distance(item[1])), 6))
+                ranks[stage].append(1 + [name for name, _ in pool].index(f"c{i}"))
             pool[: self.depth] = sorted(pool[: self.depth], key=lambda item: -self.probability(query, item[1]))
             ranks["reranked"].append(1 + [name for name, _ in pool].index(f"c{i}"))
         return ranks
+
+
+@pytest.fixture(scope="module")
+def oracles(repository, tiny_bert):
+    return {split: Oracle(repository, split, tiny_bert) for split in ("validation", "test")}
 
 
 def read(repository: Path, name: str):
@@ -82,27 +122,38 @@ def read(repository: Path, name: str):
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-@pytest.mark.parametrize("setting", ["epc", "epa"])
-def test_the_metrics_are_the_oracle_s(repository, split, setting):
-    oracle = Oracle(repository, split)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_metrics_are_the_oracle_s(repository, oracles, split, setting):
+    oracle = oracles[split]
     ranks = oracle.ranks(setting)
     rows = [
         row
         for row in read(repository, "metrics/settings.json")["settings"]
         if (row["split"], row["setting"]) == (split, setting)
     ]
-    assert {(row["queries"], row["stage"]) for row in rows} == {
-        (q, s) for q in ("all", "unseen") for s in ("retrieved", "reranked")
-    }
+    assert [(row["queries"], row["stage"]) for row in rows] == [(q, s) for q in ("all", "unseen") for s in ("chance", *STAGES)]
     for row in rows:
         keep = [row["queries"] == "all" or pair[0] not in oracle.seen for pair in oracle.pairs]
-        r = np.array(ranks[row["stage"]])[keep]
         candidates = np.array(ranks["candidates"])[keep]
-        expected = {"n": len(r), "pairs": candidates.sum(), "candidates_mean": candidates.mean(), "mrr": (1 / r).mean()}
-        expected |= {f"top{k}": (r <= k).mean() for k in (1, 3, 5, 10)}
-        width = candidates.max() + 1
-        expected["ndcg10"] = ndcg_score(np.eye(width)[r - 1], np.tile(-np.arange(width), (len(r), 1)), k=10)
+        expected = {"n": sum(keep), "pairs": candidates.sum(), "candidates_mean": candidates.mean()}
+        if row["stage"] == "chance":
+            expected |= {f"top{k}": np.minimum(k / candidates, 1).mean() for k in (1, 3, 5, 10)}
+        else:
+            r = np.array(ranks[row["stage"]])[keep]
+            expected |= {f"top{k}": (r <= k).mean() for k in (1, 3, 5, 10)} | {"mrr": (1 / r).mean()}
+            width = candidates.max() + 1
+            expected["ndcg10"] = ndcg_score(np.eye(width)[r - 1], np.tile(-np.arange(width), (len(r), 1)), k=10)
         assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+        assert row["top1_low"] <= row["top1"] <= row["top1_high"]
+        assert row["top1"] <= row["top1_ties_hit"]
+
+
+def test_the_pair_counts_of_the_settings_are_brute_force_s(repository, oracles):
+    counts = {row["split"]: row["setting_pairs"] for row in read(repository, "metrics/prepare.json")["splits"]}
+    assert list(counts) == list(SPLITS)
+    for split, oracle in oracles.items():
+        brute = {name: sum(len(oracle.pool(i, name)) for i in range(len(oracle.pairs))) for name in SETTINGS}
+        assert counts[split] == brute
 
 
 def test_the_headline_repeats_the_settings(repository):
@@ -111,22 +162,37 @@ def test_the_headline_repeats_the_settings(repository):
     numbers = [number for stages in headline.values() for measures in stages.values() for number in measures.values()]
     assert len(numbers) <= 20
     for row in read(repository, "metrics/settings.json")["settings"]:
-        if (row["split"], row["queries"]) == ("test", "all"):
+        if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in STAGES[2:]:
             measures = headline[row["setting"]][row["stage"]]
             assert measures == {name: row[name] for name in ("top1", "top5", "top10", "mrr")}
 
 
-def test_the_ranks_have_a_row_per_setting_and_query(repository):
+def test_the_ranks_have_a_row_per_setting_stage_and_query(repository, oracles):
+    for split, oracle in oracles.items():
+        rows = []
+        for file in ("data/baselines", "data/ranks"):
+            with (repository / file / f"{split}.csv").open() as stream:
+                rows += csv.DictReader(stream)
+        assert len(rows) == len(SETTINGS) * len(STAGES) * len(oracle.pairs)
+        for setting in SETTINGS:
+            ranks = oracle.ranks(setting)
+            for stage in STAGES:
+                own = [row for row in rows if (row["setting"], row["stage"]) == (setting, stage)]
+                assert [row["id"] for row in own] == [pair[0] for pair in oracle.pairs]
+                assert [int(row["rank"]) for row in own] == ranks[stage]
+                assert [int(row["candidates"]) for row in own] == ranks["candidates"]
+                assert {row["id"] for row in own if row["seen"] != "none"} == oracle.seen
+                assert all((row["rank"] == "1") == (row["best"] == f"counter {row['id']}") for row in own)
+                assert all((row["rank"] == "1") == (row["best_is"] == "true counter") for row in own)
+
+
+def test_what_wins_is_counted(repository):
     with (repository / "data/ranks/test.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    oracle = Oracle(repository, "test")
-    for setting in ("epc", "epa"):
-        ranks = oracle.ranks(setting)
-        own = [row for row in rows if row["setting"] == setting]
-        assert [row["id"] for row in own] == [pair[0] for pair in oracle.pairs]
-        for column in ("retrieved", "reranked", "candidates"):
-            assert [int(row[column]) for row in own] == ranks[column]
-        assert {row["id"] for row in own if row["seen"] != "none"} == oracle.seen
+        rows = [row for row in csv.DictReader(stream) if (row["setting"], row["stage"]) == ("epa", "reranked")]
+    shares = {row["best"]: row["reranked"] for row in read(repository, "plots/series/winners.json")["winners"]}
+    assert {name: share for name, share in shares.items() if share} == pytest.approx(
+        {name: n / len(rows) for name, n in Counter(row["best_is"] for row in rows).items()}
+    )
 
 
 def test_the_history_has_its_keys_and_its_chosen_epoch_is_what_evaluate_sees(repository):
@@ -176,7 +242,7 @@ def test_the_triples_say_what_stands_in_training(repository):
     assert {row["seen"] for row in rows["validation"]} == {"none"}
     unpaired = [json.loads(line) for line in (repository / "data/triples/unpaired.jsonl").read_text().splitlines()]
     assert [(row["id"], row["split"]) for row in unpaired] == [("training/food/bread/con03", "training")]
-    counts = read(repository, "metrics/prepare.json")
+    counts = {row["split"]: row for row in read(repository, "metrics/prepare.json")["splits"]}
     assert (counts["test"]["pairs_also_in_training"], counts["training"]["counterless_points"]) == (1, 1)
 
 
@@ -191,23 +257,59 @@ def test_time_stands_in_timing_alone(repository):
 def test_a_second_clone_gives_the_same_bytes(repository, tiny_bert, tmp_path):
     copy_repository(tmp_path / "again", fixture_params(tiny_bert))
     succeed(tmp_path / "again", "dvc", "repro")
-    folders = ("metrics", "plots", "models", "data/triples", "data/ranks")
+    folders = ("metrics", "plots", "models", "data/triples", "data/baselines", "data/ranks")
     files = {path.relative_to(repository) for name in folders for path in (repository / name).rglob("*") if path.is_file()}
     assert len(files) > 20
     for file in files - {Path("metrics/timing.json")}:
         assert (repository / file).read_bytes() == (tmp_path / "again" / file).read_bytes(), file
 
 
-def test_a_zip_and_zero_epochs_and_retrieval_alone_run_too(repository, tmp_path):
+def test_a_zip_and_zero_epochs_and_beir_run_too(repository, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "arguana"), "zip", repository / "data/fixture")
+    before = read(repository, "metrics/settings.json")["settings"]
     zero_shot = ["train.epochs=0", "model.projection=none", "model.pooling=mean", "model.normalize=true"]
-    changes = [word for change in (f"corpus={archive}", *zero_shot) for word in ("-S", change)]
+    changes = [word for change in (f"corpus={archive}", "evaluate.beir=true", *zero_shot) for word in ("-S", change)]
     succeed(repository, "dvc", "exp", "run", "--name", "zero-shot", *changes)
     (row,) = read(repository, "plots/series/history.json")["epochs"]
     assert row["loss"] is None
     assert read(repository, "models/model.json")["head"] == "none: reranked repeats retrieved"
     settings = read(repository, "metrics/settings.json")["settings"]
-    for retrieved, reranked in zip(settings[::2], settings[1::2], strict=True):
-        assert retrieved | {"stage": "reranked"} == reranked
-    assert read(repository, "metrics/prepare.json")["training"]["pairs"] == 24
+    for zero_shot, retrieved, reranked in zip(settings[2::5], settings[3::5], settings[4::5], strict=True):
+        assert zero_shot | {"stage": "reranked"} == retrieved | {"stage": "reranked"} == reranked  # nothing was trained
+    beir = [row for row in settings if row["setting"] == "beir"]
+    assert [(row["queries"], row["stage"]) for row in beir] == [(q, s) for q in ("all", "unseen") for s in ("chance", *STAGES)]
+    distinct = {" ".join(text.lower().split()) for split in SPLITS for _, *texts in corpus(repository, split) for text in texts}
+    assert beir[0]["candidates_mean"] == len(distinct) + 1 - 1  # the counterless point is there, the query's own text is not
+    baselines = [row for row in settings if row["setting"] != "beir" and row["stage"] in ("bm25", "zero_shot")]
+    assert baselines == [row for row in before if row["stage"] in ("bm25", "zero_shot")]  # BEIR changes no other number
+    counts = {row["split"]: row for row in read(repository, "metrics/prepare.json")["splits"]}
+    assert counts["training"]["pairs"] == 24
     restore(repository)
+
+
+def test_columns_that_a_corpus_lacks_take_their_settings_with_them(repository):
+    lines = [f"cat {i} milk purr,dog {i} bark bone" for i in range(30)]
+    (repository / "data/pairs.csv").write_text("\n".join(["point,counter", *lines]) + "\n")
+    printed = succeed(repository, "dvc", "exp", "run", "-S", "corpus=data/pairs.csv", "-S", "train.epochs=1")
+    assert printed.count("test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
+    settings = read(repository, "metrics/settings.json")["settings"]
+    assert list(dict.fromkeys(row["setting"] for row in settings)) == ["epc", "epa"]
+    assert {row["clusters"] for row in settings} == {6}  # without debates a query is a cluster of its own
+    assert read(repository, "metrics/prepare.json")["splits"][2]["setting_pairs"]["sdoc"] is None
+    (repository / "data/pairs.csv").unlink()
+    restore(repository)
+
+
+def test_a_baseline_of_other_weights_is_refused(repository):
+    file = repository / "data/baselines/zero_shot.json"
+    about = file.read_bytes()
+    file.write_text(json.dumps({"encoder_sha256": "0" * 64}))
+    refused = command(repository, "python", "src/evaluate.py")
+    file.write_bytes(about)
+    assert refused.returncode == 1
+    trained = json.loads(about)["encoder_sha256"][:12]
+    assert refused.stderr == (
+        f"error: model.encoder: its weights must be the ones that models/ was trained from, sha256 {trained}…; "
+        "the zero-shot baseline has 000000000000…: dvc repro -f train baselines\n"
+    )
+    assert succeed(repository, "git", "status", "--short") == ""

@@ -33,3 +33,22 @@ def test_a_debate_is_named_by_theme_and_debate_and_unknown_is_minus_one():
 def test_a_counter_takes_the_other_side():
     assert Pool.of(PAIRS).side.tolist() == [0, 1, 0, -1, 1, 0, 1, -1]
     assert np.array_equal(Pool.of(PAIRS[:1]).side, [0, 1])
+
+
+def test_a_counterless_point_is_an_argument_but_no_query():
+    pool = Pool.of([Pair("0", "t", "d", "pro", "A", None), Pair("1", "t", "d", "con", "B", "C")])
+    assert [pool.texts[i] for i in pool.text] == ["A", "B", "C"]
+    assert (pool.source.tolist(), pool.row.tolist(), pool.side.tolist()) == ([0, 0, 1], [0, 1, 1], [0, 1, 0])
+    assert (pool.queries.tolist(), pool.counter_of.tolist()) == ([1], [-1, 2, -1])
+    assert pool.offered.all()
+
+
+def test_distinct_offers_each_text_group_once_by_its_first_argument():
+    pool = Pool.of(PAIRS)
+    distinct = pool.distinct(pool.queries[1:3])  # "a " with C, and D with C
+    assert [pool.texts[i] for i in distinct.text] == ["a ", "D", "A", "D", "E", "B", "C", "F"]
+    assert distinct.offered.tolist() == [False] * 2 + [True] * 6
+    assert distinct.counter_of.tolist() == [6, 6] + [-1] * 6
+    assert distinct.row.tolist() == [1, 2, 0, 2, 3, 0, 1, 3]
+    assert distinct.source.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert distinct.queries.tolist() == [0, 1]

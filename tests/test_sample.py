@@ -1,21 +1,20 @@
 """The sample corpus is a fair small test: neither a giveaway nor a template."""
 
-import math
 import re
 from collections import Counter, defaultdict
 from itertools import permutations
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, bm25_score
 from counterpoint.candidates import SETTINGS
 from counterpoint.compute import choose
 from counterpoint.corpus import read_corpus
-from counterpoint.encoder import BUNDLED, load_encoder, locate
+from counterpoint.encoder import BUNDLED, locate
 from counterpoint.metrics import top_k
-from counterpoint.model import BiEncoder, Tower
+from counterpoint.model import zero_shot
 from counterpoint.pool import Pool
-from counterpoint.ranking import rank
+from counterpoint.ranking import euclidean, rank
 from counterpoint.records import text_key
 
 
@@ -79,31 +78,20 @@ def test_the_arguments_of_a_debate_share_vocabulary(splits, texts):
     assert sum(same) / len(same) > 1.5 * sum(other) / len(other)
 
 
-def bm25(query, document, tokens):
-    """k1 0.9, b 0.4, over the token lists of a split; each distinct word of the query counts once."""
-    average = sum(map(len, tokens)) / len(tokens)
-    counts, score = Counter(document), 0.0
-    for word in set(query) & set(counts):
-        n = sum(word in set(other) for other in tokens)
-        idf = math.log(1 + (len(tokens) - n + 0.5) / (n + 0.5))
-        score += idf * counts[word] * 1.9 / (counts[word] + 0.9 * (1 - 0.4 + 0.4 * len(document) / average))
-    return score
-
-
 def test_bm25_finds_some_of_the_test_counters_within_their_debate(splits):
     pairs = splits["test"]
     tokens = [words(text) for pair in pairs for text in (pair.point, pair.counter)]
     found = 0
     for pair in pairs:
         candidates = [other for other in pairs if other.debate == pair.debate]
-        scores = [bm25(words(pair.point), words(other.counter), tokens) for other in candidates]
+        scores = [bm25_score(words(pair.point), words(other.counter), tokens) for other in candidates]
         found += candidates[scores.index(max(scores))] is pair
     assert 0.35 <= found / len(pairs) <= 0.75
 
 
 def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
     pool = Pool.of(splits["test"])
-    encoder = load_encoder(locate(BUNDLED), "mean", 256)
-    vectors = BiEncoder({"point": Tower(encoder, None, True)}).embed(encoder.tokenize(pool.texts), choose("cpu", "fp32"))
-    found = top_k(rank(pool, *vectors, SETTINGS["epa"]).retrieved, 1)
+    model = zero_shot(locate(BUNDLED), 256)
+    vectors = model.embed(model.point.encoder.tokenize(pool.texts), choose("cpu", "fp32"))
+    found = top_k(rank(pool, euclidean(pool, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
     assert 0.25 <= found <= 0.75

@@ -37,7 +37,7 @@ def test_a_defect_keeps_its_traceback():
         stage.run(raising(ZeroDivisionError()))
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "evaluate", "plot"])
+@pytest.mark.parametrize("verb", ["prepare", "baselines", "train", "evaluate", "plot"])
 def test_a_stage_asks_for_that_before_its_slow_imports(verb):
     lines = [line for line in (ROOT / f"src/{verb}.py").read_text().splitlines() if line.strip()]
     assert lines[1:3] == ["from counterpoint import stage", 'if __name__ == "__main__":']

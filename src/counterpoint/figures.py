@@ -3,12 +3,34 @@
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line styles tell them apart in grey, too.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 STYLES = ("-", "--", "-.")
 PERCENT = "{x:.0%}"
+# stage -> label, colour, marker
+STAGES = {
+    "chance": ("chance", GREY, "|"),
+    "bm25": ("BM25", GREEN, "^"),
+    "zero_shot": ("zero-shot", PURPLE, "s"),
+    "retrieved": ("retrieved", BLUE, "o"),
+    "reranked": ("re-ranked", ORANGE, "D"),
+}
+# what came out on top -> its colour, and that of the number on it; warm ones are points, green ones counters
+WINNERS = {
+    "true counter": (BLUE, "white"),
+    "own side's point": ("#A63A00", "white"),
+    "other side's point": ("#E68A4F", "black"),
+    "same debate's point": ("#D55E00", "white"),
+    "another debate's point": ("#F7D3BD", "black"),
+    "another point": ("#F0B089", "black"),
+    "own side's counter": ("#00543D", "white"),
+    "other side's counter": ("#2FA585", "black"),
+    "same debate's counter": ("#007A5A", "white"),
+    "another debate's counter": ("#BFE6DA", "black"),
+    "another counter": ("#8CCFBC", "black"),
+}
 
 
 def describe_rate(random_rate: float, decay: float | None, floor: float) -> str:
@@ -69,19 +91,82 @@ def losses(history: Sequence[dict], steps: Sequence[dict], title: str) -> Figure
 
 
 def top_k(curve: Sequence[dict], setting: str, n: int, title: str) -> Figure:
-    """Share of test queries whose counter is among the first k, retrieved and re-ranked."""
+    """Share of test queries whose counter is among the first k, retrieved and re-ranked, with 95 % intervals."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     ks = [row["k"] for row in curve]
-    for stage, label, colour, style, mark in (
-        ("retrieved", "retrieved", BLUE, "-", "o"),
-        ("reranked", "re-ranked", ORANGE, "--", "s"),
-    ):
+    for stage, style in (("retrieved", "-"), ("reranked", "--")):
+        label, colour, mark = STAGES[stage]
         axes.plot(ks, [row[stage] for row in curve], mark + style, color=colour, lw=2.5, ms=5, label=label)
+        if curve[0][f"{stage}_low"] is not None:
+            low, high = ([row[f"{stage}_{end}"] for row in curve] for end in ("low", "high"))
+            axes.fill_between(ks, low, high, color=colour, alpha=0.15, lw=0)
     axes.legend(loc="lower right")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _percent(axes, "true counter among the first k")
-    return _finish(figure, axes, f"Top-K on the test split ({setting}, {n:,} queries)", title, x="k")
+    return _finish(figure, axes, f"Top-K on the test split ({setting}, {n:,} queries), 95 % intervals", title, x="k")
+
+
+def settings(measured: Sequence[dict], title: str) -> Figure:
+    """top1 on the test split by setting, the stages beside the baselines, with 95 % intervals; unseen queries apart."""
+    of = {
+        queries: [row for row in measured if (row["split"], row["queries"]) == ("test", queries)]
+        for queries in ("all", "unseen")
+    }
+    if {row["n"] for row in of["unseen"]} <= {0, of["all"][0]["n"]}:  # none are unseen, or all are
+        del of["unseen"]
+    names = list(dict.fromkeys(row["setting"] for row in of["all"]))
+    figure = Figure(figsize=(5 + 4 * len(of), 2.2 + 0.75 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(of), sharey=True, squeeze=False)[0]
+    for axes, (queries, rows) in zip(panels, of.items(), strict=True):
+        for i, (stage, (label, colour, mark)) in enumerate(STAGES.items()):
+            own = [row for row in rows if row["stage"] == stage]
+            y = [names.index(row["setting"]) + (i - (len(STAGES) - 1) / 2) * 0.16 for row in own]
+            for place, row in zip(y, own, strict=True):
+                if row["top1_low"] is not None:
+                    axes.plot([row["top1_low"], row["top1_high"]], [place, place], color=colour, lw=2)
+            axes.plot([row["top1"] for row in own], y, mark, color=colour, ms=7, mew=2 if mark == "|" else 1, label=label)
+        axes.set_xlim(-0.02, 1.02)
+        axes.xaxis.set_major_formatter(PERCENT)
+        axes.set_title(f"{queries} queries ({rows[0]['n']:,})", fontsize=13)
+        for boundary in range(1, len(names)):
+            axes.axhline(boundary - 0.5, color=GREY, lw=0.5, alpha=0.5)
+    size = {row["setting"]: row["candidates_mean"] for row in of["all"]}
+    panels[0].set_yticks(range(len(names)), [f"{name}\n{size[name]:,.1f} candidates" for name in names])
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=12, frameon=False)
+    _finish(figure, panels[0], "top1 on the test split by setting, 95 % intervals", title, x="top1")
+    for axes in panels:
+        axes.xaxis.set_major_locator(MultipleLocator(0.2))
+        axes.set_xlabel("top1", fontsize=13)
+        axes.grid(False, axis="y")
+    return figure
+
+
+def winners(shares: Sequence[dict], setting: str, n: int, title: str) -> Figure:
+    """What came out on top, as shares of the test queries, a bar a stage."""
+    figure = Figure(figsize=(10, 5.5), layout="constrained")
+    axes = figure.subplots()
+    stages = [stage for stage in STAGES if stage in shares[0]]
+    left = [0.0] * len(stages)
+    for row in shares:
+        widths = [row[stage] for stage in stages]
+        colour, ink = WINNERS[row["best"]]
+        bars = axes.barh(
+            [STAGES[stage][0] for stage in stages], widths, left=left, color=colour, edgecolor="white", label=row["best"]
+        )
+        axes.bar_label(
+            bars, [f"{width:.0%}" if width >= 0.04 else "" for width in widths], label_type="center", color=ink, fontsize=11
+        )
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PERCENT)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=11, frameon=False)
+    _finish(figure, axes, f"What comes out on top ({setting}, {n:,} test queries)", title, x="share of the queries")
+    axes.xaxis.set_major_locator(MultipleLocator(0.2))
+    axes.grid(False, axis="y")
+    return figure
 
 
 def negatives(history: Sequence[dict], title: str) -> Figure:

@@ -1,8 +1,24 @@
-"""Every measure here is a function of one array of ranks, which start at 1: each query has exactly one true counter."""
+"""Every measure here is the mean, over queries, of what a query gains by the rank of its one true counter (from 1)."""
 
 import numpy as np
 
 KS = (1, 3, 5, 10)
+# name -> (ranks (...) -> gains (...)); nDCG at 10 has one relevant document, so its ideal is 1
+GAINS = {f"top{k}": (lambda ranks, k=k: (ranks <= k).astype(float)) for k in KS} | {
+    "mrr": lambda ranks: 1 / ranks,
+    "ndcg10": lambda ranks: np.where(ranks <= 10, 1 / np.log2(ranks + 1), 0),
+}
+
+
+def gains(ranks: np.ndarray) -> dict[str, np.ndarray]:
+    """What each query gains by each measure: (queries,) for top1, top3, top5, top10, mrr and ndcg10."""
+    return {name: gain(ranks) for name, gain in GAINS.items()}
+
+
+def gains_by_chance(candidates: np.ndarray) -> dict[str, np.ndarray]:
+    """What each query gains on average where its candidates (queries,) stand in a random order."""
+    ranks = np.arange(1, candidates.max(initial=1) + 1)
+    return {name: np.cumsum(gain(ranks))[candidates - 1] / candidates for name, gain in GAINS.items()}
 
 
 def top_k(ranks: np.ndarray, k: int) -> float:
@@ -13,14 +29,3 @@ def top_k(ranks: np.ndarray, k: int) -> float:
 def mrr(ranks: np.ndarray) -> float:
     """Mean reciprocal rank."""
     return float(np.mean(1 / ranks))
-
-
-def ndcg(ranks: np.ndarray, k: int = 10) -> float:
-    """nDCG at k with one relevant document: 1 / log2(rank + 1) within k, else 0."""
-    return float(np.mean(np.where(ranks <= k, 1 / np.log2(ranks + 1), 0)))
-
-
-def summary(ranks: np.ndarray) -> dict[str, float | None]:
-    """top1, top3, top5, top10, mrr and ndcg10; None for each where there is no query."""
-    measures = {f"top{k}": (lambda r, k=k: top_k(r, k)) for k in KS} | {"mrr": mrr, "ndcg10": ndcg}
-    return {name: measure(ranks) if len(ranks) else None for name, measure in measures.items()}

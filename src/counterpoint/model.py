@@ -1,6 +1,7 @@
 """The bi-encoder that retrieves, the pair head that re-ranks, and how they are kept in files."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,10 @@ class Vectors:
 
     def __getitem__(self, at) -> "Vectors":
         return Vectors(self.embedding[at], self.pooled[at])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Vectors"]) -> "Vectors":
+        return cls(torch.cat([part.embedding for part in parts]), torch.cat([part.pooled for part in parts]))
 
 
 class Tower(nn.Module):
@@ -106,8 +111,7 @@ def _embed(tower: Tower, tokens: Tokens, compute: Compute) -> Vectors:
         with compute.autocast():
             parts.append(tower(*tokens.batch(rows, compute.device)))
     back = torch.as_tensor(np.argsort(by_length), device=compute.device)
-    joined = Vectors(torch.cat([part.embedding for part in parts]), torch.cat([part.pooled for part in parts]))
-    return joined[back]
+    return Vectors.joined(parts)[back]
 
 
 def _relate(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -150,6 +154,11 @@ def build(params: ModelParams, directory: Path, with_head: bool) -> tuple[BiEnco
     model = BiEncoder(towers, params.freeze)
     head = PairHead(params.fusion, model.embedding_width, model.point.encoder.width, params.head_norm) if with_head else None
     return model, head
+
+
+def zero_shot(directory: Path, max_length: int) -> BiEncoder:
+    """An encoder as its weights are: mean of the token vectors, no projection, unit length."""
+    return BiEncoder({"point": Tower(load_encoder(directory, "mean", max_length), None, True)})
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

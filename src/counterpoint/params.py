@@ -83,7 +83,7 @@ class TrainParams:
 
 @dataclass(frozen=True)
 class SelectParams:
-    setting: str = key(choice("epa", "epc"))
+    setting: str = key(choice("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"))
     stage: str = key(choice("retrieved", "reranked"))
     queries: str = key(choice("auto", "all", "unseen"))
     rerank_depth: int = key(integer(1))
@@ -92,6 +92,7 @@ class SelectParams:
 @dataclass(frozen=True)
 class EvaluateParams:
     rerank_depth: int = key(integer(1))
+    beir: bool = key(flag())
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ class Pool:
 
     texts holds the distinct texts, and text points into it: arguments that are equal to the letter share an entry.
     text_group is equal for twins (`text_key`); side is the one the argument takes (a counter takes the other side than
-    the point it attacks); row is the pair's row in its file; counter_of is the position of a point's true counter, -1 for
-    arguments that have none.
+    the point it attacks); row is the pair's row in the list the pool was made of; counter_of is the position of a point's
+    true counter, -1 for arguments that have none; offered (bool) says whether an argument may be a candidate at all.
     """
 
     texts: Sequence[str]
@@ -30,6 +30,7 @@ class Pool:
     source: np.ndarray
     row: np.ndarray
     counter_of: np.ndarray
+    offered: np.ndarray
 
     def __len__(self) -> int:
         return len(self.text)
@@ -41,22 +42,42 @@ class Pool:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair]) -> "Pool":
-        """The points and counters of pairs, all points first."""
+        """The points and counters of pairs, all points first; a counterless point is an argument, but no query."""
         n = len(pairs)
-        arguments = [pair.point for pair in pairs] + [pair.counter for pair in pairs]
+        countered = np.array([i for i, pair in enumerate(pairs) if pair.counter is not None], dtype=np.int64)
+        row = np.concatenate([np.arange(n), countered])
+        arguments = [pair.point for pair in pairs] + [pairs[i].counter for i in countered]
         texts, text = _number(arguments)
         side = np.array([SIDES.get(pair.stance, UNKNOWN) for pair in pairs], dtype=np.int64)
+        counter_of = np.full(len(row), -1)
+        counter_of[countered] = n + np.arange(len(countered))
         return cls(
             texts=texts,
             text=text,
             text_group=_number([text_key(argument) for argument in arguments])[1],
-            debate=np.tile(_number([pair.debate and (pair.theme, pair.debate) for pair in pairs])[1], 2),
-            theme=np.tile(_number([pair.theme for pair in pairs])[1], 2),
-            side=np.concatenate([side, np.where(side == UNKNOWN, UNKNOWN, 1 - side)]),
-            source=np.repeat([POINT, COUNTER], n),
-            row=np.tile(np.arange(n), 2),
-            counter_of=np.concatenate([np.arange(n, 2 * n), np.full(n, -1)]),
+            debate=_number([pair.debate and (pair.theme, pair.debate) for pair in pairs])[1][row],
+            theme=_number([pair.theme for pair in pairs])[1][row],
+            side=np.concatenate([side, np.where(side == UNKNOWN, UNKNOWN, 1 - side)[countered]]),
+            source=np.repeat([POINT, COUNTER], [n, len(countered)]),
+            row=row,
+            counter_of=counter_of,
+            offered=np.ones(len(row), dtype=bool),
         )
+
+    def distinct(self, queries: np.ndarray) -> "Pool":
+        """The queries (positions), which are not offered, and then one argument for each text group, the first of it.
+
+        A query's counter is the argument that stands for the text group of its counter.
+        """
+        _, first = np.unique(self.text_group, return_index=True)  # text groups are numbered from 0
+        taken = np.concatenate([queries, first])
+        columns = {name: getattr(self, name)[taken] for name in COLUMNS}
+        counter_of = np.full(len(taken), -1)
+        counter_of[: len(queries)] = len(queries) + self.text_group[self.counter_of[queries]]
+        return Pool(self.texts, **columns, counter_of=counter_of, offered=np.arange(len(taken)) >= len(queries))
+
+
+COLUMNS = ("text", "text_group", "debate", "theme", "side", "source", "row")
 
 
 def _number(values: Sequence) -> tuple[list, np.ndarray]:

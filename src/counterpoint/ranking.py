@@ -1,82 +1,121 @@
 """Two stages: retrieve by distance, re-rank the best with the pair head; out comes the rank of the true counter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from counterpoint.candidates import Setting, is_candidate
+from counterpoint.candidates import Setting, chunks, is_candidate
 from counterpoint.model import PairHead, Vectors
 from counterpoint.pool import Pool
 
-CHUNK = 2**23  # distances held at once (64 MiB of float64)
 PAIRS = 2**13  # pairs the head sees at once
+
+# query positions (c,) -> how far every argument of the pool is from each (c, n); equal texts must be equally far
+Distance = Callable[[np.ndarray], np.ndarray]
+# positions of queries and of candidates, (m,) each -> how probable each pair is to be right (m,)
+Probability = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What a stage made of each query, (queries,) each.
+
+    rank of the true counter, from 1; ties_hit, the rank it would have if it stood before all that tie with it; best, the
+    pool position that came out on top.
+    """
+
+    rank: np.ndarray
+    ties_hit: np.ndarray
+    best: np.ndarray
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Ranks of the true counters, from 1, (queries,); candidates (queries,) counts what each was ranked among.
+    """Both stages of one setting; candidates (queries,) counts what each query's counter was ranked among."""
 
-    best (queries,) is the pool position that came out on top after re-ranking.
-    """
-
-    queries: np.ndarray
     candidates: np.ndarray
-    retrieved: np.ndarray
-    reranked: np.ndarray
-    best: np.ndarray
+    retrieved: Ranks
+    reranked: Ranks
 
 
-@torch.no_grad()
 def rank(
-    pool: Pool, points: Vectors, counters: Vectors, setting: Setting, head: PairHead | None = None, depth: int = 1
-) -> Ranking:
-    """Rank each query's candidates, nearest first; of equal ones, the first in the pool first.
+    pool: Pool, distance: Distance, settings: dict[str, Setting], probability: Probability | None = None, depth: int = 1
+) -> dict[str, Ranking]:
+    """Rank each query's candidates under each setting, nearest first; of equal ones, the first in the pool first.
 
-    points and counters are vectors of pool.texts, from the points' and the counters' tower. The first depth candidates
-    are put in order of the head's probability; a true counter beyond them keeps its rank. Without a head nothing moves.
+    The first depth candidates are put in order of probability, equally probable ones in the order of retrieval; a true
+    counter beyond them keeps its rank. Without a probability nothing moves.
     """
-    queries = pool.queries
-    parts = []
-    for chunk in np.array_split(queries, max(1, -(-len(queries) * len(pool) // CHUNK))):
-        distances = np.where(is_candidate(pool, chunk, setting), _distances(pool, points, counters, chunk), np.inf)
-        gold = pool.counter_of[chunk]
-        to_gold = np.take_along_axis(distances, gold[:, None], 1)
-        before = (distances < to_gold) | ((distances == to_gold) & (np.arange(len(pool)) < gold[:, None]))
-        retrieved = 1 + before.sum(1)
-        top = [_nearest(row, depth if head else 1) for row in distances]
-        reranked = retrieved.copy()
-        if head:
-            top = _rerank(pool, points, counters, head, chunk, top)
-            for i, order in enumerate(top):
-                if retrieved[i] <= depth:
-                    reranked[i] = 1 + int(np.flatnonzero(order == gold[i])[0])
-        best = np.array([order[0] for order in top])
-        parts.append((chunk, np.isfinite(distances).sum(1), retrieved, reranked, best))
-    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    parts = {name: [] for name in settings}
+    for queries in chunks(pool):
+        far = distance(queries)  # (c, n)
+        order = np.argsort(far, axis=1, kind="stable")
+        far = np.take_along_axis(far, order, 1)
+        for name, setting in settings.items():
+            allowed = np.take_along_axis(is_candidate(pool, queries, setting), order, 1)
+            retrieved = _retrieve(pool.counter_of[queries], order, far, allowed)
+            reranked = retrieved
+            if probability is not None:
+                top = [row[ok][:depth] for row, ok in zip(order, allowed, strict=True)]
+                reranked = _rerank(queries, pool.counter_of[queries], top, retrieved, probability)
+            parts[name].append((allowed.sum(1), retrieved, reranked))
+    return {name: Ranking(*map(_joined, zip(*members, strict=True))) for name, members in parts.items()}
 
 
-def _distances(pool: Pool, points: Vectors, counters: Vectors, queries: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances (queries, n); float64, and equal texts get equal ones, so that ties are true ties."""
-    q = points.embedding[torch.as_tensor(pool.text[queries])].double()
+def _retrieve(gold: np.ndarray, order: np.ndarray, far: np.ndarray, allowed: np.ndarray) -> Ranks:
+    """Ranks by place; order (c, n) holds positions, nearest first, far and allowed their distances and leave to be there."""
+    rows, place = np.arange(len(gold)), np.argmax(order == gold[:, None], axis=1)
+    return Ranks(
+        rank=1 + (allowed & (np.arange(order.shape[1]) < place[:, None])).sum(1),
+        ties_hit=1 + (allowed & (far < far[rows, place, None])).sum(1),
+        best=order[rows, allowed.argmax(1)],
+    )
+
+
+def _rerank(queries: np.ndarray, gold: np.ndarray, top: list[np.ndarray], retrieved: Ranks, probability: Probability) -> Ranks:
+    sizes = [len(ids) for ids in top]
+    p = np.split(probability(np.repeat(queries, sizes), np.concatenate(top)), np.cumsum(sizes)[:-1])
+    rank, ties_hit, best = retrieved.rank.copy(), retrieved.ties_hit.copy(), retrieved.best.copy()
+    for i, (ids, of) in enumerate(zip(top, p, strict=True)):
+        ids, of = ids[by := np.argsort(-of, kind="stable")], of[by]
+        best[i] = ids[0]
+        if (place := np.flatnonzero(ids == gold[i])).size:
+            rank[i], ties_hit[i] = 1 + place[0], 1 + (of > of[place[0]]).sum()
+    return Ranks(rank, ties_hit, best)
+
+
+def _joined(parts: tuple) -> np.ndarray | Ranks:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return Ranks(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("rank", "ties_hit", "best")))
+
+
+def euclidean(pool: Pool, points: Vectors, counters: Vectors) -> Distance:
+    """Squared Euclidean distance of embeddings of pool.texts, from the points' and the counters' tower."""
     t = counters.embedding.double()  # (texts, d)
-    squares = torch.addmm((t * t).sum(1), q, t.T, alpha=-2) + (q * q).sum(1, keepdim=True)
-    return squares.cpu().numpy()[:, pool.text]
+    squares = (t * t).sum(1)
+
+    @torch.no_grad()
+    def distance(queries: np.ndarray) -> np.ndarray:
+        """In float64, and once for each text, so that ties are true ties."""
+        q = points.embedding[torch.as_tensor(pool.text[queries])].double()
+        far = torch.addmm(squares, q, t.T, alpha=-2) + (q * q).sum(1, keepdim=True)  # (c, texts)
+        return far.cpu().numpy()[:, pool.text]
+
+    return distance
 
 
-def _nearest(distances: np.ndarray, k: int) -> np.ndarray:
-    """Positions of the k smallest finite distances, in order; of equal ones, the first position first."""
-    k = min(k, int(np.isfinite(distances).sum()))
-    within = np.flatnonzero(distances <= np.partition(distances, k - 1)[k - 1])
-    return within[np.argsort(distances[within], kind="stable")][:k]
+def by_head(pool: Pool, points: Vectors, counters: Vectors, head: PairHead | None) -> Probability | None:
+    """What the head says of pairs of pool positions; None without a head."""
 
+    @torch.no_grad()
+    def probability(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """Asked once for each pair of texts, so that ties are true ties."""
+        pairs, back = np.unique(pool.text[queries] * len(pool.texts) + pool.text[candidates], return_inverse=True)
+        left, right = (torch.as_tensor(texts).split(PAIRS) for texts in np.divmod(pairs, len(pool.texts)))
+        parts = [head.probability(points[a], counters[b]) for a, b in zip(left, right, strict=True)]
+        return torch.cat(parts).cpu().numpy()[back]
 
-def _rerank(
-    pool: Pool, points: Vectors, counters: Vectors, head: PairHead, queries: np.ndarray, top: list[np.ndarray]
-) -> list[np.ndarray]:
-    """Each query's top candidates by falling probability; equally probable ones stay in the order of retrieval."""
-    sizes = [len(order) for order in top]
-    left, right = (torch.as_tensor(pool.text[ids]) for ids in (np.repeat(queries, sizes), np.concatenate(top)))
-    parts = [head.probability(points[a], counters[b]) for a, b in zip(left.split(PAIRS), right.split(PAIRS), strict=True)]
-    split = np.split(torch.cat(parts).cpu().numpy(), np.cumsum(sizes)[:-1])
-    return [order[np.argsort(-p, kind="stable")] for order, p in zip(top, split, strict=True)]
+    return probability if head is not None else None

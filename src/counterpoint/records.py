@@ -1,5 +1,6 @@
 """The records that stand in files, and how files are written: whole or not at all."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -55,6 +56,14 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
         values = {name: value for name, value in vars(pair).items() if name not in OPTIONAL or value is not None}
         lines.append(json.dumps(values, ensure_ascii=False) + "\n")
     write_text(path, "".join(lines))
+
+
+def pairs_sha256(pairs: Iterable[Pair]) -> str:
+    """What two runs must agree on to be compared query by query: ids, texts and where they belong, in order."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(json.dumps([pair.id, pair.theme, pair.debate, pair.stance, pair.point, pair.counter]).encode())
+    return digest.hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

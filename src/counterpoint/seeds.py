@@ -1,9 +1,8 @@
 """Every random number comes from a generator named by (seed, epoch, purpose), so that an epoch can be run again alone."""
 
 import numpy as np
-import torch
 
-PURPOSES = ("split", "weights", "rate", "negatives", "order", "dropout")
+PURPOSES = ("split", "weights", "rate", "negatives", "order", "dropout", "bootstrap")
 
 
 def generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:
@@ -12,4 +11,6 @@ def generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:
 
 def seed_torch(seed: int, epoch: int, purpose: str) -> None:
     """Seed torch's global generators, which initial weights and dropout draw from."""
+    import torch  # here, since comparing and drawing do without it, and it is slow to import
+
     torch.manual_seed(int(generator(seed, epoch, purpose).integers(2**63)))

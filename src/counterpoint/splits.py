@@ -4,18 +4,13 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from counterpoint.clusters import clusters, texts_of
 from counterpoint.corpus import Row
 from counterpoint.errors import InputError
 from counterpoint.params import SPLITS, SplitShares
 from counterpoint.records import Pair, text_key
 from counterpoint.seeds import generator
-
-
-def texts_of(pair: Pair) -> list[str]:
-    return [text for text in (pair.point, pair.counter) if text is not None]
 
 
 def split_rows(rows: list[Row], shares: SplitShares) -> dict[str, list[Pair]]:
@@ -34,21 +29,12 @@ def split_rows(rows: list[Row], shares: SplitShares) -> dict[str, list[Pair]]:
 
 
 def _draw(pairs: list[Pair], shares: SplitShares) -> list[Row]:
-    keys: dict[tuple, int] = {}  # a debate or a text group -> its node
-    edges = []
-    for i, pair in enumerate(pairs):
-        shared = [("text", text_key(text)) for text in texts_of(pair)]
-        shared += [("debate", pair.theme, pair.debate)] if pair.debate is not None else []
-        edges += [(i, len(pairs) + keys.setdefault(key, len(keys))) for key in shared]
-    ends = np.array(edges).T  # (2, edges)
-    n = len(pairs) + len(keys)
-    component = connected_components(coo_array((np.ones(len(edges)), ends), shape=(n, n)), directed=False)[1][: len(pairs)]
-    names, component = np.unique(component, return_inverse=True)
+    component = clusters(pairs)
     size = np.bincount(component)
     target = np.array([getattr(shares, name) for name in SPLITS])
     filled = np.zeros(len(SPLITS))
-    home = np.empty(len(names), dtype=int)
-    for c in generator(shares.seed, 0, "split").permutation(len(names)):
+    home = np.empty(len(size), dtype=int)
+    for c in generator(shares.seed, 0, "split").permutation(len(size)):
         home[c] = np.argmin(filled / target)
         filled[home[c]] += size[c]
     return [(SPLITS[home[c]], pair) for c, pair in zip(component, pairs, strict=True)]

@@ -15,7 +15,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def run(main: Callable[[], None]) -> None:
     """Run a main: plain log lines; one line and exit 1 for an InputError."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for chatty in ("httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers"):
+    for chatty in ("bm25s", "httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
         main()

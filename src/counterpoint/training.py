@@ -3,14 +3,14 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from counterpoint.candidates import SETTINGS
+from counterpoint.candidates import Setting, sensible
 from counterpoint.checkpoint import Checkpoint
 from counterpoint.compute import Compute
 from counterpoint.encoder import Tokens
@@ -21,7 +21,7 @@ from counterpoint.model import BiEncoder, PairHead, Vectors
 from counterpoint.negatives import Negatives, draw, draw_random, forbidden_groups, random_rate
 from counterpoint.params import Params, SelectParams
 from counterpoint.pool import Pool
-from counterpoint.ranking import rank
+from counterpoint.ranking import by_head, euclidean, rank
 from counterpoint.run import Run, copy_of, epoch_row, named, restore, state_of
 from counterpoint.seeds import generator, seed_torch
 
@@ -56,6 +56,7 @@ def fit(
     both = nn.ModuleList([model, head] if head else [model])
     optimizer, schedule = _optimizer(both, splits["training"].pool, params)
     chosen = selection_queries(splits["validation"].unseen, params.select)
+    setting = selection_setting((split.pool for split in splits.values()), params.select)
     forbidden = forbidden_groups(splits["training"].pool)
     run = restore(checkpoint.load(compute.device), both, optimizer, schedule)
     if run.epochs:
@@ -72,7 +73,7 @@ def fit(
         with run.timed("embed", clock):
             vectors = model.embed(splits["training"].tokens, compute)
         with run.timed("score", clock):
-            score = _score(model, head, splits, vectors, chosen, params.select, compute)
+            score = _score(model, head, splits, vectors, chosen, setting, params.select, compute)
         run.epochs.append(epoch_row(epoch, _rate(epoch, params), run.draws[-1], means, score, splits["training"].pool))
         if run.best is None or score["selection"] > run.best["score"]:
             run.best = {"epoch": epoch, "score": score["selection"], "weights": copy_of(both)}
@@ -82,7 +83,7 @@ def fit(
 
     if not params.train.epochs:  # the untrained model: one row to look at, nothing to choose
         with run.timed("score", clock):
-            score = _score(model, head, splits, vectors, chosen, params.select, compute)
+            score = _score(model, head, splits, vectors, chosen, setting, params.select, compute)
         run.epochs.append(epoch_row(0, _rate(0, params), None, {}, score, splits["training"].pool))
         report(run, True)
     else:
@@ -97,6 +98,18 @@ def selection_queries(unseen: np.ndarray, select: SelectParams) -> tuple[str, np
     if not unseen.any():
         raise InputError("params.yaml: select.queries must be all or auto: no validation query is unseen; got 'unseen'")
     return "unseen", unseen
+
+
+def selection_setting(pools: Iterable[Pool], select: SelectParams) -> dict[str, Setting]:
+    """The setting that chooses the epoch, under its name; InputError where a split's pool makes no sense of it."""
+    found = [sensible(pool) for pool in pools]
+    names = [name for name in found[0] if all(name in settings for settings in found)]
+    if select.setting not in names:
+        raise InputError(
+            f"params.yaml: select.setting must be one of {', '.join(names)}, since not every pair of the corpus says its "
+            f"debate, theme and stance; got {select.setting!r}"
+        )
+    return {select.setting: found[0][select.setting]}
 
 
 def _optimizer(both: nn.Module, pool: Pool, params: Params) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
@@ -221,6 +234,7 @@ def _score(
     splits: dict[str, Split],
     training_vectors: tuple[Vectors, Vectors],
     chosen: tuple[str, np.ndarray],
+    setting: dict[str, Setting],
     select: SelectParams,
     compute: Compute,
 ) -> dict:
@@ -230,8 +244,9 @@ def _score(
     scores = {}
     for name, split in splits.items():
         vectors = training_vectors if name == "training" else both[0].embed(split.tokens, compute)
-        ranking = rank(split.pool, *vectors, SETTINGS[select.setting], head, select.rerank_depth)
-        ranks = getattr(ranking, select.stage)
+        distance, probability = euclidean(split.pool, *vectors), by_head(split.pool, *vectors, head)
+        (ranking,) = rank(split.pool, distance, setting, probability, select.rerank_depth).values()
+        ranks = getattr(ranking, select.stage).rank
         scores[name] = top_k(ranks, 1)
         if name == "validation":
             scores["selection"] = [top_k(ranks[chosen[1]], 1), mrr(ranks[chosen[1]])]

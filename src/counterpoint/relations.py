@@ -1,0 +1,24 @@
+"""How an argument stands to a query: what it is that came out on top."""
+
+import numpy as np
+
+from counterpoint.pool import UNKNOWN, Pool
+from counterpoint.records import POINT
+
+RIGHT = "true counter"
+WHOSE = ("own side's", "other side's", "same debate's", "another debate's", "another")  # the third, where sides are unknown
+RELATIONS = (RIGHT, *(f"{whose} {what}" for what in ("point", "counter") for whose in WHOSE))
+
+
+def relation(pool: Pool, queries: np.ndarray, arguments: np.ndarray) -> np.ndarray:
+    """Which of RELATIONS the i-th argument is to the i-th query (positions): strings (queries,).
+
+    A side is a side of the query's debate; a counter takes the side that it speaks for.
+    """
+    debate, side = pool.debate[arguments], pool.side[arguments]
+    unknown = (debate == UNKNOWN) | (pool.debate[queries] == UNKNOWN)
+    no_side = (side == UNKNOWN) | (pool.side[queries] == UNKNOWN)
+    elsewhere, own = debate != pool.debate[queries], side == pool.side[queries]
+    whose = np.select([unknown, elsewhere, no_side, own], [4, 3, 2, 0], default=1)
+    place = 1 + whose + np.where(pool.source[arguments] == POINT, 0, len(WHOSE))
+    return np.array(RELATIONS)[np.where(arguments == pool.counter_of[queries], 0, place)]

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from conftest import bm25_score
+from counterpoint.bm25 import bm25, words
+from counterpoint.corpus import read_corpus
+from counterpoint.pool import Pool
+from counterpoint.records import Pair
+
+
+@pytest.mark.parametrize("split", ["training", "test"])
+def test_the_scores_are_the_formula_s(arguana, split):
+    pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
+    documents = [pool.texts[i].lower().split() for i in pool.text]  # twins count, and so does every copy
+    found = -bm25(pool)(pool.queries)
+    expected = [[bm25_score(documents[query], document, documents) for document in documents] for query in pool.queries]
+    assert found * 1.9 == pytest.approx(np.array(expected))  # the library leaves the constant k1 + 1 out
+
+
+def test_only_what_is_offered_is_counted():
+    pairs = [Pair("0", None, None, None, "cat dog", "dog mouse"), Pair("1", None, None, None, "bird", "cat")]
+    pool = Pool.of(pairs).distinct(np.array([0]))
+    found = -bm25(pool)(pool.queries)[0]
+    documents = [["cat", "dog"], ["bird"], ["dog", "mouse"], ["cat"]]
+    assert found[0] == -np.inf
+    assert found[1:] * 1.9 == pytest.approx([bm25_score(["cat", "dog"], document, documents) for document in documents])
+
+
+def test_words_are_runs_of_letters_and_digits_of_any_script():
+    assert words("Don't ban 5G_phones: naïve!") == ["don", "t", "ban", "5g", "phones", "naïve"]
+    assert words("Это не так") == ["это", "не", "так"]
+    assert words("?!") == []
+
+
+def test_a_query_without_a_word_finds_everything_equally_far():
+    pool = Pool.of([Pair("0", None, None, None, "?!", "cat"), Pair("1", None, None, None, "dog", "cat dog")])
+    assert bm25(pool)(np.array([0])).tolist() == [[0, 0, 0, 0]]

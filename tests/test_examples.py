@@ -1,0 +1,57 @@
+import pandas as pd
+
+from counterpoint.examples import EACH, examples
+from counterpoint.records import Pair
+
+N = 30
+PAIRS = {f"q{i}": Pair(f"q{i}", "t", "d", "pro", f"point {i}", f"counter {i}") for i in range(N)}
+
+
+def ranks(wrong):
+    rows = []
+    for stage, shift in (("bm25", 3), ("zero_shot", 2), ("retrieved", 1), ("reranked", 0)):
+        for i in range(N):
+            missed = i in wrong
+            best = f"point q{(i + 1) % N}" if missed else f"counter q{i}"
+            of = {"candidates": 59, "rank": (7 if missed else 1) + shift, "best": best}
+            rows.append(
+                {"setting": "epa", "stage": stage, "id": f"q{i}", "best_is": "own side's point" if missed else "true counter"}
+                | of
+            )
+    return pd.DataFrame(rows)  # fmt: skip
+
+
+def headings(text):
+    return [line.removeprefix("### ") for line in text.splitlines() if line.startswith("### ")]
+
+
+def test_a_wrong_one_shows_what_came_out_on_top_and_the_ranks_before_and_after():
+    text = examples(ranks(wrong={3}), PAIRS, "decay 0.1")
+    assert "## On top: another (1 of 30 test points, 1 shown)" in text
+    assert f"## On top: the true counter (29 of 30 test points, {EACH} shown)" in text
+    wrong = text.split("## On top: another")[1]
+    assert headings(wrong) == ["q3"]
+    assert "Rank of the true counter among 59: bm25 10, zero-shot 9, retrieved 8, reranked 7." in wrong
+    assert "**Point.** point 3\n" in wrong
+    assert "**On top, own side's point** (q4). point 4\n" in wrong
+    assert "**True counter.** counter 3\n" in wrong
+    assert "**On top," not in text.split("## On top: another")[0]
+
+
+def test_every_run_shows_the_same_points_where_it_can():
+    everything, some = examples(ranks(wrong=set()), PAIRS, ""), examples(ranks(wrong={1, 2, 3}), PAIRS, "")
+    fixed = headings(everything)
+    assert len(fixed) == EACH
+    assert headings(some)[:EACH][: len(set(fixed) - {"q1", "q2", "q3"})] == [
+        name for name in fixed if name not in ("q1", "q2", "q3")
+    ]
+    shuffled = ranks(wrong={1, 2, 3}).sample(frac=1, random_state=0).sort_values("stage", kind="stable")
+    assert headings(examples(shuffled, PAIRS, "")) == headings(some)
+
+
+def test_a_text_cannot_set_itself():
+    odd = PAIRS | {"q3": Pair("q3", None, None, None, "# <b>*a*\n\n| b_c", "`x` [y](z)")}
+    text = examples(ranks(wrong=set(range(N))), odd, "")
+    text += examples(ranks(wrong={3}), odd, "")
+    assert r"**Point.** \# \<b\>\*a\* \| b\_c" in text
+    assert r"**True counter.** \`x\` \[y\](z)" in text
