@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test quick lint
+.PHONY: help setup repro compare test quick lint
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,6 +19,9 @@ repro: setup ## the main job: prepare, train, evaluate, plot
 	@python src/check.py
 	@dvc repro
 	@python src/show.py
+
+compare: setup ## two runs query by query: make compare A=HEAD B=slow ARGS='--queries unseen'
+	@python src/compare.py $(A) $(B) $(ARGS)
 
 test: setup ## the whole test suite
 	@python -m pytest

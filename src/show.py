@@ -21,7 +21,7 @@ def main() -> None:
     print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots').glob('*.png')))}")
     print("examples  plots/examples.md")
-    print("next      dvc exp run -n slow -S decay=0.005; dvc plots diff HEAD slow")
+    print("next      dvc exp run -n slow -S decay=0.005; make compare A=HEAD B=slow; dvc plots diff HEAD slow")
 
 
 def print_tables(title: str, rows: list[dict]) -> None:

@@ -1,0 +1,99 @@
+"""Two runs on the same queries: paired differences, how sure they are, and who won what."""
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from counterpoint.errors import InputError
+from counterpoint.intervals import interval, mcnemar
+from counterpoint.results import QUERIES
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[str] = ()) -> list[dict]:
+    """A row per setting: top1 of both, b - a with its 95 % interval, the queries b won and lost, McNemar's p.
+
+    a and b are tables of ranks (`results.table`) of one stage each, over the same split. Unseen are the queries that both
+    runs had not seen. settings () takes all that both have. Raises InputError for a setting that one of them lacks, and
+    for one whose candidates differ.
+    """
+    common = [setting for setting in dict.fromkeys(a["setting"]) if setting in set(b["setting"])]
+    if lacking := [setting for setting in settings if setting not in common]:
+        raise InputError(f"--setting must be one that both runs have, {', '.join(common)}; got {lacking[0]!r}")
+    return [_row(setting, *(of[of["setting"] == setting] for of in (a, b)), queries) for setting in settings or common]
+
+
+def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
+    both = a.merge(b, on=["id", "cluster"], suffixes=("_a", "_b"), validate="one_to_one")
+    if len(both) < len(a) or not (both["candidates_a"] == both["candidates_b"]).all():
+        raise InputError(f"{setting}: both runs must have ranked the same candidates; they did not (is the corpus another?)")
+    both = both[QUERIES[queries](both["seen_a"]) & QUERIES[queries](both["seen_b"])]
+    hits_a, hits_b = ((both[f"rank_{run}"] == 1).to_numpy() for run in "ab")
+    low, high = interval(hits_b.astype(float) - hits_a, both["cluster"].to_numpy())
+    won, lost = int((hits_b & ~hits_a).sum()), int((hits_a & ~hits_b).sum())
+    return {
+        "setting": setting,
+        "n": len(both),
+        "clusters": int(both["cluster"].nunique()),
+        "a": _mean(hits_a),
+        "b": _mean(hits_b),
+        "difference": (won - lost) / len(both) if len(both) else None,
+        "low": low,
+        "high": high,
+        "won": won,
+        "lost": lost,
+        "p": mcnemar(won, lost) if len(both) else None,
+    }
+
+
+def _mean(hits: np.ndarray) -> float | None:
+    return float(hits.mean()) if len(hits) else None
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+
+def _cells(rows: list[dict]) -> list[list[str]]:
+    """The heading and a row of cells each; a dash where there is no number."""
+
+    def written(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    cells = [["setting", "n", "A", "B", "B - A", "95 % interval", "won", "lost", "p"]]
+    for row in rows:
+        ends = "-" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
+        values = [written(row[name], form) for name, form in (("a", ".3f"), ("b", ".3f"), ("difference", "+.3f"))]
+        cells.append(
+            [row["setting"], f"{row['n']:,}", *values, ends, str(row["won"]), str(row["lost"]), written(row["p"], ".4f")]
+        )
+    return cells
+
+
+def as_table(heading: dict, rows: list[dict]) -> str:
+    cells = _cells(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join([f"A  {heading['a']}", f"B  {heading['b']}", *_sentences(heading, rows), "", *lines])
+
+
+def as_markdown(heading: dict, rows: list[dict]) -> str:
+    first, *rest = _cells(rows)
+    rule = ["---", *["---:"] * (len(first) - 1)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (first, rule, *rest))
+    return "\n".join([f"A: {heading['a']}. B: {heading['b']}.", *_sentences(heading, rows), "", table])
+
+
+def as_json(heading: dict, rows: list[dict]) -> str:
+    return json.dumps(heading | {"settings": rows}, indent=1, allow_nan=False)
+
+
+def _sentences(heading: dict, rows: list[dict]) -> tuple[str, str]:
+    drawn = max((row["clusters"] for row in rows), default=0)
+    return (
+        f"top1 over {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
+        f"The interval draws {drawn} clusters of debates, not queries; p is McNemar's, which takes queries for independent.",
+    )
+
+
+FORMATS = {"table": as_table, "json": as_json, "md": as_markdown}
