@@ -86,4 +86,6 @@ def test_the_formats_say_the_same():
     assert " ".join(table.splitlines()[-2].split()) == " ".join(cells)
     assert f"| {' | '.join(cells)} |" in markdown
     assert "| epc | 0 | - | - | - | - | 0 | 0 | - |" in markdown
+    (sure,) = compare(run([2] * 40), run([1] * 40), "all")
+    assert as_table(HEADING, [sure]).split()[-1] == "<.0001"  # not a flat 0.0000
     assert json.loads(data) == HEADING | {"settings": rows}

@@ -64,9 +64,8 @@ def _cells(rows: list[dict]) -> list[list[str]]:
     for row in rows:
         ends = "-" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
         values = [written(row[name], form) for name, form in (("a", ".3f"), ("b", ".3f"), ("difference", "+.3f"))]
-        cells.append(
-            [row["setting"], f"{row['n']:,}", *values, ends, str(row["won"]), str(row["lost"]), written(row["p"], ".4f")]
-        )
+        p = "<.0001" if row["p"] is not None and row["p"] < 0.0001 else written(row["p"], ".4f")
+        cells.append([row["setting"], f"{row['n']:,}", *values, ends, str(row["won"]), str(row["lost"]), p])
     return cells
 
 
