@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import lzma
+import os
 import re
 import zipfile
 import zlib
@@ -34,7 +35,9 @@ EXTRACTED = "02-extracted-arguments"  # the part of the ArguAna deposit that hol
 DEBATE = r"(?:^|/)(?P<split>training|validation|test)/(?P<theme>[^/]+)/(?P<debate>[^/]+)/"
 ARGUANA_DEBATE = re.compile(DEBATE + r"(?:(?:pro|con)/)?[^/]+$")  # any file of it
 ARGUANA_FILE = re.compile(DEBATE + r"(?P<stance>pro|con)/(?P=stance)(?P<number>\d+)(?P<kind>a-point|b-counter)\.txt$")
+ARGUMENT = re.compile(r"-(point|counter)\.txt$")
 STANCES = ("pro", "con")
+MAX_CHARACTERS = 1_000_000  # of a text: no argument is as long, but a file that is none may be
 COLUMNS = ("id", "theme", "debate", "stance", "point", "counter", "split")
 
 
@@ -47,8 +50,12 @@ def read_corpus(path: str | Path) -> Corpus:
 
 
 def _read(path: Path) -> Corpus:
-    if not path.exists():
-        raise InputError(f"corpus: {path} does not exist")
+    try:
+        path.stat()  # a link may lead round in a circle
+    except FileNotFoundError:
+        raise InputError(f"corpus: {path} does not exist") from None
+    if path.is_dir() and path.suffix in (".zip", *TABLES):
+        raise InputError(f"corpus: {path} must be a file; it is a directory")
     if path.is_dir():
         tables = [file for split in SPLITS for file in sorted(path.glob(f"{split}.*")) if file.suffix in TABLES]
         if len({file.stem for file in tables}) < len(tables):
@@ -82,18 +89,60 @@ def _check_rows(rows: list[Row], path: Path) -> None:
 
 
 def _arguana_directory(path: Path) -> Corpus:
-    names = {file.relative_to(path).as_posix(): file for file in path.rglob("*.txt") if file.is_file()}
-    return _arguana({f"{path.name}/{name}": file.read_bytes for name, file in names.items()}, path)
+    files = {}
+    for folder, names, leaves in os.walk(path, followlinks=True, onerror=_raise):
+        for name in names:
+            below = Path(folder, name)
+            if ARGUMENT.search(name):
+                raise InputError(f"corpus: {below} must be a file; it is a directory")
+            if below.is_symlink() and Path(folder).resolve().is_relative_to(below.resolve()):
+                raise InputError(f"corpus: {below} must not be a link to a folder that holds it")
+        for name in leaves:
+            if name in STANCES:
+                raise InputError(f"corpus: {Path(folder, name)} must be a directory; it is a file")
+            if name.endswith(".txt"):
+                file = Path(folder, name)
+                files[f"{path.name}/{file.relative_to(path).as_posix()}"] = lambda file=file: _bounded(file)
+    return _arguana(files, path)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _bounded(file: Path) -> bytes:
+    """What a file holds; InputError before it is read where it cannot be an argument."""
+    try:
+        _check_size(file.stat().st_size, str(file))
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"corpus: {file} cannot be read: {error.strerror or error}") from None
+
+
+def _check_length(text: str, where: str) -> None:
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"corpus: {where} must have at most {MAX_CHARACTERS:,} characters; got {len(text):,}")
+
+
+def _check_size(size: int, where: str) -> None:
+    if size > 4 * MAX_CHARACTERS:  # bytes; UTF-8 takes 4 for a character at most
+        raise InputError(f"corpus: {where} must have at most {MAX_CHARACTERS:,} characters; it has {size:,} bytes")
 
 
 def _arguana_zip(path: Path) -> Corpus:
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
+            files = {}
+            for info in archive.infolist():
+                name = info.filename
                 if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match(r"[A-Za-z]:", name):
                     raise InputError(f"corpus: {path}: names in a zip must stay inside it; got {name!r}")
-            files = {info.filename: info for info in archive.infolist() if info.filename.endswith(".txt")}
-            return _arguana({name: lambda info=info: archive.read(info) for name, info in files.items()}, path)
+                if name in files:
+                    raise InputError(f"corpus: {path}: a zip must hold a name once; got {name!r} twice")
+                if name.endswith(".txt"):
+                    _check_size(info.file_size, f"{path}: {name}")  # as declared; zipfile reads no more than that
+                    files[name] = lambda info=info: archive.read(info)
+            return _arguana(files, path)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeDecodeError, NotImplementedError) as error:
         raise InputError(f"corpus: {path} must be a readable zip; got: {error}") from None
     except RuntimeError as error:  # zipfile's word for an encrypted member
@@ -108,7 +157,7 @@ def _arguana(files: dict[str, Callable[[], bytes]], path: Path) -> Corpus:
     listed = {match.group("split", "theme", "debate") for name in files if (match := ARGUANA_DEBATE.search(name))}
     for name in sorted(files):
         leaf = name.rsplit("/", 1)[-1]
-        if leaf.startswith(".") or not leaf.endswith(("-point.txt", "-counter.txt")):
+        if leaf.startswith(".") or not ARGUMENT.search(leaf):
             continue  # metadata, and what macOS leaves behind
         match = ARGUANA_FILE.search(name)
         if match is None:
@@ -117,7 +166,9 @@ def _arguana(files: dict[str, Callable[[], bytes]], path: Path) -> Corpus:
                 f"got {name}"
             )
         where = match.group("split", "theme", "debate", "stance", "number")
-        found.setdefault(where, {})[match["kind"]] = _decode(files[name](), f"{path}: {name}").strip()
+        text = _decode(files[name](), f"{path}: {name}").strip()
+        _check_length(text, f"{path}: {name}")
+        found.setdefault(where, {})[match["kind"]] = text
     rows: list[Row] = []
     for (split, theme, debate, stance, number), texts in sorted(found.items(), key=_arguana_order):
         identity = f"{split}/{theme}/{debate}/{stance}{number}"
@@ -143,9 +194,13 @@ def _decode(data: bytes, where: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"corpus: {where} must be UTF-8; got byte {data[error.start]:#04x} at {error.start}") from None
+    _check_text(text, where)
+    return text
+
+
+def _check_text(text: str, where: str) -> None:
     if "\0" in text:
         raise InputError(f"corpus: {where} must be text; got a NUL character at {text.index(chr(0))}")
-    return text
 
 
 # --- dialogue pairs --------------------------------------------------------------------------------------------------
@@ -198,8 +253,8 @@ def _check_columns(names, where: str) -> None:
 
 def _table(file: Path, split: str | None) -> Iterator[Row]:
     """Rows of one file; where the file's name gives the split, a split column must agree with it."""
-    if not file.is_file():
-        raise InputError(f"corpus: {file} must be a file")
+    if file.is_dir():
+        raise InputError(f"corpus: {file} must be a file; it is a directory")
     for number, values in TABLES[file.suffix](file, _decode(file.read_bytes(), str(file))):
         where = f"{file}:{number}"
         _check_columns(values, where)
@@ -221,4 +276,7 @@ def _cell(value, where: str) -> str | None:
         raise InputError(f"corpus: {where} must be a string; got {value!r}")
     if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
         raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate")
+    if value is not None:
+        _check_text(value, where)
+        _check_length(value, where)
     return (value or "").strip() or None

@@ -125,16 +125,26 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     or mistyped key, and for values that contradict each other.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run from the root of the repository") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date that is none
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a key twice, or a date that is none
         raise InputError(f"{path} must be readable YAML; got {' '.join(str(error).split())}") from None
     params = _section(Params, values, Path(path).name, "")
     for broken, rule in _contradictions(params):
         if broken:
             raise InputError(f"{Path(path).name}: {rule}")
     return params
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which would let a later key replace an earlier one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ValueError(f"the key {twice[0]} twice")
+        return super().construct_mapping(node, deep)
 
 
 def _section(cls: type, values: Any, file: str, prefix: str) -> Any:
