@@ -1,4 +1,4 @@
-"""Stage baselines: BM25 and the untrained encoder rank what the trained model will rank, before it and once for all runs."""
+"""Stage baselines: BM25 and the untrained encoder rank what the trained model will rank, apart from all training."""
 
 from counterpoint import stage
 

@@ -9,12 +9,14 @@ import dvc.api
 import yaml
 from dvc.exceptions import DvcException, NotDvcRepoError, PathMissingError
 from dvc.scm import RevError
+from dvc_data.index import DataIndexError
 
 from counterpoint import stage
 from counterpoint.comparison import FORMATS, compare
 from counterpoint.errors import InputError
 from counterpoint.results import EVALUATED, QUERIES, RANKED, STAGES, read_table
 
+SPLITS = "splits.json"
 WORKSPACE = "workspace"  # DVC's word for what is not committed
 
 
@@ -36,7 +38,7 @@ def main() -> None:
     asked = parser.parse_args()
 
     runs = [parse_run(word, asked.stage) for word in (asked.a, asked.b)]
-    hashes = [json.loads(read(name, "data/ranks", "splits.json"))[asked.split] for name, _ in runs]
+    hashes = [json.loads(read(name, "data/ranks", SPLITS))[asked.split] for name, _ in runs]
     if hashes[0] != hashes[1]:
         raise InputError(
             f"both runs must have the same {asked.split} split; {asked.a} has sha256 {hashes[0][:12]}…, "
@@ -71,11 +73,13 @@ def read(name: str, out: str, file: str) -> str:
         raise InputError(f"a run must be a Git revision, an experiment's name or {WORKSPACE}; got {name!r}") from None
     except NotDvcRepoError:
         raise InputError("runs are read through DVC; this is no DVC repository") from None
-    except PathMissingError:
+    except (PathMissingError, DataIndexError):
         if out not in outputs(name):
             raise InputError(
                 f"{name}: a run must have {out}; its dvc.lock names none: dvc repro, then commit dvc.lock"
             ) from None
+        if file == SPLITS and readable(name, f"{out}/test.csv"):
+            raise InputError(f"{name}: {out} must have {SPLITS}; code older than compare.py made it, and wrote none") from None
         again = "dvc repro" if name == WORKSPACE else f"{take_up(name)}; dvc repro"
         raise InputError(
             f"{name}: its {out} must be in DVC's cache or on a remote; it is in neither. Make it again: {again}"
@@ -86,6 +90,13 @@ def read(name: str, out: str, file: str) -> str:
 
 def _read(name: str, path: str) -> str:
     return dvc.api.read(path, rev=None if name == WORKSPACE else name, encoding="utf-8")
+
+
+def readable(name: str, path: str) -> bool:
+    try:
+        return bool(_read(name, path))
+    except (DvcException, DataIndexError):
+        return False
 
 
 def outputs(name: str) -> set[str]:

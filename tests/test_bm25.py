@@ -32,6 +32,11 @@ def test_words_are_runs_of_letters_and_digits_of_any_script():
     assert words("?!") == []
 
 
+def test_a_split_without_a_word_is_all_ties():
+    pool = Pool.of([Pair("0", None, None, None, "?!", "!"), Pair("1", None, None, None, "??", "...")]).distinct(np.array([0]))
+    assert bm25(pool)(np.array([0])).tolist() == [[np.inf, 0, 0, 0, 0]]
+
+
 def test_a_query_without_a_word_finds_everything_equally_far():
     pool = Pool.of([Pair("0", None, None, None, "?!", "cat"), Pair("1", None, None, None, "dog", "cat dog")])
     assert bm25(pool)(np.array([0])).tolist() == [[0, 0, 0, 0]]

@@ -104,6 +104,7 @@ def test_ranks_that_left_the_cache_come_back_as_the_line_says(repository, tmp_pa
     shutil.copytree(repository, copy, symlinks=True)
     before = json.loads(compare(copy, "HEAD", "slow", "--json").stdout)
     shutil.rmtree(copy / ".dvc" / "cache")
+    shutil.rmtree(copy / ".dvc" / "tmp")  # with its index, as in a fresh clone
     for words, name, how in ((("slow", "HEAD"), "slow", "dvc exp apply slow"), (("HEAD", "slow"), "HEAD", "git checkout HEAD")):
         refused = compare(copy, *words)
         assert (refused.returncode, refused.stdout) == (1, "")

@@ -65,6 +65,7 @@ def test_the_order_of_the_rows_does_not_matter():
 def test_settings_are_those_that_both_have():
     a, b = pd.concat([run(A, "epc"), run(A)]), pd.concat([run(B), run(B, "beir")])
     assert [row["setting"] for row in compare(a, b, "all")] == ["epa"]
+    assert [row["setting"] for row in compare(a, a, "all", ["epa", "epc", "epa"])] == ["epa", "epc"]
     with pytest.raises(InputError, match="--setting must be one that both runs have, epa; got 'epc'"):
         compare(a, b, "all", ["epc"])
     with pytest.raises(InputError, match="epa: both runs must have ranked the same candidates"):
@@ -80,7 +81,7 @@ def test_the_formats_say_the_same():
         assert "HEAD, retrieved" in text
         assert "slow, retrieved" in text
         assert "top1 over all queries of the test split" in text
-        assert "draws 4 clusters of debates" in text
+        assert "draws 4 clusters of queries that share a debate or a text" in text
     cells = ["epa", "8", "0.500", "0.750", "+0.250", f"{rows[0]['low']:+.3f} to {rows[0]['high']:+.3f}", "4", "2", "0.6875"]
     assert table.splitlines()[-2].split("  ")[-1].strip() == "0.6875"
     assert " ".join(table.splitlines()[-2].split()) == " ".join(cells)

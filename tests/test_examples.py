@@ -50,8 +50,8 @@ def test_every_run_shows_the_same_points_where_it_can():
 
 
 def test_a_text_cannot_set_itself():
-    odd = PAIRS | {"q3": Pair("q3", None, None, None, "# <b>*a*\n\n| b_c", "`x` [y](z)")}
+    odd = PAIRS | {"q3": Pair("q3", None, None, None, "# <b>*a*\n\n| b_c $x$ &lt;", "`x` [y](z)")}
     text = examples(ranks(wrong=set(range(N))), odd, "")
     text += examples(ranks(wrong={3}), odd, "")
-    assert r"**Point.** \# \<b\>\*a\* \| b\_c" in text
+    assert r"**Point.** \# \<b\>\*a\* \| b\_c \$x\$ \&lt;" in text
     assert r"**True counter.** \`x\` \[y\](z)" in text

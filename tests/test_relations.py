@@ -30,6 +30,11 @@ def test_every_argument_has_its_name():
     ]
 
 
+def test_the_point_said_again_is_no_argument_of_another_debate():
+    pairs = [Pair("0", "t", "d", "pro", "a", "b"), Pair("1", "u", "d", "pro", "A ", "c")]
+    assert of_first(pairs) == ["the point's own twin", "true counter", "another debate's counter"]
+
+
 def test_what_a_corpus_does_not_say_is_not_guessed():
     no_sides = [Pair(str(i), "t", "d", None, f"p{i}", f"c{i}") for i in range(2)]
     assert of_first(no_sides) == ["same debate's point", "true counter", "same debate's counter"]

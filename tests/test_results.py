@@ -93,8 +93,12 @@ def test_by_setting_turns_the_test_rows_round():
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path):
-    table = ranks().assign(id=[f"{i:03}" for i in range(80)], best="NA").reset_index(drop=True)
+    table = (
+        ranks()
+        .assign(id=[f"{i:03}" for i in range(80)], best=["NA", "a\rb", 'a "b", c', "a\n", "007"] * 16)
+        .reset_index(drop=True)
+    )
     write_table(tmp_path / "t.csv", table)
     back = read_table(tmp_path / "t.csv")
     pd.testing.assert_frame_equal(back, table, check_dtype=False)
-    pd.testing.assert_frame_equal(read_table(io.StringIO((tmp_path / "t.csv").read_text())), back)
+    pd.testing.assert_frame_equal(read_table(io.StringIO((tmp_path / "t.csv").read_bytes().decode(), newline="")), back)

@@ -249,6 +249,10 @@ CORPORA = {
     ),
     "point-is-a-directory": (arguana(directory_for_file), r"pro01a-point.txt must be a file; it is a directory"),
     "stance-is-a-file": (arguana(file_for_directory), r"cats/pro must be a directory; it is a file"),
+    "name-not-utf8": (
+        arguana(lambda root: (root / POINT).parent.parent.rename((root / POINT).parent.parent.with_name("ca\udcffts"))),
+        r"arguana: a name must be text that UTF-8 can hold; got a lone surrogate, 'arguana/.*ca\\udcffts",
+    ),
     "symlink-loop": (loop, r"corpus: corpus.csv cannot be read: Too many levels of symbolic links"),
     "symlink-loop-inside": (arguana(file_loop), r"pro01a-point.txt cannot be read: Too many levels of symbolic links"),
     "symlink-loop-of-folders": (

@@ -9,7 +9,8 @@ from counterpoint.pool import Pool
 from counterpoint.ranking import Distance
 
 K1, B = 0.9, 0.4  # Anserini's and BEIR's
-WORD = re.compile(r"[^\W_]+")  # letters and digits of any script; [a-z0-9]+ in English
+# [a-z0-9]+ in English; fit for scripts that put spaces between words and no combining marks on letters
+WORD = re.compile(r"[^\W_]+")
 
 
 def words(text: str) -> list[str]:
@@ -23,6 +24,8 @@ def bm25(pool: Pool) -> Distance:
     """
     tokens = [words(text) for text in pool.texts]
     documents = np.flatnonzero(pool.offered)
+    if not any(tokens[i] for i in pool.text[documents]):
+        return lambda queries: np.where(pool.offered, 0.0, np.inf) + np.zeros((len(queries), 1))
     index = bm25s.BM25(k1=K1, b=B, method="lucene", dtype="float64")
     index.index([tokens[i] for i in pool.text[documents]], show_progress=False)
 

@@ -21,7 +21,10 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[s
     common = [setting for setting in dict.fromkeys(a["setting"]) if setting in set(b["setting"])]
     if lacking := [setting for setting in settings if setting not in common]:
         raise InputError(f"--setting must be one that both runs have, {', '.join(common)}; got {lacking[0]!r}")
-    return [_row(setting, *(of[of["setting"] == setting] for of in (a, b)), queries) for setting in settings or common]
+    return [
+        _row(setting, *(of[of["setting"] == setting] for of in (a, b)), queries)
+        for setting in dict.fromkeys(settings) or common
+    ]
 
 
 def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
@@ -91,7 +94,7 @@ def _sentences(heading: dict, rows: list[dict]) -> tuple[str, str]:
     drawn = max((row["clusters"] for row in rows), default=0)
     return (
         f"top1 over {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
-        f"The interval draws {drawn} clusters of debates, not queries; p is McNemar's, which takes queries for independent.",
+        f"The interval draws {drawn} clusters of queries that share a debate or a text; p, McNemar's, takes each query alone.",
     )
 
 

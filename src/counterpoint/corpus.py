@@ -119,6 +119,11 @@ def _bounded(file: Path) -> bytes:
         raise InputError(f"corpus: {file} cannot be read: {error.strerror or error}") from None
 
 
+def _check_utf8(text: str, where: str) -> None:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate, {text[:80]!a}")
+
+
 def _check_length(text: str, where: str) -> None:
     if len(text) > MAX_CHARACTERS:
         raise InputError(f"corpus: {where} must have at most {MAX_CHARACTERS:,} characters; got {len(text):,}")
@@ -156,6 +161,7 @@ def _arguana(files: dict[str, Callable[[], bytes]], path: Path) -> Corpus:
     found: dict[tuple[str, ...], dict[str, str]] = {}
     listed = {match.group("split", "theme", "debate") for name in files if (match := ARGUANA_DEBATE.search(name))}
     for name in sorted(files):
+        _check_utf8(name, f"{path}: a name")
         leaf = name.rsplit("/", 1)[-1]
         if leaf.startswith(".") or not ARGUMENT.search(leaf):
             continue  # metadata, and what macOS leaves behind
@@ -274,9 +280,8 @@ def _cell(value, where: str) -> str | None:
         value = str(value)
     if value is not None and not isinstance(value, str):
         raise InputError(f"corpus: {where} must be a string; got {value!r}")
-    if value is not None and any("\ud800" <= character <= "\udfff" for character in value):
-        raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate")
     if value is not None:
+        _check_utf8(value, where)
         _check_text(value, where)
         _check_length(value, where)
     return (value or "").strip() or None

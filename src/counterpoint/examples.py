@@ -42,4 +42,4 @@ def _example(pairs: Mapping[str, Pair], name: str, of: Mapping[str, pd.Series]) 
 
 def _plain(text: str) -> str:
     """One paragraph in which Markdown finds nothing to set."""
-    return re.sub(r"([\\`*_<>\[\]#|~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_<>\[\]#|~&$])", r"\\\1", " ".join(text.split()))

@@ -20,6 +20,7 @@ STAGES = {
 # what came out on top -> its colour, and that of the number on it; warm ones are points, green ones counters
 WINNERS = {
     "true counter": (BLUE, "white"),
+    "the point's own twin": (GREY, "white"),
     "own side's point": ("#A63A00", "white"),
     "other side's point": ("#E68A4F", "black"),
     "same debate's point": ("#D55E00", "white"),

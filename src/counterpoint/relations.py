@@ -5,9 +5,9 @@ import numpy as np
 from counterpoint.pool import UNKNOWN, Pool
 from counterpoint.records import POINT
 
-RIGHT = "true counter"
+RIGHT, TWIN = "true counter", "the point's own twin"
 WHOSE = ("own side's", "other side's", "same debate's", "another debate's", "another")  # the third, where sides are unknown
-RELATIONS = (RIGHT, *(f"{whose} {what}" for what in ("point", "counter") for whose in WHOSE))
+RELATIONS = (RIGHT, TWIN, *(f"{whose} {what}" for what in ("point", "counter") for whose in WHOSE))
 
 
 def relation(pool: Pool, queries: np.ndarray, arguments: np.ndarray) -> np.ndarray:
@@ -20,5 +20,6 @@ def relation(pool: Pool, queries: np.ndarray, arguments: np.ndarray) -> np.ndarr
     no_side = (side == UNKNOWN) | (pool.side[queries] == UNKNOWN)
     elsewhere, own = debate != pool.debate[queries], side == pool.side[queries]
     whose = np.select([unknown, elsewhere, no_side, own], [4, 3, 2, 0], default=1)
-    place = 1 + whose + np.where(pool.source[arguments] == POINT, 0, len(WHOSE))
-    return np.array(RELATIONS)[np.where(arguments == pool.counter_of[queries], 0, place)]
+    place = 2 + whose + np.where(pool.source[arguments] == POINT, 0, len(WHOSE))
+    twin = pool.text_group[arguments] == pool.text_group[queries]
+    return np.array(RELATIONS)[np.select([arguments == pool.counter_of[queries], twin], [0, 1], default=place)]

@@ -1,5 +1,6 @@
 """The ranks as a table, a row per setting, stage and query, and what the metrics and series make of it."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -20,7 +21,8 @@ QUERIES = {"all": lambda seen: np.ones(len(seen), dtype=bool), "unseen": lambda 
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:
-    write_text(file, rows.to_csv(index=False, lineterminator="\n"))
+    """Strings in quotes, so that whatever an id holds comes back."""
+    write_text(file, rows.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC))
 
 
 def read_table(file: Path | TextIO) -> pd.DataFrame:

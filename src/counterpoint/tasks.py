@@ -65,7 +65,8 @@ def embed_tasks(tasks: Sequence[Task], model: BiEncoder, compute: Compute) -> li
         start = sum(len(points.embedding) for points, _ in parts)
         place |= {text: start + i for i, text in enumerate(texts)}
         rows.append(np.array([place[text] for text in task.pool.texts]))
-        parts.append(model.embed(model.point.encoder.tokenize(texts), compute))
+        if texts:
+            parts.append(model.embed(model.point.encoder.tokenize(texts), compute))
     points, counters = (Vectors.joined(side) for side in zip(*parts, strict=True))
     return [(points[of], counters[of]) for of in rows]
 
