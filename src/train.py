@@ -8,6 +8,7 @@ if __name__ == "__main__":
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 
 from counterpoint.checkpoint import Checkpoint, file_sha256, fingerprint
 from counterpoint.compute import choose
-from counterpoint.encoder import Encoder, locate, weights_sha256
+from counterpoint.encoder import Encoder, encoder_sha256, locate, weights_sha256
 from counterpoint.model import build, save
 from counterpoint.params import SPLITS, load_params, plain
 from counterpoint.pool import Pool
@@ -30,7 +31,7 @@ TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("p
 SETTINGS = ("seed", "random_rate", "decay", "floor", "negatives", "model", "loss", "train", "select")
 
 
-def main() -> None:
+def main() -> Callable[[], None]:
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
@@ -42,7 +43,8 @@ def main() -> None:
     splits, first_random = read_splits(model.point.encoder)
     settings = {name: plain(getattr(params, name)) for name in SETTINGS}
     data = {name: file_sha256(TRIPLES / f"{name}.jsonl") for name in SPLITS}
-    checkpoint = Checkpoint(fingerprint(Path(__file__).parent, settings, data, about, str(compute), torch.__version__))
+    facts = settings, data, about, encoder_sha256(directory), str(compute), torch.__version__
+    checkpoint = Checkpoint(fingerprint(Path(__file__).parent, *facts), params.checkpoint.keep)
 
     logging.info("training on %d pairs, %s", len(first_random), compute)
     progress = Progress(SERIES, params.train.epochs, -(-len(first_random) // params.train.batch_size))
@@ -62,7 +64,7 @@ def main() -> None:
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
     write_json(METRICS / "train.json", summary | {name: run.epochs[best or 0][name] for name in names})
     write_json(METRICS / "timing.json", {f"{phase}_seconds": seconds for phase, seconds in run.seconds.items()})
-    checkpoint.remove()
+    return checkpoint.remove  # when it is sure that DVC will record what this run was
 
 
 def read_splits(encoder: Encoder) -> tuple[dict[str, Split], np.ndarray]:

@@ -138,6 +138,7 @@ loss:
 train:
   {epochs: 3, batch_size: 8, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1, weight_decay: 0.01,
    precision: fp32, device: cpu, log_every: 2}
+checkpoint: {keep: 3}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
 evaluate: {rerank_depth: 3, beir: false}
 fetch: {url: none, sha256: none}
@@ -219,6 +220,25 @@ def repository(tiny_bert, tmp_path_factory) -> Path:
         succeed(folder, "dvc", "exp", "run", "--name", name, "-S", f"decay={decay}")
         restore(folder)
     return folder
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """Every file that a run produces, but for the wall-clock values."""
+    names = ("metrics", "plots", "models", "data/triples", "data/baselines", "data/ranks")
+    files = [path for name in names for path in (folder / name).rglob("*") if path.is_file() and path.name != "timing.json"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Processes that work in a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if link.readlink() == folder.resolve():
+                found.append(int(link.parent.name))
+        except OSError:  # it has ended, or is somebody else's
+            continue
+    return found
 
 
 def readme_line(words: str) -> str:

@@ -1,4 +1,7 @@
 import logging
+import os
+import shutil
+import zlib
 
 import pytest
 import torch
@@ -9,40 +12,117 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def checkpoint(tmp_path, monkeypatch):
+def made(tmp_path, monkeypatch):
+    """A function that makes a checkpoint as a process of its own would: what was made before lets go."""
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
-    return Checkpoint("abc")
+    checkpoints = []
+
+    def make(name="abc", keep=3):
+        for before in checkpoints:
+            before.release()
+        checkpoints.append(Checkpoint(name, keep))
+        return checkpoints[-1]
+
+    yield make
+    for checkpoint in checkpoints:
+        checkpoint.release()
 
 
-def test_a_state_comes_back_and_goes_when_removed(checkpoint, tmp_path):
-    assert checkpoint.load(CPU) is None
-    checkpoint.save({"weights": {"w": torch.arange(3)}, "epochs": [{"loss": None, "epoch": 0}]})
-    state = checkpoint.load(CPU)
-    assert torch.equal(state["weights"]["w"], torch.arange(3))
-    assert state["epochs"] == [{"loss": None, "epoch": 0}]
-    assert [path.name for path in (tmp_path / "abc").iterdir()] == ["state.pt"]
-    checkpoint.remove()
+def state(tmp_path, name="abc"):
+    (file,) = (tmp_path / name).glob("state-*.pt")
+    return file
+
+
+def test_a_state_comes_back_and_goes_when_removed(made, tmp_path):
+    assert made().load(CPU) is None
+    made().save(1, {"weights": {"w": torch.arange(3)}, "epochs": [{"loss": None, "epoch": 0}]})
+    found = made().load(CPU)
+    assert torch.equal(found["weights"]["w"], torch.arange(3))
+    assert found["epochs"] == [{"loss": None, "epoch": 0}]
+    made().save(2, {"epochs": []})
+    assert state(tmp_path).name.startswith("state-00002-")
+    made().remove()
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"torn", b"PK\x03\x04 torn"])
-def test_a_torn_one_is_ignored_with_a_line(checkpoint, caplog, content):
-    checkpoint.save({"a": torch.zeros(1000)})
-    checkpoint.file.write_bytes(content or checkpoint.file.read_bytes()[:500])
+def test_a_kill_between_renaming_and_removing_leaves_the_later_one(made, tmp_path):
+    made().save(9, {"epoch": 9})
+    kept = state(tmp_path).read_bytes(), state(tmp_path).name
+    made().save(10, {"epoch": 10})
+    (tmp_path / "abc" / kept[1]).write_bytes(kept[0])
+    (tmp_path / "abc" / "state.unfinished").write_bytes(b"half")
+    assert made().load(CPU) == {"epoch": 10}
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def flip(data):
+    at = len(data) // 2  # torch would not notice
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("tear", [cut, flip, lambda data: b"", lambda data: b"torn"])
+def test_a_torn_one_is_ignored_with_a_line_and_an_older_one_serves(made, tmp_path, caplog, tear):
+    made().save(1, {"a": torch.zeros(1000)})
+    older = state(tmp_path)
+    data = older.read_bytes()
+    made().save(2, {"a": torch.ones(1000)})
+    state(tmp_path).write_bytes(tear(state(tmp_path).read_bytes()))
     with caplog.at_level(logging.WARNING):
-        assert checkpoint.load(CPU) is None
-    assert "is ignored" in caplog.text
+        assert made().load(CPU) is None
+    assert caplog.text.count("is ignored: its crc32 is ") == 1
+    older.write_bytes(data)
+    assert torch.equal(made().load(CPU)["a"], torch.zeros(1000))
 
 
-def test_code_in_a_checkpoint_is_not_run(checkpoint, tmp_path):
+def test_a_foreign_one_is_ignored_with_a_line(made, tmp_path, caplog):
+    made("other").save(1, {"a": 1})
+    made("abc")
+    shutil.copy(state(tmp_path, "other"), tmp_path / "abc")
+    with caplog.at_level(logging.WARNING):
+        assert made("abc").load(CPU) is None
+    assert "is ignored: it belongs to run other" in caplog.text
+
+
+def test_code_in_a_checkpoint_is_not_run(made, tmp_path):
     class Bad:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
-    checkpoint.directory.mkdir(parents=True)
-    torch.save({"a": Bad()}, checkpoint.file)
-    assert checkpoint.load(CPU) is None
+    made()
+    torch.save({"fingerprint": "abc", "state": Bad()}, tmp_path / "abc" / "bad.pt")
+    crc = zlib.crc32((tmp_path / "abc" / "bad.pt").read_bytes())
+    (tmp_path / "abc" / "bad.pt").rename(tmp_path / "abc" / f"state-00001-{crc:08x}.pt")
+    assert made().load(CPU) is None
     assert not (tmp_path / "ran").exists()
+
+
+def test_one_that_another_run_holds_is_left_alone(made, tmp_path, caplog):
+    first = made()
+    first.save(1, {"a": 1})
+    with caplog.at_level(logging.WARNING):
+        second = Checkpoint("abc", 0)
+    assert "is in use by another run; this one keeps none" in caplog.text
+    assert second.load(CPU) is None
+    second.save(2, {"a": 2})
+    second.remove()
+    assert first.load(CPU) == {"a": 1}
+
+
+def test_only_the_newest_of_other_runs_stay(made, tmp_path):
+    for age, name in enumerate(["newest", "newer", "old", "oldest"]):
+        made(name).save(1, {"a": 1})
+        made()  # lets go of it
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+    held = Checkpoint("oldest", 9)
+    os.utime(tmp_path / "oldest", (1e9 - 9, 1e9 - 9))
+    made(keep=2)
+    assert {path.name for path in tmp_path.iterdir()} == {"abc", "newest", "newer", "oldest"}  # a run holds the oldest
+    held.release()
+    made(keep=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"abc"}
 
 
 def test_the_fingerprint_changes_with_facts_and_code(tmp_path, monkeypatch):

@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+import types
 
 import pytest
 
@@ -18,18 +20,122 @@ def raising(error):
     return main
 
 
-ENDINGS = [
-    (InputError("corpus: x must be y; got z"), 1, "error: corpus: x must be y; got z\n"),
-    (KeyboardInterrupt(), 130, "interrupted\n"),
-]
+def test_what_a_user_can_put_right_is_one_line(capsys):
+    for error, line in (
+        (InputError("corpus: x must be y; got z"), "error: corpus: x must be y; got z\n"),
+        (OSError(28, "No space left on device", "models"), "error: models: No space left on device; put that right and give"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            stage.run(raising(error))
+        assert ended.value.code == 1
+        err = capsys.readouterr().err
+        assert err.startswith(line)
+        assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("error", "code", "line"), ENDINGS)
-def test_what_a_user_can_put_right_is_one_line(error, code, line, capsys):
-    with pytest.raises(SystemExit) as ended:
-        stage.run(raising(error))
-    assert ended.value.code == code
-    assert capsys.readouterr().err == line
+BUSY = {
+    "product": "import torch\na = torch.randn(6000, 6000)\nprint('ready', flush=True)\n"
+    "for _ in range(100):\n    a @ a",  # seconds each, outside of Python
+    "loop": "print('ready', flush=True)\nwhile True:\n    pass",
+    "sleep": "import time\nprint('ready', flush=True)\ntime.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("work", BUSY)
+def test_a_signal_ends_a_stage_within_two_seconds_with_one_line(work, number):
+    body = textwrap.indent(BUSY[work], "    ")
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    code = f"{path}\nfrom counterpoint import stage\ndef main():\n{body}\nstage.run(main)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    process.send_signal(number)
+    start = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - start < 2
+    assert process.returncode == 128 + number
+    assert err == f"{stage.SIGNALS[number]}; the same command goes on from here\n"
+
+
+def test_after_a_stage_signals_are_what_they_were():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stage.run(lambda: None)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+# --- where DVC will record it ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    return tmp_path
+
+
+def ended(main, capsys):
+    with pytest.raises(SystemExit) as end:
+        stage.run(main)
+    assert end.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_what_main_returns_is_called_when_nothing_has_changed(recorded, capsys):
+    called = []
+    stage.run(lambda: lambda: called.append(1))
+    assert called == [1]
+
+    def edit():
+        (recorded / "params.yaml").write_text("seed: 2\n")
+        return lambda: called.append(2)
+
+    err = ended(edit, capsys)
+    assert err == "error: params.yaml must not change while a stage runs; it did, so nothing is recorded: run it again\n"
+    assert called == [1]
+
+
+def test_code_must_hold_still_too(recorded, capsys, monkeypatch):
+    package = recorded / "src" / "counterpoint"
+    package.mkdir(parents=True)
+    (package / "noun.py").write_text("x = 1\n")
+    module = types.ModuleType("noun")
+    module.__file__ = str(package / "noun.py")
+    monkeypatch.setitem(sys.modules, "noun", module)
+    monkeypatch.setattr(stage, "__file__", str(package / "stage.py"))
+    err = ended(lambda: (package / "noun.py").write_text("x = 2\n") and None, capsys)
+    assert err.startswith("error: src/counterpoint/noun.py must not change while a stage runs")
+
+
+def test_a_second_stage_in_the_workspace_is_refused(recorded, capsys):
+    def second():
+        with open(recorded / ".dvc/tmp/stage.lock") as lock:
+            assert lock.read() == str(os.getpid())
+        assert ended(lambda: None, capsys) == (
+            f"error: a workspace must have one run at a time; process {os.getpid()} runs a stage in this one\n"
+        )
+
+    stage.run(second)
+    stage.run(lambda: None)  # the lock goes with its holder
+
+
+def test_a_temp_run_out_of_a_shallow_clone_is_refused(recorded, capsys, monkeypatch):
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for number in (1, 2):
+        subprocess.run([*git, "init", "--quiet", "full"], cwd=recorded, check=True)
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", str(number)], cwd=recorded / "full", check=True)
+    subprocess.run(
+        [*git, "clone", "--quiet", "--depth", "1", (recorded / "full").as_uri(), "shallow"], cwd=recorded, check=True
+    )
+    monkeypatch.setenv("DVC_ROOT", str(recorded / "full"))
+    stage.run(lambda: None)
+    monkeypatch.setenv("DVC_ROOT", str(recorded / "shallow"))
+    assert ended(lambda: None, capsys) == (
+        f"error: a queue or temp run needs the full history; {recorded / 'shallow'} is a shallow clone: git fetch --unshallow\n"
+    )
 
 
 def test_a_defect_keeps_its_traceback():

@@ -44,8 +44,11 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
         first = draw_random(
             training, forbidden_groups(training), params.negatives.per_point, generator(params.seed, 0, "negatives")
         )
-        run = fit(model, head, data, first, params, CPU, Checkpoint(name), report)
-        return run, model, head, data
+        checkpoint = Checkpoint(name, 3)
+        try:
+            return fit(model, head, data, first, params, CPU, checkpoint, report), model, head, data
+        finally:
+            checkpoint.release()
 
     return train
 
@@ -167,11 +170,42 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_af
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in net.state_dict().items())
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(world):
-    with pytest.raises(
-        InputError, match=r"the loss must stay finite; it is (nan|inf) in epoch \d, batch \d: lower train.learning_rate"
-    ):
-        world(train__learning_rate=1e30)
+def test_a_loss_that_is_not_finite_ends_the_run_at_once_and_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"the loss must stay finite; got (nan|inf) in epoch 0, batch 2: lower train.learning"):
+        world(train__learning_rate=1e30, train__log_every=100)
+    from counterpoint import training
+
+    honest, calls = training.losses, []
+
+    def spoiled(batch, params):
+        calls.append(1)
+        terms = honest(batch, params)
+        return terms | {"loss": terms["loss"] * float("nan")} if len(calls) == 5 else terms  # 3 batches an epoch
+
+    monkeypatch.setattr(training, "losses", spoiled)
+    with pytest.raises(InputError, match=r"got nan in epoch 1, batch 2: .* raise train.warmup or set train.precision to fp32"):
+        world(name="spoiled")
+    monkeypatch.setattr(training, "losses", honest)
+    assert [path.name[:11] for path in (tmp_path / "checkpoints/spoiled").iterdir()] == ["state-00001"]
+    seen = []
+    run, *_ = world(name="spoiled", report=lambda run, ended: seen.append(len(run.epochs)))
+    assert min(seen) == 1
+    assert run.epochs == world(name="whole")[0].epochs
+
+
+def test_weights_that_are_not_finite_are_not_scored(world, monkeypatch):
+    step = torch.optim.AdamW.step
+
+    def spoil(self, *args, **kwargs):
+        step(self, *args, **kwargs)
+        spoil.n += 1
+        if spoil.n == 3:  # the last batch of the first epoch
+            self.param_groups[0]["params"][0].data.fill_(float("nan"))
+
+    spoil.n = 0
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoil)
+    with pytest.raises(InputError, match=r"every embedding must stay finite; got nan in epoch 0, after its last batch"):
+        world()
 
 
 def test_the_last_partial_batch_is_trained_on(world):

@@ -1,15 +1,20 @@
 """A run's state after each epoch, kept outside DVC's outputs, so that a killed run goes on where it was."""
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
+
+STATE = re.compile(r"state-(\d+)-([0-9a-f]{8})\.pt")  # the epochs it has finished, the crc32 of the file
 
 
 def fingerprint(source: Path, *facts: Any) -> str:
@@ -27,28 +32,96 @@ def file_sha256(file: Path) -> str:
 
 
 class Checkpoint:
-    """One file in a directory named by a fingerprint; CHECKPOINT_DIR, else .checkpoints/, holds the directories."""
+    """States in a directory named by a fingerprint; CHECKPOINT_DIR, else .checkpoints/, holds the directories.
 
-    def __init__(self, name: str) -> None:
+    Of the directories that other runs left, the newest keep stay; those that a run holds are not touched.
+    """
+
+    def __init__(self, name: str, keep: int) -> None:
+        self.name = name
         self.directory = Path(os.environ.get("CHECKPOINT_DIR") or ".checkpoints") / name
-        self.file = self.directory / "state.pt"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.lock = _hold(self.directory)
+        if self.lock is None:
+            logging.warning("checkpoint %s is in use by another run; this one keeps none", self.directory)
+        os.utime(self.directory)
+        self._prune(keep)
 
     def load(self, device: torch.device) -> dict | None:
-        """The saved state, or None where there is none that can be read."""
-        if not self.file.exists():
+        """The state of the latest epoch that can be trusted, or None; a line for each that cannot."""
+        if self.lock is None:
             return None
-        try:
-            return torch.load(self.file, map_location=device, weights_only=True)
-        except Exception as error:  # a torn file can make the reader stumble anywhere
-            logging.warning("checkpoint %s is ignored: %s", self.file, str(error).splitlines()[0])
-            return None
+        for file in self._states():
+            try:
+                found = f"{zlib.crc32(file.read_bytes()):08x}"
+                if found != (named := STATE.fullmatch(file.name)[2]):
+                    raise ValueError(f"its crc32 is {found}, not {named}")
+                state = torch.load(file, map_location=device, weights_only=True)
+                if state["fingerprint"] != self.name:
+                    raise ValueError(f"it belongs to run {state['fingerprint']}")
+                return state["state"]
+            except Exception as error:  # a torn or foreign file can make the reader stumble anywhere
+                logging.warning("checkpoint %s is ignored: %s", file, (str(error) or type(error).__name__).splitlines()[0])
+        return None
 
-    def save(self, state: dict) -> None:
-        """Replace the saved state in one step; state holds tensors, numbers, strings, lists and dicts."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        unfinished = self.file.with_suffix(".unfinished")
-        torch.save(state, unfinished)
-        os.replace(unfinished, self.file)
+    def save(self, epochs: int, state: dict) -> None:
+        """Put a state in the place of the last one; it holds tensors, numbers, strings, lists and dicts."""
+        if self.lock is None:
+            return
+        unfinished = self.directory / "state.unfinished"
+        with unfinished.open("wb") as stream:
+            summed = _Summed(stream)
+            torch.save({"fingerprint": self.name, "state": state}, summed)
+        old = self._states()
+        file = self.directory / f"state-{epochs:05}-{summed.crc:08x}.pt"
+        os.replace(unfinished, file)
+        for before in old:
+            if before != file:
+                before.unlink()
 
     def remove(self) -> None:
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if self.lock is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Leave the directory to other runs; the end of the process does the same."""
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+    def _states(self) -> list[Path]:
+        """The state files, that of the latest epoch first."""
+        return sorted((file for file in self.directory.iterdir() if STATE.fullmatch(file.name)), reverse=True)
+
+    def _prune(self, keep: int) -> None:
+        others = [path for path in self.directory.parent.iterdir() if path.is_dir() and path != self.directory]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]:
+            if (lock := _hold(path)) is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
+
+
+class _Summed:
+    """A stream to write to that sums up what goes through, since torch does not look at the sums in its files."""
+
+    def __init__(self, stream) -> None:
+        self.stream, self.crc = stream, 0
+
+    def write(self, data: bytes) -> int:
+        self.crc = zlib.crc32(data, self.crc)
+        return self.stream.write(data)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _hold(directory: Path) -> int | None:
+    """Lock a directory until this process ends; None where another holds it."""
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock

@@ -3,7 +3,7 @@
 import hashlib
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +59,17 @@ def _bundled() -> Path:
 
 def weights_sha256(directory: Path) -> str:
     """The sha256 over a directory's safetensors files, in the order of their names."""
+    return _sha256(directory.glob("*.safetensors"))
+
+
+def encoder_sha256(directory: Path) -> str:
+    """The sha256 over all of a directory that makes an encoder what it is: config, tokenizer, weights."""
+    return _sha256(file for pattern in HUB_FILES for file in directory.glob(pattern))
+
+
+def _sha256(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for file in sorted(directory.glob("*.safetensors")):
+    for file in sorted(set(files)):
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)

@@ -82,6 +82,11 @@ class TrainParams:
 
 
 @dataclass(frozen=True)
+class CheckpointParams:
+    keep: int = key(integer(0))
+
+
+@dataclass(frozen=True)
 class SelectParams:
     setting: str = key(choice("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"))
     stage: str = key(choice("retrieved", "reranked"))
@@ -113,6 +118,7 @@ class Params:
     model: ModelParams
     loss: LossParams
     train: TrainParams
+    checkpoint: CheckpointParams
     select: SelectParams
     evaluate: EvaluateParams
     fetch: FetchParams

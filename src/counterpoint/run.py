@@ -59,10 +59,13 @@ def copy_of(both: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def state_of(run: Run, both: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> dict:
-    """All that `restore` needs, in what a checkpoint can hold."""
+    """All that `restore` needs, in what a checkpoint can hold; the best weights only where the current ones are others."""
     draws = [{name: torch.as_tensor(getattr(negatives, name)) for name in ARRAYS} for negatives in run.draws]
     learners = {"weights": both.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
-    return vars(run) | {"draws": draws} | learners
+    best = run.best
+    if best["epoch"] == run.epochs[-1]["epoch"]:
+        best = {name: value for name, value in best.items() if name != "weights"}
+    return vars(run) | {"draws": draws, "best": best} | learners
 
 
 def restore(
@@ -74,5 +77,6 @@ def restore(
     both.load_state_dict(state["weights"])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
+    best = {"weights": copy_of(both)} | state["best"]
     draws = [Negatives(**{name: value.cpu().numpy() for name, value in arrays.items()}) for arrays in state["draws"]]
-    return Run(state["epochs"], state["steps"], draws, state["best"], state["seconds"])
+    return Run(state["epochs"], state["steps"], draws, best, state["seconds"])

@@ -1,30 +1,77 @@
-"""The border between a stage and the machine: logging, its parent, its exit code."""
+"""The border between a stage and the machine: logging, its end, its parent, and what must hold still while it runs."""
 
 import ctypes
+import fcntl
 import logging
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from counterpoint.errors import InputError
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+CHATTY = ("bm25s", "httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers")
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a main: plain log lines; one line and exit 1 for an InputError."""
+def run(main: Callable[[], Callable[[], None] | None]) -> None:
+    """Run a main: plain log lines; one line and exit 1 for an InputError, one line and an end at once for a signal.
+
+    Where DVC will record the result, no second stage may run in the workspace, and code and params must hold still. What
+    main returns, if anything, is called when that is sure.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for chatty in ("bm25s", "httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     try:
-        main()
+        with _ends_at_once(), _recorded():
+            after = main()
+        if after:
+            after()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except OSError as error:  # no space, no permission, not a directory
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; put that right and give the same command again", file=sys.stderr)
+        sys.exit(1)
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ends_at_once() -> Iterator[None]:
+    """A signal ends the process within moments, whatever it computes; files are replaced whole, so that any moment will do.
+
+    Python's own handlers wait for the running operation, a backward pass say, to return. The number of a signal, though,
+    is written to the wake-up pipe at once, and a thread waits for it there.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    threading.Thread(target=_end, args=(read,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(write)  # the thread reads an end of file
+
+
+def _end(read: int) -> None:
+    while number := os.read(read, 1):
+        if word := SIGNALS.get(number[0]):
+            os.write(sys.stderr.fileno(), f"{word}; the same command goes on from here\n".encode())
+            os._exit(128 + number[0])
+    os.close(read)
 
 
 def die_with_parent() -> None:
@@ -35,3 +82,58 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the request
         sys.exit(1)
+
+
+# --- what DVC records ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _recorded() -> Iterator[None]:
+    """DVC looks at code and params when a stage has ended, and records them as what it ran with: so they must be."""
+    if "DVC_STAGE" not in os.environ:
+        yield
+        return
+    _refuse_shallow(os.environ.get("DVC_ROOT", "."))
+    with _alone():
+        before = _read()
+        yield
+        now = _read()
+        for name, content in before.items():
+            if now.get(name) != content:
+                raise InputError(f"{name} must not change while a stage runs; it did, so nothing is recorded: run it again")
+
+
+def _read() -> dict[str, bytes | None]:
+    """params.yaml and the source files imported by now, by name."""
+    source = Path(__file__).parent.parent
+    files = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
+    names = [Path("params.yaml"), *sorted(file for file in files if file.is_relative_to(source))]
+    return {os.path.relpath(file): file.read_bytes() if file.exists() else None for file in names}
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Hold .dvc/tmp/stage.lock, which goes with the process: an orphan that still writes here is told from a dead one."""
+    folder = Path(".dvc/tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "stage.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise InputError(
+                f"a workspace must have one run at a time; process {lock.read()} runs a stage in this one"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _refuse_shallow(root: str) -> None:
+    """A temp or queue run works in a copy below DVC_ROOT; out of a shallow clone DVC saves nothing, and does not say so."""
+    if Path(root).resolve() == Path.cwd().resolve():
+        return
+    words = ["git", "-C", root, "rev-parse", "--is-shallow-repository"]
+    if subprocess.run(words, capture_output=True, text=True).stdout.strip() == "true":
+        raise InputError(f"a queue or temp run needs the full history; {root} is a shallow clone: git fetch --unshallow")

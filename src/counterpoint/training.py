@@ -72,13 +72,15 @@ def fit(
             means = _train(epoch, both, optimizer, schedule, splits["training"], run, params, compute, report)
         with run.timed("embed", clock):
             vectors = model.embed(splits["training"].tokens, compute)
+        for side in vectors:
+            _refuse_infinite("every embedding", side.embedding, f"epoch {epoch}, after its last batch")
         with run.timed("score", clock):
             score = _score(model, head, splits, vectors, chosen, setting, params.select, compute)
         run.epochs.append(epoch_row(epoch, _rate(epoch, params), run.draws[-1], means, score, splits["training"].pool))
         if run.best is None or score["selection"] > run.best["score"]:
             run.best = {"epoch": epoch, "score": score["selection"], "weights": copy_of(both)}
         with run.timed("checkpoint", clock):
-            checkpoint.save(state_of(run, both, optimizer, schedule))
+            checkpoint.save(len(run.epochs), state_of(run, both, optimizer, schedule))
         report(run, True)
 
     if not params.train.epochs:  # the untrained model: one row to look at, nothing to choose
@@ -181,6 +183,7 @@ def _train(
     epoch_sums, log_sums, log_points = {}, {}, 0
     for number, rows in enumerate(batches, start=1):
         terms = losses(_forward(both, training, run.draws[-1], rows, compute), params.loss)
+        _refuse_infinite("the loss", terms["loss"], f"epoch {epoch}, batch {number}")
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()
@@ -191,15 +194,19 @@ def _train(
         log_points += len(rows)
         if number % params.train.log_every == 0 or number == len(batches):
             means = named({name: float(total) / log_points for name, total in log_sums.items()})
-            if not math.isfinite(means["loss"]):
-                raise InputError(
-                    f"the loss must stay finite; it is {means['loss']} in epoch {epoch}, batch {number}: "
-                    "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
-                )
             run.steps.append({"step": epoch * len(batches) + number, "epoch": epoch} | means)
             log_sums, log_points = {}, 0
             report(run, False)
     return {name: float(total) / len(order) for name, total in epoch_sums.items()}
+
+
+def _refuse_infinite(what: str, values: torch.Tensor, when: str) -> None:
+    """Stop before a step or a score takes up a NaN; the last epoch's checkpoint stays."""
+    if not (finite := values.isfinite()).all():
+        raise InputError(
+            f"{what} must stay finite; got {values[~finite].flatten()[0].item()} in {when}: "
+            "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
+        )
 
 
 def _forward(both: nn.ModuleList, training: Split, negatives: Negatives, rows: np.ndarray, compute: Compute) -> Batch:
