@@ -159,13 +159,17 @@ def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
     return values
 
 
-def command(folder: Path, *words: str, env: dict | None = None, **options) -> subprocess.CompletedProcess:
-    """Run a command as a user with the environment activated would."""
+def environment(folder: Path, more: dict | None = None) -> dict[str, str]:
+    """What a user with .venv activated has, and nothing of the user's own Git and DVC."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quiet = {"DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment = os.environ | quiet | names | {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")} | (env or {})
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, **options)
+    return os.environ | quiet | names | {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")} | (more or {})
+
+
+def command(folder: Path, *words: str, env: dict | None = None, **options) -> subprocess.CompletedProcess:
+    """Run a command and wait for it."""
+    return subprocess.run(words, cwd=folder, env=environment(folder, env), capture_output=True, text=True, **options)
 
 
 def succeed(folder: Path, *words: str, **options) -> str:
