@@ -170,7 +170,7 @@ def of_table(far):
 
 
 @given(worlds())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
     pairs, far = world
     found = rank(Pool.of(pairs), of_table(far), SETTINGS)
@@ -183,7 +183,7 @@ def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
 
 
 @given(worlds(), st.tuples(st.sampled_from("tu"), st.sampled_from("de"), st.sampled_from(("pro", "con"))), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
     pairs, far = world
     pool, n = Pool.of(pairs), len(pairs)
@@ -200,7 +200,7 @@ def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
 
 
 @given(worlds(), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):
     pairs, far = world
     n = len(pairs)
@@ -219,7 +219,7 @@ def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):
 
 
 @given(worlds(), st.integers(1, 12), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
     pairs, far = world
     pool, n = Pool.of(pairs), len(pairs)
@@ -248,7 +248,7 @@ def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
 
 
 @given(worlds())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_over_distinct_texts_the_true_counter_is_where_its_text_is(world):
     pairs, _ = world
     pool = Pool.of(pairs)

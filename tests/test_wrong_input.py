@@ -327,11 +327,10 @@ PARAMS = {
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_bad_params(name, world, capfd):
+def test_bad_params(name, world, arguana, capfd):
     changes, says = PARAMS[name]
-    write_arguana(world / "data/fixture")
     responsible = "train" if name == "device" else "prepare"
-    assert f"params.yaml: {says}" in refused_by_check_and(responsible, world, capfd, **changes)
+    assert f"params.yaml: {says}" in refused_by_check_and(responsible, world, capfd, **{"corpus": str(arguana)} | changes)
 
 
 FILES = {
@@ -408,17 +407,15 @@ ENCODERS = {
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_bad_encoder(name, world, capfd):
+def test_a_bad_encoder(name, world, arguana, capfd):
     change, changes, says = ENCODERS[name]
-    write_arguana(world / "data/fixture")
     change(world / "encoder")
-    assert says in refused_by_check_and("baselines", world, capfd, **changes)
+    assert says in refused_by_check_and("baselines", world, capfd, corpus=str(arguana), **changes)
 
 
-def test_the_bundled_encoder_with_other_weights(world, capfd, monkeypatch):
+def test_the_bundled_encoder_with_other_weights(world, arguana, capfd, monkeypatch):
     from counterpoint import encoder
 
-    write_arguana(world / "data/fixture")
     monkeypatch.setattr(encoder, "BUNDLED_SHA256", "0" * 64)
-    line = refused_by_check_and("baselines", world, capfd, model__encoder="all-MiniLM-L6-v2")
+    line = refused_by_check_and("baselines", world, capfd, corpus=str(arguana), model__encoder="all-MiniLM-L6-v2")
     assert re.search(r"model.safetensors must have sha256 0{64}; got [0-9a-f]{64}", line)

@@ -120,8 +120,10 @@ def _bounded(file: Path) -> bytes:
 
 
 def _check_utf8(text: str, where: str) -> None:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate, {text[:80]!a}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate, {text[:80]!a}") from None
 
 
 def _check_length(text: str, where: str) -> None:
@@ -281,7 +283,7 @@ def _cell(value, where: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InputError(f"corpus: {where} must be a string; got {value!r}")
     if value is not None:
+        _check_length(value, where)
         _check_utf8(value, where)
         _check_text(value, where)
-        _check_length(value, where)
     return (value or "").strip() or None
