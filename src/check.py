@@ -1,6 +1,7 @@
 """Before a run: refuse unusable params, corpus or encoder while the old results still stand."""
 
 import logging
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from counterpoint import stage
 from counterpoint.compute import choose
 from counterpoint.corpus import read_corpus
 from counterpoint.encoder import load_encoder, locate
+from counterpoint.errors import InputError
 from counterpoint.negatives import draw_random, forbidden_groups
 from counterpoint.params import load_params
 from counterpoint.pool import Pool
@@ -21,6 +23,8 @@ FETCHED = Path("data/arguana")  # what a stage of its own brings
 
 def main() -> None:
     params = load_params()
+    if subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True).returncode:
+        raise InputError(f"DVC needs a Git repository; {Path.cwd()} is in none: git init, git add and commit, or clone it")
     corpus = Path(params.corpus)
     if corpus.exists() or corpus.parent != FETCHED:
         splits = mark_seen(split_rows(read_corpus(corpus).rows, params.prepare.split))

@@ -71,7 +71,13 @@ class Checkpoint:
         unfinished = self.directory / "state.unfinished"
         with unfinished.open("wb") as stream:
             summed = _Summed(stream)
-            torch.save({"fingerprint": self.name, "state": state}, summed)
+            try:
+                torch.save({"fingerprint": self.name, "state": state}, summed)
+            except (OSError, RuntimeError):  # torch may hide the stream's error behind one of its own
+                if summed.error is None:
+                    raise
+                summed.error.filename = str(unfinished)
+                raise summed.error from None
         old = self._states()
         file = self.directory / f"state-{epochs:05}-{summed.crc:08x}.pt"
         os.replace(unfinished, file)
@@ -106,11 +112,15 @@ class _Summed:
     """A stream to write to that sums up what goes through, since torch does not look at the sums in its files."""
 
     def __init__(self, stream) -> None:
-        self.stream, self.crc = stream, 0
+        self.stream, self.crc, self.error = stream, 0, None
 
     def write(self, data: bytes) -> int:
         self.crc = zlib.crc32(data, self.crc)
-        return self.stream.write(data)
+        try:
+            return self.stream.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.stream.flush()

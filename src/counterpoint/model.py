@@ -1,5 +1,6 @@
 """The bi-encoder that retrieves, the pair head that re-ranks, and how they are kept in files."""
 
+import errno
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -167,10 +169,13 @@ def zero_shot(directory: Path, max_length: int) -> BiEncoder:
 
 def save(directory: Path, model: BiEncoder, head: PairHead | None, about: dict) -> None:
     """Write the model; about (encoder, its hash, the chosen epoch) joins the settings in model.json."""
-    for name, tower in model.towers.items():
-        _save_tower(directory / name, tower)
-    if head is not None:
-        save_file(head.state_dict(), directory / "pair_head.safetensors")
+    try:
+        for name, tower in model.towers.items():
+            _save_tower(directory / name, tower)
+        if head is not None:
+            save_file(head.state_dict(), directory / "pair_head.safetensors")
+    except SafetensorError as error:  # no space left, say
+        raise OSError(errno.EIO, str(error), str(directory)) from None
     settings = {
         "pooling": model.point.encoder.pooling,
         "projection": model.embedding_width if isinstance(model.point.projection, nn.Linear) else None,

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ def _rounded(value: Any) -> Any:
 def write_text(path: Path, content: str) -> None:
     """Replace a file in one step, so that whoever reads it meanwhile sees the old or the new one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        unfinished.write_text(content, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Another name to write to; what stands there takes the path's place when all went well, and goes when it did not."""
     unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(content, encoding="utf-8", newline="\n")
-    os.replace(unfinished, path)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk does not say what it was full for
+        raise
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,129 @@
+"""What the machine may do to a run: no room, no permission, no repository, half a history, another run."""
+
+import re
+import resource
+import shutil
+import signal
+import subprocess
+
+import pytest
+import yaml
+
+from conftest import command, copy_repository, fixture_params, outputs, restore, succeed
+from test_killed import start, wait_for, wait_until_nothing_runs_in
+
+pytestmark = pytest.mark.dvc
+
+
+def one_line(done: subprocess.CompletedProcess, says: str) -> None:
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.lower().startswith("error: ")]
+    assert done.returncode != 0
+    assert re.search(says, lines[0]), lines
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def workspace(repository, tmp_path_factory):
+    """A copy of the run, to be maltreated."""
+    return shutil.copytree(repository, tmp_path_factory.mktemp("machine") / "r", symlinks=True)
+
+
+def limited(size: int):
+    """No file may grow beyond that many bytes, as on a disk that is nearly full."""
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
+
+
+@pytest.mark.parametrize(
+    ("verb", "size", "says"),
+    [
+        ("prepare", 1_000, r"error: data/triples/\w+.jsonl: File too large; put that right and give the same command again"),
+        ("train", 10_000, r"error: .checkpoints/\w+/state.unfinished: File too large"),
+        ("baselines", 10_000, r"error: data/baselines/validation.csv: File too large"),
+        ("evaluate", 10_000, r"error: data/ranks/validation.csv: File too large"),
+        ("plot", 10_000, r"error: plots/accuracy.png: File too large"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_loses_nothing(workspace, repository, verb, size, says):
+    one_line(command(workspace, "python", f"src/{verb}.py", **limited(size)), says)
+    assert not [path for path in workspace.rglob(".*.unfinished") if path.is_file()]
+    succeed(workspace, "python", f"src/{verb}.py")
+    assert outputs(workspace) == outputs(repository)
+
+
+def test_a_disk_that_is_full_when_the_model_comes(workspace, repository):
+    params = (workspace / "params.yaml").read_text()
+    (workspace / "params.yaml").write_text(params.replace("epochs: 3", "epochs: 0"))
+    one_line(command(workspace, "python", "src/train.py", **limited(20_000)), r"error: .models.unfinished: .*File too large")
+    (workspace / "params.yaml").write_text(params)
+    assert (workspace / "models/point/model.safetensors").exists()  # the old model still stands
+    restore(workspace)
+    assert outputs(workspace) == outputs(repository)
+
+
+@pytest.mark.parametrize("folder", ["metrics", "plots/series", "data/triples"])
+def test_a_folder_that_cannot_be_written_to(workspace, repository, folder):
+    target = workspace / folder
+    target.rename(target.with_name("aside"))
+    target.symlink_to("/proc")  # where nobody can make a file, not even root
+    done = command(workspace, "python", f"src/{'train' if folder == 'plots/series' else 'prepare'}.py")
+    target.unlink()
+    target.with_name("aside").rename(target)
+    one_line(done, rf"error: {folder}/[\w.]+: .*; put that right and give the same command again")
+    restore(workspace)
+    assert outputs(workspace) == outputs(repository)
+
+
+def test_without_a_git_repository(repository, tmp_path):
+    folder = shutil.copytree(repository, tmp_path / "r", symlinks=True)
+    shutil.rmtree(folder / ".git")
+    one_line(command(folder, "python", "src/check.py"), r"error: DVC needs a Git repository; .* is in none: git init, git add")
+    before = outputs(folder)
+    one_line(command(folder, "dvc", "repro"), r"ERROR: .* is not a git repository")
+    assert outputs(folder) == before
+
+
+def test_a_temp_run_out_of_a_shallow_clone(repository, tmp_path):
+    succeed(tmp_path, "git", "clone", "--quiet", "--depth", "1", repository.as_uri(), "shallow")
+    done = command(tmp_path / "shallow", "dvc", "exp", "run", "--temp", "-S", "decay=0.1")
+    one_line(done, r"error: a queue or temp run needs the full history; .* is a shallow clone: git fetch --unshallow")
+
+
+def test_a_second_run_in_the_workspace_is_refused_and_the_first_goes_on(tiny_bert, tmp_path):
+    folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
+    first = start(folder, tmp_path / "log", "dvc", "repro", "train")
+    wait_for("training on", tmp_path / "log")
+    one_line(command(folder, "dvc", "repro"), r"ERROR: failed to reproduce 'prepare': .* is busy, it is being blocked by")
+    one_line(
+        command(folder, "python", "src/train.py", env={"DVC_STAGE": "train"}),
+        r"error: a workspace must have one run at a time; process \d+ runs a stage in this one",
+    )
+    assert first.poll() is None
+    first.send_signal(signal.SIGTERM)
+    first.wait()
+    assert wait_until_nothing_runs_in(folder) == []
+
+
+def test_params_that_change_under_a_run_are_not_recorded_and_it_goes_on_when_they_are_back(tiny_bert, tmp_path):
+    folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=40))
+    whole = (folder / "params.yaml").read_text()
+    first = start(folder, tmp_path / "log", "dvc", "repro", "train")
+    wait_for("training on", tmp_path / "log")
+    (folder / "params.yaml").write_text(whole.replace("margin: 0.5", "margin: 0.9"))
+    assert first.wait() != 0
+    assert (
+        "error: params.yaml must not change while a stage runs; it did, so nothing is recorded"
+        in (tmp_path / "log").read_text()
+    )
+    assert "train" not in yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
+    (folder / "params.yaml").write_text(whole)
+    assert "going on after epoch 40" in succeed(folder, "dvc", "repro", "train")
+
+
+def test_after_a_run_that_failed_one_line_brings_everything_back(workspace, repository):
+    """The README's, after bad input of each kind has been met by dvc, which removes a stage's outputs before it runs."""
+    for words in (("-S", "decay=nan"), ("-S", "corpus=data/gone"), ("-S", "model.encoder=gone"), ("-S", "model.max_length=99")):
+        one_line(
+            command(workspace, "dvc", "exp", "run", *words), r"error: (params.yaml|model)|ERROR: .*No such file .*data/gone"
+        )
+        restore(workspace)
+        assert outputs(workspace) == outputs(repository), words
