@@ -24,7 +24,7 @@ compare: setup ## two runs query by query: make compare A=HEAD B=slow ARGS='--qu
 	@python src/compare.py $(A) $(B) $(ARGS)
 
 test: setup ## the whole test suite
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadfile
 
 quick: setup ## the tests without DVC runs
 	@python -m pytest -m 'not dvc'

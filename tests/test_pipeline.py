@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from sklearn.metrics import ndcg_score
 from transformers import AutoModel, AutoTokenizer
 
-from conftest import bm25_score, command, copy_repository, fixture_params, outputs, restore, succeed
+from conftest import bm25_score, command, restore, succeed
 
 pytestmark = pytest.mark.dvc
 
@@ -252,15 +252,6 @@ def test_time_stands_in_timing_alone(repository):
     for file in ("metrics/train.json", "metrics/test.json", "metrics/settings.json", "models/model.json"):
         assert "second" not in (repository / file).read_text()
     assert not (repository / ".checkpoints").exists() or not list((repository / ".checkpoints").iterdir())
-
-
-def test_a_second_clone_gives_the_same_bytes(repository, tiny_bert, tmp_path):
-    copy_repository(tmp_path / "again", fixture_params(tiny_bert))
-    succeed(tmp_path / "again", "dvc", "repro")
-    first, again = outputs(repository), outputs(tmp_path / "again")
-    assert len(first) > 20
-    assert first.keys() == again.keys()
-    assert [name for name in first if first[name] != again[name]] == []
 
 
 def test_a_zip_and_zero_epochs_and_beir_run_too(repository, tmp_path):

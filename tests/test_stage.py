@@ -74,7 +74,16 @@ def recorded(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "train")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     (tmp_path / "params.yaml").write_text("seed: 1\n")
+    (tmp_path / ".dvc").mkdir()
     return tmp_path
+
+
+def test_a_stage_that_works_in_a_folder_leaves_no_repository_there(recorded, monkeypatch):
+    (recorded / "data").mkdir()
+    monkeypatch.chdir(recorded / "data")
+    stage.run(lambda: None)
+    assert list((recorded / "data").iterdir()) == []  # DVC takes a folder with .dvc in it for another repository
+    assert (recorded / ".dvc/tmp/stage.lock").exists()
 
 
 def ended(main, capsys):

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import struct
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -46,6 +47,7 @@ def verb(name: str):
 def world(tmp_path, tiny_bert, monkeypatch):
     """A folder to run in, on a copy of the encoder; refused(changes, stage) gives the line."""
     monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
     shutil.copytree(tiny_bert, tmp_path / "encoder")
     return tmp_path

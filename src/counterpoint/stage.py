@@ -94,27 +94,28 @@ def _recorded() -> Iterator[None]:
         yield
         return
     _refuse_shallow(os.environ.get("DVC_ROOT", "."))
-    with _alone():
-        before = _read()
+    # The workspace, which is not DVC_ROOT for a temp run; some stages work in a folder of it.
+    root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir())
+    with _alone(root / ".dvc/tmp"):
+        before = _read(root)
         yield
-        now = _read()
+        now = _read(root)
         for name, content in before.items():
             if now.get(name) != content:
                 raise InputError(f"{name} must not change while a stage runs; it did, so nothing is recorded: run it again")
 
 
-def _read() -> dict[str, bytes | None]:
+def _read(root: Path) -> dict[str, bytes | None]:
     """params.yaml and the source files imported by now, by name."""
     source = Path(__file__).parent.parent
     files = {Path(file) for module in sys.modules.values() if (file := getattr(module, "__file__", None))}
-    names = [Path("params.yaml"), *sorted(file for file in files if file.is_relative_to(source))]
+    names = [root / "params.yaml", *sorted(file for file in files if file.is_relative_to(source))]
     return {os.path.relpath(file): file.read_bytes() if file.exists() else None for file in names}
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Hold .dvc/tmp/stage.lock, which goes with the process: an orphan that still writes here is told from a dead one."""
-    folder = Path(".dvc/tmp")
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a lock in .dvc/tmp, which goes with the process: an orphan that still writes here is told from a dead one."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "stage.lock").open("a+") as lock:
         try:
