@@ -4,8 +4,10 @@ import math
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -243,6 +245,16 @@ def processes_in(folder: Path) -> list[int]:
         except OSError:  # it has ended, or is somebody else's
             continue
     return found
+
+
+def wait_until_nothing_runs_in(folder: Path) -> list[int]:
+    """Processes that still run in a folder after two seconds; they are killed."""
+    deadline = time.monotonic() + 2
+    while (running := processes_in(folder)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in running:
+        os.kill(process, signal.SIGKILL)
+    return running
 
 
 def readme_line(words: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, command, copy_repository, environment, fixture_params, outputs, processes_in, succeed
+from conftest import ROOT, command, copy_repository, environment, fixture_params, outputs, succeed, wait_until_nothing_runs_in
 
 pytestmark = pytest.mark.dvc
 
@@ -143,13 +143,3 @@ def wait_for(words: str, log: Path) -> None:
     while words not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
-
-
-def wait_until_nothing_runs_in(folder: Path) -> list[int]:
-    """What still runs there after two seconds; it is killed."""
-    deadline = time.monotonic() + 2
-    while (running := processes_in(folder)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in running:
-        os.kill(process, signal.SIGKILL)
-    return running

@@ -9,8 +9,8 @@ import subprocess
 import pytest
 import yaml
 
-from conftest import command, copy_repository, fixture_params, outputs, restore, succeed
-from test_killed import start, wait_for, wait_until_nothing_runs_in
+from conftest import command, copy_repository, fixture_params, outputs, restore, succeed, wait_until_nothing_runs_in
+from test_killed import start, wait_for
 
 pytestmark = pytest.mark.dvc
 

@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from conftest import copy_repository, environment, fixture_params, outputs, processes_in, write_bert
+from conftest import copy_repository, environment, fixture_params, outputs, processes_in, wait_until_nothing_runs_in, write_bert
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
@@ -64,7 +64,7 @@ def one(trial: int, folder: Path, expected: dict, seconds: float, rng: random.Ra
             told.append(f"{name} to {'a stage' if victims else 'dvc'} in {at}")
             tally[f"killed: {told[-1]}"] += 1
         dvc.wait()
-        orphans = wait(folder)
+        orphans = wait_until_nothing_runs_in(folder)
         tally["ORPHANS"] += bool(orphans)
     code = run(folder, log)
     text = log.read_text()
@@ -84,16 +84,6 @@ def begin(folder: Path, log: Path) -> subprocess.Popen:
 
 def run(folder: Path, log: Path) -> int:
     return begin(folder, log).wait()
-
-
-def wait(folder: Path) -> list[int]:
-    """Processes that still run in a folder two seconds after their dvc ended; they are killed."""
-    deadline = time.monotonic() + 2
-    while (left := processes_in(folder)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for process in left:
-        os.kill(process, signal.SIGKILL)
-    return left
 
 
 if __name__ == "__main__":
