@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from conftest import copy_repository, environment, fixture_params, outputs, processes_in, wait_until_nothing_runs_in, write_bert
 
+EPOCHS = 150  # so that many moments lie in the middle of training
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 
 
@@ -34,13 +35,14 @@ def main() -> None:
         folder = Path(place)
         encoder = write_bert(folder / "encoder")
         start = time.monotonic()
-        original = copy_repository(folder / "original", fixture_params(encoder))
+        params = fixture_params(encoder, train__epochs=EPOCHS)
+        original = copy_repository(folder / "original", params)
         run(original, folder / "log")
         expected, seconds = outputs(original), time.monotonic() - start
         print(f"a run left alone: {len(expected)} files, {seconds:.0f} s", flush=True)
         tally = Counter()
         for trial in range(asked.n):
-            same = one(trial, copy_repository(folder / "trial", fixture_params(encoder)), expected, seconds, rng, tally)
+            same = one(trial, copy_repository(folder / "trial", params), expected, seconds, rng, tally)
             tally["byte-identical" if same else "DIFFERENT"] += 1
             shutil.rmtree(folder / "trial")
     print("\n".join(f"{n:5}  {what}" for what, n in sorted(tally.items())))
@@ -64,6 +66,7 @@ def one(trial: int, folder: Path, expected: dict, seconds: float, rng: random.Ra
             told.append(f"{name} to {'a stage' if victims else 'dvc'} in {at}")
             tally[f"killed: {told[-1]}"] += 1
         dvc.wait()
+        tally["went on after an epoch"] += "going on after" in log.read_text()
         orphans = wait_until_nothing_runs_in(folder)
         tally["ORPHANS"] += bool(orphans)
     code = run(folder, log)
