@@ -47,18 +47,18 @@ def accuracy(history: Sequence[dict], chosen: int | None, measured: str, title: 
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     colours = {"training": GREY, "validation": BLUE, "test": ORANGE}
     for (split, colour), style in zip(colours.items(), ("-.", "-", "--"), strict=True):
-        _line(top, history, f"{split}_top1", split, colour, style)
+        line(top, history, f"{split}_top1", split, colour, style)
     if chosen is not None:
         at = next(row["validation_top1"] for row in history if row["epoch"] == chosen)
         top.plot(chosen, at, "o", color=BLUE, ms=12, mfc="none", mew=2, label="chosen epoch")
-    _percent(top, f"top1 ({measured})")
+    percent(top, f"top1 ({measured})")
     top.legend(loc="lower right")
     below.step([row["epoch"] for row in history], [row["random_rate"] for row in history], where="mid", color=GREEN, lw=2.5)
     below.fill_between(
         [row["epoch"] for row in history], [row["random_rate"] for row in history], step="mid", color=GREEN, alpha=0.15
     )
-    _percent(below, "random rate")
-    return _finish(figure, below, "Accuracy by epoch", title)
+    percent(below, "random rate")
+    return finish(figure, below, "Accuracy by epoch", title)
 
 
 def losses(history: Sequence[dict], steps: Sequence[dict], title: str) -> Figure:
@@ -82,13 +82,13 @@ def losses(history: Sequence[dict], steps: Sequence[dict], title: str) -> Figure
     top.set_ylabel("loss, weighted sum")
     for name, colour, style in (("triplet", ORANGE, "-"), ("pair", GREEN, "--")):
         if any(row[f"{name}_loss"] is not None for row in history):
-            _line(below, history, f"{name}_loss", name, colour, style)
+            line(below, history, f"{name}_loss", name, colour, style)
     if below.lines:
         below.legend()
     below.set_ylabel("loss, unweighted")
     for axes in (top, below):
         axes.set_ylim(bottom=0)
-    return _finish(figure, below, "Training loss", title)
+    return finish(figure, below, "Training loss", title)
 
 
 def top_k(curve: Sequence[dict], setting: str, n: int, title: str) -> Figure:
@@ -104,8 +104,8 @@ def top_k(curve: Sequence[dict], setting: str, n: int, title: str) -> Figure:
             axes.fill_between(ks, low, high, color=colour, alpha=0.15, lw=0)
     axes.legend(loc="lower right")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _percent(axes, "true counter among the first k")
-    return _finish(figure, axes, f"Top-K on the test split ({setting}, {n:,} queries), 95 % intervals", title, x="k")
+    percent(axes, "true counter among the first k")
+    return finish(figure, axes, f"Top-K on the test split ({setting}, {n:,} queries), 95 % intervals", title, x="k")
 
 
 def settings(measured: Sequence[dict], title: str) -> Figure:
@@ -136,7 +136,7 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
     panels[0].set_yticks(range(len(names)), [f"{name}\n{size[name]:,.1f} candidates" for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=12, frameon=False)
-    _finish(figure, panels[0], "top1 on the test split by setting, 95 % intervals", title, x="top1")
+    finish(figure, panels[0], "top1 on the test split by setting, 95 % intervals", title, x="top1")
     for axes in panels:
         axes.xaxis.set_major_locator(MultipleLocator(0.2))
         axes.set_xlabel("top1", fontsize=13)
@@ -164,7 +164,7 @@ def winners(shares: Sequence[dict], setting: str, n: int, title: str) -> Figure:
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PERCENT)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=11, frameon=False)
-    _finish(figure, axes, f"What comes out on top ({setting}, {n:,} test queries)", title, x="share of the queries")
+    finish(figure, axes, f"What comes out on top ({setting}, {n:,} test queries)", title, x="share of the queries")
     axes.xaxis.set_major_locator(MultipleLocator(0.2))
     axes.grid(False, axis="y")
     return figure
@@ -181,18 +181,18 @@ def negatives(history: Sequence[dict], title: str) -> Figure:
     )
     for (key, label), colour, style in zip(shares, (GREEN, BLUE, PURPLE), STYLES, strict=True):
         if any(row[key] is not None for row in history):
-            _line(top, history, key, label, colour, style)
+            line(top, history, key, label, colour, style)
     if top.lines:
         top.legend()
-    _percent(top, "share of the negatives")
-    _line(below, history, "hardness", "hardness", ORANGE, "-")
+    percent(top, "share of the negatives")
+    line(below, history, "hardness", "hardness", ORANGE, "-")
     below.axhline(0, color=GREY, lw=1)
     below.set_ylabel("hardness")
     below.set_title("d(point, counter) − d(point, negative), mean: above 0, the negative is nearer", fontsize=12)
-    return _finish(figure, below, "Negatives by epoch", title)
+    return finish(figure, below, "Negatives by epoch", title)
 
 
-def _line(axes, rows: Sequence[dict], key: str, label: str, colour: str, style: str) -> None:
+def line(axes, rows: Sequence[dict], key: str, label: str, colour: str, style: str) -> None:
     known = [row for row in rows if row[key] is not None]
     axes.plot(
         [row["epoch"] for row in known], [row[key] for row in known], style, color=colour, lw=2.5, label=label,
@@ -200,13 +200,13 @@ def _line(axes, rows: Sequence[dict], key: str, label: str, colour: str, style: 
     )  # fmt: skip
 
 
-def _percent(axes, label: str) -> None:
+def percent(axes, label: str) -> None:
     axes.set_ylim(-0.02, 1.04)
     axes.yaxis.set_major_formatter(PERCENT)
     axes.set_ylabel(label)
 
 
-def _finish(figure: Figure, bottom, heading: str, title: str, x: str = "epoch") -> Figure:
+def finish(figure: Figure, bottom, heading: str, title: str, x: str = "epoch") -> Figure:
     bottom.set_xlabel(x)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.suptitle(f"{heading}\n{title}", fontsize=15)

@@ -131,16 +131,29 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     or mistyped key, and for values that contradict each other.
     """
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        content = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run from the root of the repository") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a key twice, or a date that is none
-        raise InputError(f"{path} must be readable YAML; got {' '.join(str(error).split())}") from None
-    params = _section(Params, values, Path(path).name, "")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return parse_params(content, Path(path).name)
+
+
+def parse_params(content: str, file: str) -> Params:
+    """The params that stand in the text of a file, checked as `load_params` does, which names the file in its errors."""
+    try:
+        values = yaml.load(content, _Loader)
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: a key twice, or a date that is none
+        raise _unreadable(file, error) from None
+    params = _section(Params, values, file, "")
     for broken, rule in _contradictions(params):
         if broken:
-            raise InputError(f"{Path(path).name}: {rule}")
+            raise InputError(f"{file}: {rule}")
     return params
+
+
+def _unreadable(file: str | Path, error: Exception) -> InputError:
+    return InputError(f"{file} must be readable YAML; got {' '.join(str(error).split())}")
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,5 +1,6 @@
-"""The border between a stage and the machine: logging, its end, its parent, and what must hold still while it runs."""
+"""The border between a stage and the machine: its log, its end, its parent, and what must hold still while it runs."""
 
+import contextlib
 import ctypes
 import fcntl
 import logging
@@ -8,9 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from counterpoint.errors import InputError
 
@@ -22,31 +25,75 @@ CHATTY = ("bm25s", "httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_
 def run(main: Callable[[], Callable[[], None] | None]) -> None:
     """Run a main: plain log lines; one line and exit 1 for an InputError, one line and an end at once for a signal.
 
-    Where DVC will record the result, no second stage may run in the workspace, and code and params must hold still. What
-    main returns, if anything, is called when that is sure.
+    Where DVC will record the result, no second stage may run in the workspace, code and params must hold still, and what
+    is said goes to logs/, too. What main returns, if anything, is called when it is sure that the run will be recorded.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for chatty in CHATTY:
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    log = None
     try:
-        with _ends_at_once(), _recorded():
+        log = _open_log()
+        with _ends_at_once(log), _recorded():
             after = main()
         if after:
             after()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end_with(f"error: {error}", log)
     except OSError as error:  # no space, no permission, not a directory
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; put that right and give the same command again", file=sys.stderr)
-        sys.exit(1)
+        _end_with(f"error: {where}{error.strerror or error}; put that right and give the same command again", log)
+    except Exception:
+        if log:
+            log.add(traceback.format_exc())
+        raise
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+class _Log(logging.Handler):
+    """A file that stages add whole lines to, from any thread; no run fails for it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        path.parent.mkdir(exist_ok=True)
+        self.file = path.open("ab", buffering=0)
+        self.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.add(self.format(record))
+
+    def add(self, line: str) -> None:
+        with contextlib.suppress(OSError):
+            self.file.write(f"{line}\n".encode())
+
+
+def _open_log() -> _Log | None:
+    """Log to stdout, and under DVC to logs/NAME.log as well, NAME being the experiment's, or workspace.
+
+    It stands in the repository itself, also for a queue run, whose own folder goes with it.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for chatty in CHATTY:
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if "DVC_STAGE" not in os.environ:
+        return None
+    log = _Log(Path(os.environ.get("DVC_ROOT", "."), "logs", f"{os.environ.get('DVC_EXP_NAME') or 'workspace'}.log"))
+    logging.getLogger().addHandler(log)
+    log.add(f"--- {os.environ['DVC_STAGE']}")
+    return log
+
+
+def _end_with(line: str, log: _Log | None) -> NoReturn:
+    print(line, file=sys.stderr)
+    if log:
+        log.add(line)
+    sys.exit(1)
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _ends_at_once() -> Iterator[None]:
+def _ends_at_once(log: _Log | None) -> Iterator[None]:
     """A signal ends the process within moments, whatever it computes; files are replaced whole, so that any moment will do.
 
     Python's own handlers wait for the running operation, a backward pass say, to return. The number of a signal, though,
@@ -56,7 +103,7 @@ def _ends_at_once() -> Iterator[None]:
     os.set_blocking(write, False)
     before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
     wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    threading.Thread(target=_end, args=(read,), daemon=True).start()
+    threading.Thread(target=_end, args=(read, log), daemon=True).start()
     try:
         yield
     finally:
@@ -66,10 +113,13 @@ def _ends_at_once() -> Iterator[None]:
         os.close(write)  # the thread reads an end of file
 
 
-def _end(read: int) -> None:
+def _end(read: int, log: _Log | None) -> None:
     while number := os.read(read, 1):
         if word := SIGNALS.get(number[0]):
-            os.write(sys.stderr.fileno(), f"{word}; the same command goes on from here\n".encode())
+            line = f"{word}; the same command goes on from here"
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
+            if log:
+                log.add(line)
             os._exit(128 + number[0])
     os.close(read)
 
@@ -96,7 +146,7 @@ def _recorded() -> Iterator[None]:
     _refuse_shallow(os.environ.get("DVC_ROOT", "."))
     # The workspace, which is not DVC_ROOT for a temp run; some stages work in a folder of it.
     root = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / ".dvc").is_dir())
-    with _alone(root / ".dvc/tmp"):
+    with alone(root / ".dvc/tmp/stage.lock", "runs a stage"):
         before = _read(root)
         yield
         now = _read(root)
@@ -114,17 +164,15 @@ def _read(root: Path) -> dict[str, bytes | None]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(file: Path, does: str) -> Iterator[None]:
     """Hold a lock in .dvc/tmp, which goes with the process: an orphan that still writes here is told from a dead one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "stage.lock").open("a+") as lock:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise InputError(
-                f"a workspace must have one run at a time; process {lock.read()} runs a stage in this one"
-            ) from None
+            raise InputError(f"a workspace must have one run at a time; process {lock.read()} {does} in this one") from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

@@ -1,0 +1,99 @@
+"""Runs as DVC keeps them: the experiments of the commit that is checked out, and files of any run."""
+
+import subprocess
+from dataclasses import dataclass
+
+import dvc.api
+import yaml
+from dvc.exceptions import DvcException, NotDvcRepoError, PathMissingError
+from dvc.scm import RevError
+from dvc_data.index import DataIndexError
+
+from counterpoint.errors import InputError
+from counterpoint.params import Params, parse_params
+
+WORKSPACE = "workspace"  # DVC's word for what is not committed
+PENDING = ("Queued", "Running")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named experiment, its Git revision, and its state: done, or the queue's Queued, Running or Failed."""
+
+    name: str
+    rev: str
+    state: str
+
+    @property
+    def params(self) -> Params:
+        return parse_params(read(self.rev, "params.yaml"), f"params.yaml of {self.name}")
+
+
+def experiments() -> list[Experiment]:
+    """Those of the commit that is checked out; one that failed in the queue and was then done is done."""
+    try:
+        rows = dvc.api.exp_show()
+    except NotDvcRepoError:
+        raise _no_repository() from None
+    found = [
+        Experiment(row["Experiment"], row["rev"], row["State"] if row["State"] in (*PENDING, "Failed") else "done")
+        for row in rows
+        if row["Experiment"]
+    ]
+    better = {experiment.name for experiment in found if experiment.state != "Failed"}
+    return [experiment for experiment in found if experiment.state != "Failed" or experiment.name not in better]
+
+
+def read(run: str, path: str) -> str:
+    """A file of a run that Git keeps or DVC has in its cache; run is a revision, an experiment's name or workspace."""
+    return dvc.api.read(path, rev=None if run == WORKSPACE else run, encoding="utf-8")
+
+
+def read_output(run: str, out: str, file: str) -> str:
+    """A file of one of a run's cached outputs. InputError says why it cannot be had, and how to make it again."""
+    path = f"{out}/{file}"
+    try:
+        return read(run, path)
+    except RevError:
+        raise InputError(f"a run must be a Git revision, an experiment's name or {WORKSPACE}; got {run!r}") from None
+    except NotDvcRepoError:
+        raise _no_repository() from None
+    except (PathMissingError, DataIndexError):
+        if out not in outputs(run):
+            raise InputError(
+                f"{run}: a run must have {out}; its dvc.lock names none: dvc repro, then commit dvc.lock"
+            ) from None
+        if readable(run, f"{out}/test.csv"):
+            raise InputError(f"{run}: {out} must have {file}; code older than compare.py made it, and wrote none") from None
+        again = "dvc repro" if run == WORKSPACE else f"{take_up(run)}; dvc repro"
+        raise InputError(
+            f"{run}: its {out} must be in DVC's cache or on a remote; it is in neither. Make it again: {again}"
+        ) from None
+    except DvcException as error:
+        raise InputError(f"{run}: {path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def readable(run: str, path: str) -> bool:
+    try:
+        return bool(read(run, path))
+    except (DvcException, DataIndexError):
+        return False
+
+
+def outputs(run: str) -> set[str]:
+    """What a run's dvc.lock says was produced."""
+    try:
+        lock = yaml.safe_load(read(run, "dvc.lock"))
+    except (DvcException, FileNotFoundError):
+        return set()
+    return {out["path"] for of in lock["stages"].values() for out in of.get("outs", [])}
+
+
+def take_up(run: str) -> str:
+    """The command that puts a run's params and code in place: an experiment's name is no revision to Git."""
+    words = ["git", "rev-parse", "--quiet", "--verify", f"{run}^{{commit}}"]
+    return f"{'dvc exp apply' if subprocess.run(words, capture_output=True).returncode else 'git checkout'} {run}"
+
+
+def _no_repository() -> InputError:
+    return InputError("runs are read through DVC; this is no DVC repository")

@@ -1,0 +1,302 @@
+"""A DVC experiment for every decay and seed, those that are not done yet: python src/sweep.py --seeds 13 1 2."""
+
+import argparse
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.utils.hydra import apply_overrides
+
+from counterpoint import stage
+from counterpoint.errors import InputError
+from counterpoint.experiments import PENDING, Experiment, experiments, read
+from counterpoint.params import Params, load_params, parse_params, plain
+from counterpoint.schedules import NEVER, STEPS, Schedule, overrides
+
+BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
+RESULTS = ("params.yaml", "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
+LOOK = 3  # seconds between two looks at the queue
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the plan: its name, what -S is given, and the params that makes."""
+
+    name: str
+    settings: list[str]
+    params: Params
+
+    def command(self, *options: str) -> list[str]:
+        return ["exp", "run", *options, "--name", self.name, *(word for setting in self.settings for word in ("-S", setting))]
+
+
+def main() -> None:
+    asked = parse()
+    with stage.alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
+        plan = planned(asked)
+        refuse_edits(plan)
+        before = {experiment.name: experiment for experiment in experiments()}
+        refuse_namesakes(plan, before, asked.queue)
+        todo = [run for run in plan if run.name not in before or before[run.name].state != "done"]
+        describe(plan, todo, before, asked.jobs)
+        if asked.dry_run or not todo:
+            return
+        failed = queue(plan, todo, before, asked.jobs) if asked.queue else one_by_one(plan, todo)
+        tell(plan, failed)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="sweep.py",
+        description="Run a named DVC experiment for every decay and seed that is not done yet.",
+        epilog="Interrupted, the same command goes on. Then: python src/report.py, with the same -S.",
+    )
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument("--decays", nargs="+", metavar="DECAY", help=f"numbers, none or {NEVER}")
+    steps.add_argument(
+        "--steps", choices=STEPS, default="default", help="; ".join(f"{k}: {' '.join(v)}" for k, v in STEPS.items())
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[13, 1, 2], metavar="SEED", help="default: 13 1 2")
+    parser.add_argument(
+        "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="for every run, as in dvc exp run"
+    )
+    parser.add_argument("--name", help="put before the names, to tell a sweep with other -S from the first")
+    parser.add_argument("--queue", action="store_true", help="by DVC's queue, in copies of the workspace")
+    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="runs at a time, with --queue (default: 1)")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and how long it may take, and end")
+    asked = parser.parse_args()
+    if asked.jobs < 1 or (asked.jobs > 1 and not asked.queue):
+        parser.error(f"-j must be 1, or at least 1 with --queue; got {asked.jobs}")
+    return asked
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def planned(asked: argparse.Namespace) -> list[Run]:
+    """A run per seed and decay, each with its params, so that a wrong value is refused before the first run."""
+    for setting in asked.set_param:
+        if re.match(r"[+~]*(seed|decay)\b", setting):
+            raise InputError(f"-S must leave seed and decay to --seeds and --decays; got {setting}")
+    committed, runs = read("HEAD", "params.yaml"), {}
+    for seed in asked.seeds:
+        for word in asked.decays or STEPS[asked.steps]:
+            settings = [*asked.set_param, f"seed={seed}", *overrides(word)]
+            params = set_in(committed, settings)
+            name = "-".join(filter(None, (asked.name, Schedule.of(params).name, "seed", str(seed))))
+            runs.setdefault(name, Run(name, settings, params))
+    return list(runs.values())
+
+
+def set_in(committed: str, settings: list[str]) -> Params:
+    """The committed params.yaml with what DVC makes of -S."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "params.yaml")
+        file.write_text(committed, encoding="utf-8")
+        try:
+            apply_overrides(file, settings)
+        except (DvcException, AttributeError) as error:
+            says = " ".join(str(error.__cause__ or error).split())
+            raise InputError(f"-S must be KEY=VALUE with a key of params.yaml; got {' '.join(settings)}: {says}") from None
+        return load_params(file)
+
+
+def refuse_edits(plan: list[Run]) -> None:
+    """A sweep's experiments belong to a commit: code and params must be the committed ones, or a run's of this sweep."""
+    done = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
+    if edited := [line[3:] for line in done.splitlines()]:
+        raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
+    put_back(plan)
+
+
+def put_back(plan: list[Run]) -> None:
+    """params.yaml as committed, if it stands as a run of the plan left it; InputError for somebody's edit of it."""
+    if git("status", "--porcelain", "--", "params.yaml"):
+        try:
+            ours = load_params() in [run.params for run in plan]
+        except InputError:
+            ours = False
+        if not ours:
+            raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
+        git("checkout", "HEAD", "--", "params.yaml")
+
+
+def refuse_namesakes(plan: list[Run], before: dict[str, Experiment], queue: bool) -> None:
+    """An experiment of the same name must be the same run."""
+    for run in plan:
+        if not (other := before.get(run.name)) or other.state == "Failed":
+            continue
+        if key := first_difference(plain(other.params), plain(run.params)):
+            raise InputError(
+                f"{run.name} must be one run; there is one with {key}: give this sweep a --name, or dvc exp remove {run.name}"
+            )
+        if other.state in PENDING and not queue:
+            raise InputError(f"{run.name} must not be in DVC's queue; it is {other.state.lower()} there: sweep with --queue")
+
+
+def first_difference(theirs: dict, ours: dict, prefix: str = "") -> str | None:
+    """KEY VALUE (not VALUE) of the first key that differs."""
+    for key, value in theirs.items():
+        if isinstance(value, dict):
+            if found := first_difference(value, ours[key], f"{prefix}{key}."):
+                return found
+        elif value != ours[key]:
+            return f"{prefix}{key} {value} (not {ours[key]})"
+    return None
+
+
+def describe(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jobs: int) -> None:
+    for run in plan:
+        state = before[run.name].state if run.name in before else "to run"
+        logging.info("%-32s %s", run.name, {"Failed": "failed, to run again"}.get(state, state.lower()))
+    times = f", {estimate(todo, before, jobs)}" if todo else ""
+    logging.info("%d of %d to run%s", len(todo), len(plan), times)
+
+
+def estimate(todo: list[Run], before: dict[str, Experiment], jobs: int) -> str:
+    """From the training seconds of a run that differs in nothing but seed, schedule and epochs."""
+    done = [experiment for experiment in before.values() if experiment.state == "done"]
+    known = [("HEAD", parse_params(read("HEAD", "params.yaml"), "params.yaml")), *((run.rev, run.params) for run in done)]
+    for rev, params in reversed(known):
+        if comparable(params) == comparable(todo[0].params) and params.train.epochs:
+            try:
+                seconds = sum(json.loads(read(rev, "metrics/timing.json")).values()) / params.train.epochs
+            except (OSError, DvcException, ValueError):
+                continue
+            total = sum(run.params.train.epochs for run in todo) * seconds
+            return f"about {spoken(total / jobs)} of training by the time of {'the committed run' if rev == 'HEAD' else rev}"
+    return "for how long is not known: no run with such params is at hand"
+
+
+def comparable(params: Params) -> Params:
+    train = replace(params.train, epochs=0)
+    return replace(params, seed=0, random_rate=0, decay=None, floor=0, train=train, checkpoint=None, fetch=None)
+
+
+def spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+# --- the runs --------------------------------------------------------------------------------------------------------
+
+
+def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
+    """Each in the workspace; returns why the failed ones failed."""
+    failed, start = {}, time.monotonic()
+    for number, run in enumerate(todo, start=1):
+        put_back(plan)
+        logging.info("\n%d/%d %s; tail -f logs/%s.log", number, len(todo), run.name, run.name)
+        done = dvc(*run.command())
+        if done.returncode:
+            failed[run.name] = why(done.stdout)
+            logging.info("failed: %s", failed[run.name])
+        else:
+            left = (time.monotonic() - start) / number * (len(todo) - number)
+            logging.info("%s%s", result("workspace"), f"; about {spoken(left)} left" if number < len(todo) else "")
+    put_back(plan)
+    tracked = git("ls-files", "--", *RESULTS).splitlines()
+    git("checkout", "HEAD", "--", *tracked)
+    if dvc("checkout", "--quiet", "dvc.yaml").returncode:
+        logging.info("\nmodels/ and data/ are the last run's; dvc repro brings back the committed run's")
+    return failed
+
+
+def queue(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jobs: int) -> dict[str, str]:
+    """All by DVC's queue; returns why the failed ones failed. Workers outlive this process."""
+    os.environ.setdefault("CHECKPOINT_DIR", str(Path(".checkpoints").resolve()))  # a run's own folder goes with it
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    put_back(plan)
+    for run in todo:
+        state = before[run.name].state if run.name in before else None
+        if state in PENDING:
+            continue
+        if state == "Failed":
+            dvc("queue", "remove", run.name)
+        if (done := dvc(*run.command("--queue"))).returncode:
+            raise InputError(f"{run.name} must go into DVC's queue; it did not: {why(done.stdout)}")
+    logging.info("\nqueued; dvc queue status, tail -f logs/NAME.log")
+    failed = {}
+    for experiment in ended({run.name for run in todo}, jobs):
+        if experiment.state == "done":
+            logging.info("%s: %s", experiment.name, result(experiment.rev))
+        else:
+            reason = f"no worker runs it any more: dvc queue kill --force {experiment.name}"
+            if experiment.state == "Failed":
+                reason = why(dvc("queue", "logs", experiment.name).stdout)
+            failed[experiment.name] = reason
+            logging.info("%s failed: %s", experiment.name, reason)
+    return failed
+
+
+def ended(names: set[str], jobs: int) -> Iterator[Experiment]:
+    """Experiments of the queue as they end, and at last those that nobody runs any more."""
+    idle = 0
+    while names:
+        now = [experiment for experiment in experiments() if experiment.name in names]
+        for experiment in now:
+            if experiment.state not in PENDING:
+                names.discard(experiment.name)
+                yield experiment
+        active, waiting = map(int, re.search(r"(\d+) active, (\d+) idle", dvc("queue", "status").stdout).groups())
+        idle = 0 if active else idle + 1
+        states = {experiment.state for experiment in now if experiment.name in names}
+        if "Queued" in states and not active + waiting:
+            dvc("queue", "start", "--jobs", str(jobs))
+        elif names and idle > 5 and "Queued" not in states:
+            yield from (experiment for experiment in now if experiment.name in names)
+            return
+        time.sleep(LOOK if names else 0)
+
+
+def result(run: str) -> str:
+    train, test = (json.loads(read(run, f"metrics/{name}.json")) for name in ("train", "test"))
+    epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']}"
+    return f"{epoch}, validation top1 {train['selection_score']:.3f}, test epa {test['epa']['retrieved']['top1']:.3f}"
+
+
+def tell(plan: list[Run], failed: dict[str, str]) -> None:
+    if failed:
+        lines = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
+        raise InputError(f"{len(failed)} of {len(plan)} runs failed; the same command runs them again:\n{lines}")
+    logging.info("\nall %d are done: make report", len(plan))
+
+
+def why(output: str) -> str:
+    """The line that says it: the stage's own, DVC's, or the last."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for start in ("error: ", "ERROR: "):
+        if found := [line for line in lines if line.startswith(start)]:
+            return found[-1].removeprefix(start)
+    return lines[-1] if lines else "it said nothing"
+
+
+def dvc(*words: str) -> subprocess.CompletedProcess:
+    """Run dvc, which ends when this process does."""
+    return subprocess.run(
+        [sys.executable, "-m", "dvc", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        preexec_fn=stage.die_with_parent,
+    )
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"git {words[0]} must succeed; it said: {why(done.stderr)}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    stage.run(main)
