@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro compare test quick lint
+.PHONY: help setup repro compare sweep report experiments test quick lint
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,6 +22,15 @@ repro: setup ## the main job: prepare, train, evaluate, plot
 
 compare: setup ## two runs query by query: make compare A=HEAD B=slow ARGS='--queries unseen'
 	@python src/compare.py $(A) $(B) $(ARGS)
+
+sweep: setup ## an experiment for every decay and seed: make sweep ARGS='--seeds 13 1 2 --dry-run'
+	@python src/sweep.py $(ARGS)
+
+report: setup ## what the experiments of this commit say: reports/report.md and pictures
+	@python src/report.py $(ARGS)
+
+experiments: setup ## dvc exp show, short
+	@dvc exp show --only-changed --drop '$(DROP)' --no-pager
 
 test: setup ## the whole test suite
 	@python -m pytest -n 2 --dist loadfile

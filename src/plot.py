@@ -13,7 +13,7 @@ import pandas as pd
 from counterpoint import figures
 from counterpoint.examples import examples
 from counterpoint.params import load_params
-from counterpoint.records import read_pairs, replacing, write_text
+from counterpoint.records import read_pairs, write_text
 from counterpoint.results import read_table
 
 METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plots"), "test.csv"
@@ -40,8 +40,7 @@ def main() -> None:
         "negatives": figures.negatives(history, title),
     }
     for name, figure in drawn.items():
-        with replacing(PLOTS / f"{name}.png") as unfinished:
-            figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": None})  # same rows, same bytes
+        figures.save(figure, PLOTS / f"{name}.png")
     ranks = pd.concat([read_table(Path("data/baselines") / TEST), read_table(Path("data/ranks") / TEST)])
     pairs = {pair.id: pair for pair in read_pairs(Path("data/triples/test.jsonl"))}
     write_text(PLOTS / "examples.md", examples(ranks[ranks["setting"] == "epa"], pairs, title))

@@ -7,20 +7,18 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvc.exceptions import DvcException
-from dvc.utils.hydra import apply_overrides
 
 from counterpoint import stage
 from counterpoint.errors import InputError
-from counterpoint.experiments import PENDING, Experiment, experiments, read
-from counterpoint.params import Params, load_params, parse_params, plain
-from counterpoint.schedules import NEVER, STEPS, Schedule, overrides
+from counterpoint.experiments import PENDING, Experiment, committed_params, experiments, read
+from counterpoint.params import Params, load_params, plain
+from counterpoint.schedules import NEVER, STEPS, Schedule, all_else, overrides
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
 RESULTS = ("params.yaml", "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
@@ -87,27 +85,14 @@ def planned(asked: argparse.Namespace) -> list[Run]:
     for setting in asked.set_param:
         if re.match(r"[+~]*(seed|decay)\b", setting):
             raise InputError(f"-S must leave seed and decay to --seeds and --decays; got {setting}")
-    committed, runs = read("HEAD", "params.yaml"), {}
+    runs = {}
     for seed in asked.seeds:
         for word in asked.decays or STEPS[asked.steps]:
             settings = [*asked.set_param, f"seed={seed}", *overrides(word)]
-            params = set_in(committed, settings)
+            params = committed_params(settings)
             name = "-".join(filter(None, (asked.name, Schedule.of(params).name, "seed", str(seed))))
             runs.setdefault(name, Run(name, settings, params))
     return list(runs.values())
-
-
-def set_in(committed: str, settings: list[str]) -> Params:
-    """The committed params.yaml with what DVC makes of -S."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "params.yaml")
-        file.write_text(committed, encoding="utf-8")
-        try:
-            apply_overrides(file, settings)
-        except (DvcException, AttributeError) as error:
-            says = " ".join(str(error.__cause__ or error).split())
-            raise InputError(f"-S must be KEY=VALUE with a key of params.yaml; got {' '.join(settings)}: {says}") from None
-        return load_params(file)
 
 
 def refuse_edits(plan: list[Run]) -> None:
@@ -165,21 +150,21 @@ def describe(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jo
 def estimate(todo: list[Run], before: dict[str, Experiment], jobs: int) -> str:
     """From the training seconds of a run that differs in nothing but seed, schedule and epochs."""
     done = [experiment for experiment in before.values() if experiment.state == "done"]
-    known = [("HEAD", parse_params(read("HEAD", "params.yaml"), "params.yaml")), *((run.rev, run.params) for run in done)]
-    for rev, params in reversed(known):
-        if comparable(params) == comparable(todo[0].params) and params.train.epochs:
+    known = [("the committed run", "HEAD", committed_params()), *((run.name, run.rev, run.params) for run in done)]
+    for name, rev, params in reversed(known):
+        if alike(params) == alike(todo[0].params) and params.train.epochs:
             try:
                 seconds = sum(json.loads(read(rev, "metrics/timing.json")).values()) / params.train.epochs
             except (OSError, DvcException, ValueError):
                 continue
             total = sum(run.params.train.epochs for run in todo) * seconds
-            return f"about {spoken(total / jobs)} of training by the time of {'the committed run' if rev == 'HEAD' else rev}"
+            return f"about {spoken(total / jobs)} of training by the seconds of {name}"
     return "for how long is not known: no run with such params is at hand"
 
 
-def comparable(params: Params) -> Params:
-    train = replace(params.train, epochs=0)
-    return replace(params, seed=0, random_rate=0, decay=None, floor=0, train=train, checkpoint=None, fetch=None)
+def alike(params: Params) -> Params:
+    """What makes two runs take the same seconds an epoch."""
+    return replace(all_else(params), train=replace(params.train, epochs=0))
 
 
 def spoken(seconds: float) -> str:

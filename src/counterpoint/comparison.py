@@ -27,12 +27,22 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[s
     ]
 
 
-def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
+def align(a: pd.DataFrame, b: pd.DataFrame, queries: str) -> pd.DataFrame:
+    """Two runs' ranks of one setting side by side: id, cluster, hit_a, hit_b; hits are top1.
+
+    Only of the queries asked for. Raises InputError where the runs did not rank the same candidates.
+    """
     both = a.merge(b, on=["id", "cluster"], suffixes=("_a", "_b"), validate="one_to_one")
     if len(both) < len(a) or not (both["candidates_a"] == both["candidates_b"]).all():
+        setting = a["setting"].iloc[0]
         raise InputError(f"{setting}: both runs must have ranked the same candidates; they did not (is the corpus another?)")
     both = both[QUERIES[queries](both["seen_a"]) & QUERIES[queries](both["seen_b"])]
-    hits_a, hits_b = ((both[f"rank_{run}"] == 1).to_numpy() for run in "ab")
+    return both[["id", "cluster"]].assign(**{f"hit_{run}": both[f"rank_{run}"] == 1 for run in "ab"})
+
+
+def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
+    both = align(a, b, queries)
+    hits_a, hits_b = (both[f"hit_{run}"].to_numpy() for run in "ab")
     low, high = interval(hits_b.astype(float) - hits_a, both["cluster"].to_numpy())
     won, lost = int((hits_b & ~hits_a).sum()), int((hits_a & ~hits_b).sum())
     return {

@@ -1,16 +1,20 @@
 """Runs as DVC keeps them: the experiments of the commit that is checked out, and files of any run."""
 
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dvc.api
 import yaml
 from dvc.exceptions import DvcException, NotDvcRepoError, PathMissingError
 from dvc.scm import RevError
+from dvc.utils.hydra import apply_overrides
 from dvc_data.index import DataIndexError
 
 from counterpoint.errors import InputError
-from counterpoint.params import Params, parse_params
+from counterpoint.params import Params, load_params, parse_params
 
 WORKSPACE = "workspace"  # DVC's word for what is not committed
 PENDING = ("Queued", "Running")
@@ -44,16 +48,32 @@ def experiments() -> list[Experiment]:
     return [experiment for experiment in found if experiment.state != "Failed" or experiment.name not in better]
 
 
+def committed_params(settings: Sequence[str] = ()) -> Params:
+    """params.yaml as committed, with what DVC makes of -S; InputError for what it makes nothing of."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "params.yaml")
+        file.write_text(read("HEAD", "params.yaml"), encoding="utf-8")
+        try:
+            apply_overrides(file, list(settings))
+        except (DvcException, AttributeError) as error:
+            says = " ".join(str(error.__cause__ or error).split())
+            raise InputError(f"-S must be KEY=VALUE with a key of params.yaml; got {' '.join(settings)}: {says}") from None
+        return load_params(file)
+
+
 def read(run: str, path: str) -> str:
     """A file of a run that Git keeps or DVC has in its cache; run is a revision, an experiment's name or workspace."""
     return dvc.api.read(path, rev=None if run == WORKSPACE else run, encoding="utf-8")
 
 
-def read_output(run: str, out: str, file: str) -> str:
-    """A file of one of a run's cached outputs. InputError says why it cannot be had, and how to make it again."""
+def read_output(run: str, out: str, file: str, rev: str | None = None) -> str:
+    """A file of one of a run's cached outputs. InputError says why it cannot be had, and how to make it again.
+
+    run is read, and named in errors; rev is read instead where the name is that of experiments of several commits.
+    """
     path = f"{out}/{file}"
     try:
-        return read(run, path)
+        return read(rev or run, path)
     except RevError:
         raise InputError(f"a run must be a Git revision, an experiment's name or {WORKSPACE}; got {run!r}") from None
     except NotDvcRepoError:

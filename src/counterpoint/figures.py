@@ -1,9 +1,12 @@
 """Rows of the series in, matplotlib figures out."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from counterpoint.records import replacing
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line styles tell them apart in grey, too.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
@@ -32,6 +35,13 @@ WINNERS = {
     "another debate's counter": ("#BFE6DA", "black"),
     "another counter": ("#8CCFBC", "black"),
 }
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, whole or not at all; the same figure gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": None})
 
 
 def describe_rate(random_rate: float, decay: float | None, floor: float) -> str:

@@ -1,6 +1,6 @@
 """The schedules that a sweep compares: how the random rate falls."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterpoint.errors import InputError
 from counterpoint.params import Params
@@ -51,3 +51,8 @@ def overrides(word: str) -> list[str]:
     except ValueError:
         raise InputError(f"--decays must be numbers, none or {NEVER}; got {word!r}") from None
     return [f"decay={word}"]
+
+
+def all_else(params: Params) -> Params:
+    """What runs of one sweep have in common: their params but for seed and schedule, and for what no result depends on."""
+    return replace(params, seed=0, random_rate=0, decay=None, floor=0, checkpoint=None, fetch=None)

@@ -1,0 +1,56 @@
+import pytest
+import yaml
+
+from conftest import fixture_params
+from counterpoint.errors import InputError
+from counterpoint.params import parse_params
+from counterpoint.schedules import STEPS, Schedule, all_else, overrides
+
+
+def params(**changes):
+
+    return parse_params(yaml.safe_dump(fixture_params(**changes)), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "label"),
+    [
+        ({"decay": 0.005}, "decay-0.005", "0.005"),
+        ({"decay": 0.1}, "decay-0.1", "0.1"),
+        ({"decay": "none"}, "decay-none", "none"),
+        ({"decay": 0}, "decay-0", "0"),
+        ({"random_rate": 0, "decay": 0.1}, "never-random", "never random"),
+    ],
+)
+def test_a_schedule_has_its_name(changes, name, label):
+    schedule = Schedule.of(params(**changes))
+    assert (schedule.name, schedule.label) == (name, label)
+
+
+def test_all_that_never_draw_at_random_are_one():
+    assert Schedule.of(params(random_rate=0, decay=0.1)) == Schedule.of(params(random_rate=0, decay="none"))
+
+
+def test_they_sort_from_no_decay_to_never_random():
+    values = [{"random_rate": 0}, {"decay": 0.5}, {"decay": "none"}, {"decay": 0.05}]
+    ordered = sorted((Schedule.of(params(**changes)) for changes in values), key=lambda schedule: schedule.order)
+    assert [schedule.label for schedule in ordered] == ["none", "0.05", "0.5", "never random"]
+
+
+def test_words_become_settings_of_dvc():
+    assert overrides("0.10") == ["decay=0.1"]
+    assert overrides("none") == ["decay=none"]
+    assert overrides("never-random") == ["random_rate=0", "floor=0", "decay=none"]
+    with pytest.raises(InputError, match="--decays must be numbers, none or never-random; got 'fast'"):
+        overrides("fast")
+
+
+def test_the_steps_of_the_original_are_its_own():
+    assert STEPS["original"] == ("none", "0.005", "0.01", "0.015", "0.02", "0.03", "0.04", "0.05")
+    assert STEPS["default"] == ("none", "0.05", "0.1", "0.2", "0.5", "never-random")
+
+
+def test_runs_of_one_sweep_agree_in_all_else():
+    same = [params(), params(seed=1), params(decay=0.1), params(random_rate=0), params(checkpoint__keep=9)]
+    assert len({all_else(each) for each in same}) == 1
+    assert all_else(params(train__epochs=2)) != all_else(params())
