@@ -38,10 +38,10 @@ def main() -> None:
     tables = {of: table(groups, of) for of in stages}
     winner, compared = best(groups), against_none(groups, queries, stages)
 
-    about = f"{params.corpus}, {params.train.epochs} epochs, {params.model.encoder}"
-    chosen_on = (
-        f"{select.setting}, {select.stage}, {runs[0].train['selection_n']:,} {runs[0].train['selection_queries']} queries"
-    )
+    about = f"{params.corpus}, {params.train.epochs} epochs, encoder {Path(params.model.encoder).name}"
+    summary = runs[0].train
+    which = "unseen " * (summary["selection_queries"] == "unseen")
+    chosen_on = f"{select.setting}, {select.stage}, {summary['selection_n']:,} {which}queries"
     titled = f"{Path(params.corpus).name}, {params.train.epochs} epochs, {len({run.seed for run in runs})} seeds"
     histories = {schedule: [run.history for run in of.values()] for schedule, of in groups.items()}
     on_test = "unseen_test_epa" if queries == "unseen" else "test_epa"

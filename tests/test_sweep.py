@@ -1,0 +1,252 @@
+"""src/sweep.py and src/report.py on the fixture: what is run, what is not, and the numbers by hand."""
+
+import csv
+import io
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from conftest import (
+    command,
+    copy_repository,
+    environment,
+    fixture_params,
+    readme_line,
+    succeed,
+    wait_until_nothing_runs_in,
+)
+
+pytestmark = pytest.mark.dvc
+
+FAILS = "decay-0.9-seed-13"
+NAMES = ["decay-none-seed-13", FAILS, "decay-none-seed-1", "decay-0.9-seed-1"]
+PLAN = ("--seeds", "13", "1", "--decays", "none", "0.90")
+
+
+def sweep(folder, *words, **options):
+    return command(folder, "python", "src/sweep.py", *words, **options)
+
+
+def states(done):
+    """name -> what the plan says of it."""
+    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    return {words[0]: words[1] for words in lines if len(words) == 2 and "-seed-" in words[0]}
+
+
+def names(folder):
+    return sorted(succeed(folder, "dvc", "exp", "list", "--name-only").split())
+
+
+def read(folder, name, path):
+    return json.loads(succeed(folder, "python", "-c", READ, name, path))
+
+
+READ = "import sys, dvc.api; print(dvc.api.read(sys.argv[2], rev=sys.argv[1]))"
+
+
+@pytest.fixture(scope="module")
+def base(tiny_bert, tmp_path_factory):
+    """A repository that was never run, so that nothing comes from a cache."""
+    return copy_repository(tmp_path_factory.mktemp("sweep") / "base", fixture_params(tiny_bert))
+
+
+@pytest.fixture(scope="module")
+def first(base):
+    """A sweep one run of which fails: a launcher sees to that."""
+    launcher = base.parent / "launcher.sh"
+    launcher.write_text(
+        "if grep -q 'decay: 0.9' params.yaml && grep -q 'seed: 13' params.yaml\n"
+        "then echo 'error: no luck' >&2; exit 1; fi\nexec python \"$@\"\n"
+    )
+    return sweep(base, *PLAN, env={"LAUNCHER": f"bash {launcher}"})
+
+
+def test_a_run_that_fails_is_told_of_at_the_end_and_the_others_are_run(base, first):
+    assert first.returncode == 1
+    assert states(first) == dict.fromkeys(NAMES, "to run")
+    assert first.stderr == f"error: 1 of 4 runs failed; the same command runs them again:\n  {FAILS}: no luck\n"
+    assert names(base) == sorted(set(NAMES) - {FAILS})
+    assert succeed(base, "git", "status", "--porcelain", "params.yaml") == ""
+    assert read(base, "decay-0.9-seed-1", "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
+    assert "epoch 3/3" in (base / "logs" / "decay-none-seed-1.log").read_text()
+
+
+def test_the_same_command_runs_what_is_missing_only(base, first):
+    dry = sweep(base, *PLAN, "--dry-run")
+    assert states(dry) == dict.fromkeys(NAMES, "done") | {FAILS: "to run"}
+    assert "1 of 4 to run, about 0 s of training by the seconds of " in dry.stdout
+    assert FAILS not in names(base)
+    again = sweep(base, *PLAN)
+    assert again.returncode == 0, again.stderr
+    assert "1/1 decay-0.9-seed-13" in again.stdout
+    assert names(base) == sorted(NAMES)
+    assert read(base, FAILS, "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
+    third = sweep(base, *PLAN)
+    assert (third.returncode, third.stdout.splitlines()[-1]) == (0, "0 of 4 to run")
+
+
+def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(base, first):
+    params, code = base / "params.yaml", base / "src/counterpoint/losses.py"
+    for file, text, says in (
+        (
+            params,
+            params.read_text().replace("batch_size: 8", "batch_size: 4"),
+            "a sweep must run the committed params.yaml",
+        ),
+        (
+            code,
+            code.read_text() + "\n# mine\n",
+            "a sweep must run what is committed; src/counterpoint/losses.py is not",
+        ),
+    ):
+        before = file.read_text()
+        file.write_text(text)
+        refused = sweep(base, "--decays", "0.3")
+        assert (refused.returncode, file.read_text()) == (1, text)
+        assert refused.stderr.startswith(f"error: {says}")
+        file.write_text(before)
+    for words, says in (
+        (("--decays", "fast"), "--decays must be numbers, none or never-random; got 'fast'"),
+        (("--decays", "-1"), "params.yaml: decay must be a number of at least 0, or none; got -1"),
+        (("--seeds", "-1"), "params.yaml: seed must be an integer from 0 to 4294967295; got -1"),
+        (("-S", "seed=2"), "-S must leave seed and decay to --seeds and --decays; got seed=2"),
+        (("-S", "train.epoch=2"), "-S must be KEY=VALUE with a key of params.yaml; got train.epoch=2 "),
+        (("-S", "train.epochs"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs "),
+        (
+            (*PLAN, "-S", "train.epochs=2"),
+            "decay-none-seed-13 must be one run; there is one with train.epochs 3 (not 2)",
+        ),
+    ):
+        refused = sweep(base, *words)
+        assert refused.returncode == 1, words
+        assert refused.stderr.startswith(f"error: {says}"), refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert sweep(base, "-j", "2").returncode == 2
+    assert not set(names(base)) - set(NAMES)
+
+
+def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
+    words = ("--name", "long", "-S", "train.epochs=150", "--seeds", "13", "--decays", "0.001")
+    log = base / "logs" / "long-decay-0.001-seed-13.log"
+    process = subprocess.Popen(
+        [sys.executable, "src/sweep.py", *words], cwd=base, env=environment(base), stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (log.exists() and "epoch 5/" in log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert wait_until_nothing_runs_in(base) == []
+    assert "epochs: 150" in (base / "params.yaml").read_text()  # as dvc left it
+    again = sweep(base, *words)
+    assert again.returncode == 0, again.stderr
+    assert "going on after epoch" in log.read_text()
+    assert "epochs: 150" not in (base / "params.yaml").read_text()
+    assert len(read(base, "long-decay-0.001-seed-13", "plots/series/history.json")["epochs"]) == 150
+
+
+def test_the_queue_runs_two_at_a_time_with_the_same_results(base, first, tiny_bert, tmp_path):
+    other = copy_repository(tmp_path / "queue", fixture_params(tiny_bert))
+    done = sweep(other, "--queue", "-j", "2", "--seeds", "1", "--decays", "none", "0.9")
+    assert done.returncode == 0, done.stderr
+    expected = ["decay-none-seed-1", "decay-0.9-seed-1"]
+    assert names(other) == sorted(expected)
+    for name in expected:
+        assert f"{name}: epoch " in done.stdout
+        assert "epoch 3/3" in (other / "logs" / f"{name}.log").read_text()
+        for file in ("metrics/test.json", "metrics/settings.json", "metrics/train.json", "plots/series/history.json"):
+            assert read(other, name, file) == read(base, name, file)
+    # a run of the queue that fails says why, and can be run again
+    launcher = tmp_path / "launcher.sh"
+    launcher.write_text("echo 'error: no luck' >&2; exit 1\n")
+    words = ("--queue", "--seeds", "1", "--decays", "0.7", "-S", "train.epochs=1")
+    failed = sweep(other, *words, env={"LAUNCHER": f"bash {launcher}"})
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("  decay-0.7-seed-1: no luck\n")
+    assert states(sweep(other, *words, "--dry-run")) == {"decay-0.7-seed-1": "failed, to run again"}
+    succeed(other, "dvc", "queue", "stop")
+    deadline = time.monotonic() + 30
+    while "0 active, 0 idle" not in succeed(other, "dvc", "queue", "status"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def tables(folder, name):
+    """The test ranks of an experiment, as rows of strings."""
+    text = succeed(folder, "python", "-c", READ, name, "data/ranks/test.csv")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_report_against_numbers_worked_out_by_hand(base, first):
+    assert sweep(base, *PLAN).returncode == 0
+    told = succeed(base, "python", "src/report.py")
+    found = json.loads((base / "reports" / "report.json").read_text())
+    assert sorted(found["runs"]) == sorted(NAMES)
+    hits, scores, epochs = {}, {}, {}
+    for name in NAMES:
+        for row in tables(base, name):
+            if (row["setting"], row["stage"]) == ("epa", "retrieved"):
+                hits.setdefault(name, {})[row["id"]] = (int(row["rank"]) == 1, row["seen"] == "none")
+        train = read(base, name, "metrics/train.json")
+        scores[name], epochs[name] = train["selection_score"], train["best_epoch"]
+    for row in found["averages"]["retrieved"]:
+        of = [f"decay-{row['decay']}-seed-{seed}" for seed in (1, 13)]
+        shares = [statistics.mean(hit for hit, _ in hits[name].values()) for name in of]
+        unseen = [statistics.mean(hit for hit, new in hits[name].values() if new) for name in of]
+        assert row["seeds"] == [1, 13]
+        for column, values in (("test_epa", shares), ("unseen_test_epa", unseen), ("selection", [scores[name] for name in of])):
+            assert row[column]["values"] == pytest.approx(values, abs=1e-5)
+            assert row[column]["mean"] == pytest.approx(statistics.mean(values), abs=1e-5)
+            assert row[column]["sd"] == pytest.approx(statistics.stdev(values), abs=1e-5)
+        assert row["best_epoch"]["values"] == [epochs[name] for name in of]
+    (compared,) = [row for row in found["against_none"] if (row["setting"], row["stage"]) == ("epa", "retrieved")]
+    by_seed = [
+        statistics.mean(
+            hits[f"decay-0.9-seed-{seed}"][query][0] - hit
+            for query, (hit, new) in hits[f"decay-none-seed-{seed}"].items()
+            if new
+        )
+        for seed in (1, 13)
+    ]
+    assert (compared["n"], compared["queries"]) == (7, "unseen")
+    assert compared["by_seed"] == pytest.approx(by_seed, abs=1e-5)
+    assert compared["difference"] == pytest.approx(statistics.mean(by_seed), abs=1e-5)
+    means = {decay: statistics.mean(scores[f"decay-{decay}-seed-{seed}"] for seed in (1, 13)) for decay in ("none", "0.9")}
+    assert found["best"] == max(means, key=means.get)
+    assert told.startswith((base / "reports" / "report.md").read_text())
+    pictures = {path.name for path in (base / "reports").glob("*.png")}
+    assert pictures == {"accuracy_by_decay.png", "accuracy_by_epoch.png", "negatives_by_epoch.png"}
+
+
+def test_a_report_of_no_experiments_or_of_other_params_says_so(base, first, tmp_path):
+    refused = command(base, "python", "src/report.py", "-S", "train.epochs=7")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: a report must have experiments of this commit that differ")
+    log = tmp_path / "new.log"
+    log.write_text("nothing\n")
+    assert "must be a log of the original research code" in command(base, "python", "src/report.py", "--logs", str(log)).stderr
+    log.write_text("开始第0个epoch的训练\n验证集top1 accuracy为0.26\n")
+    succeed(base, "python", "src/report.py", "--logs", str(log), "--out", str(tmp_path / "out"))
+    assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+def test_make_knows_the_three(base):
+    for target, runs in (
+        (("sweep", "ARGS=--seeds 1"), "python src/sweep.py --seeds 1"),
+        (("report",), "python src/report.py"),
+        (("experiments",), "dvc exp show --only-changed"),
+    ):
+        assert runs in succeed(base, "make", "--dry-run", *target)
+
+
+def test_experiments_are_readable(base, first):
+    shown = succeed(base, "bash", "-c", readme_line("dvc exp show"))
+    assert max(map(len, shown.splitlines())) < 200
+    assert yaml.safe_load((base / "params.yaml").read_text())["decay"] == 0.4
