@@ -3,10 +3,11 @@
 
 PYTHON ?= python3
 VENV := .venv
+LONG := (data|src|plots|metrics)/.*|models|Created|.*_seconds|epc.*|epa.*(top5|top10|mrr)|loss|hardness|(training|validation)_top1|selection_n
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 13
 
 setup: ## make .venv when it is missing or stale
 	@cmp -s requirements.txt $(VENV)/requirements.txt && $(VENV)/bin/python -c '' 2>/dev/null || { \
@@ -30,7 +31,7 @@ report: setup ## what the experiments of this commit say: reports/report.md and 
 	@python src/report.py $(ARGS)
 
 experiments: setup ## dvc exp show, short
-	@dvc exp show --only-changed --drop '$(DROP)' --no-pager
+	@dvc exp show --no-pager --only-changed --drop '$(LONG)'
 
 test: setup ## the whole test suite
 	@python -m pytest -n 2 --dist loadfile

@@ -42,7 +42,7 @@ def experiments() -> list[Experiment]:
     found = [
         Experiment(row["Experiment"], row["rev"], row["State"] if row["State"] in (*PENDING, "Failed") else "done")
         for row in rows
-        if row["Experiment"]
+        if row["Experiment"] and row["Executor"] != "Workspace"  # one that was killed in the workspace
     ]
     better = {experiment.name for experiment in found if experiment.state != "Failed"}
     return [experiment for experiment in found if experiment.state != "Failed" or experiment.name not in better]

@@ -118,6 +118,7 @@ def _overlaid(histories: dict[Schedule, list[History]], panels: dict[str, str], 
                 )
                 line(axes, rows, "mean", schedule.label, colour, style)
         axes.set_ylabel(what)
+        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole per cents
     return figure, all_axes
 
 
