@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -186,3 +187,53 @@ def alive(pid):
             return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def stage_under_dvc(folder, main, **env):
+    """A stage as DVC runs it, in a workspace of its own; main is the body of its main()."""
+    (folder / ".dvc").mkdir(exist_ok=True)
+    (folder / "params.yaml").write_text("seed: 1\n")
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    code = f"{path}\nimport logging\nfrom counterpoint import stage\ndef main():\n    {main}\nstage.run(main)"
+    given = os.environ | {"DVC_STAGE": "train", "DVC_ROOT": str(folder)} | env
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=given, capture_output=True, text=True)
+
+
+def test_a_stage_adds_what_it_says_to_the_log_of_its_experiment(tmp_path):
+    for number in (1, 2):
+        done = stage_under_dvc(tmp_path, f"logging.info('said %d', {number})", DVC_EXP_NAME="slow")
+        assert (done.returncode, done.stdout) == (0, f"said {number}\n")
+    first, said, again, more = (tmp_path / "logs" / "slow.log").read_text().splitlines()
+    assert (first, again) == ("--- train", "--- train")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  said 1", said)
+    assert more.endswith("  said 2")
+    stage_under_dvc(tmp_path, "pass", DVC_EXP_NAME="")
+    assert (tmp_path / "logs" / "workspace.log").read_text() == "--- train\n"
+
+
+def test_the_log_says_how_a_stage_ended(tmp_path):
+    for main, last in (
+        ("from counterpoint.errors import InputError; raise InputError('x must be y; got z')", "error: x must be y; got z"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        (
+            "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)",
+            "terminated; the same command goes on from here",
+        ),
+    ):
+        assert stage_under_dvc(tmp_path, main).returncode
+        assert (tmp_path / "logs" / "workspace.log").read_text().rstrip().splitlines()[-1] == last
+
+
+def test_a_log_that_cannot_be_opened_is_one_line(tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    done = stage_under_dvc(tmp_path, "pass")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_outside_of_dvc_there_is_no_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    stage.run(lambda: None)
+    assert list(tmp_path.iterdir()) == []
