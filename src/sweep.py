@@ -18,10 +18,12 @@ from counterpoint import stage
 from counterpoint.errors import InputError
 from counterpoint.experiments import PENDING, Experiment, committed_params, experiments, read
 from counterpoint.params import Params, load_params, plain
+from counterpoint.records import write_text
 from counterpoint.schedules import NEVER, STEPS, Schedule, all_else, overrides
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
 RESULTS = ("params.yaml", "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
+BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
 LOOK = 3  # seconds between two looks at the queue
 
 
@@ -40,6 +42,7 @@ class Run:
 def main() -> None:
     asked = parse()
     with stage.alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
+        take_head_back()
         plan = planned(asked)
         refuse_edits(plan)
         before = {experiment.name: experiment for experiment in experiments()}
@@ -48,7 +51,10 @@ def main() -> None:
         describe(plan, todo, before, asked.jobs)
         if asked.dry_run or not todo:
             return
+        if branch := git("rev-parse", "--symbolic-full-name", "HEAD").removeprefix("HEAD").strip():
+            write_text(BRANCH, f"{branch} {git('rev-parse', 'HEAD')}")
         failed = queue(plan, todo, before, asked.jobs) if asked.queue else one_by_one(plan, todo)
+        BRANCH.unlink(missing_ok=True)
         tell(plan, failed)
 
 
@@ -113,6 +119,16 @@ def put_back(plan: list[Run]) -> None:
         if not ours:
             raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
         git("checkout", "HEAD", "--", "params.yaml")
+
+
+def take_head_back() -> None:
+    """A killed dvc exp run leaves HEAD detached, at its commit or at the experiment's; put it back on the sweep's branch."""
+    if not BRANCH.exists() or git("rev-parse", "--symbolic-full-name", "HEAD").strip() != "HEAD":
+        return
+    branch, commit = BRANCH.read_text(encoding="utf-8").split()
+    if git("rev-parse", branch).strip() == commit and commit in git("rev-list", "--max-count=2", "HEAD").split():
+        git("symbolic-ref", "HEAD", branch)
+        git("reset", "--quiet")
 
 
 def refuse_namesakes(plan: list[Run], before: dict[str, Experiment], queue: bool) -> None:
@@ -183,6 +199,7 @@ def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
         done = dvc(*run.command())
         if done.returncode:
             failed[run.name] = why(done.stdout)
+            take_head_back()
             logging.info("failed: %s", failed[run.name])
         else:
             left = (time.monotonic() - start) / number * (len(todo) - number)

@@ -145,10 +145,12 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     process.wait()
     assert wait_until_nothing_runs_in(base) == []
     assert "epochs: 150" in (base / "params.yaml").read_text()  # as dvc left it
+    assert command(base, "git", "symbolic-ref", "--quiet", "HEAD").returncode == 1  # that, too
     again = sweep(base, *words)
     assert again.returncode == 0, again.stderr
     assert "going on after epoch" in log.read_text()
     assert "epochs: 150" not in (base / "params.yaml").read_text()
+    assert succeed(base, "git", "symbolic-ref", "HEAD") == "refs/heads/main\n"
     assert len(read(base, "long-decay-0.001-seed-13", "plots/series/history.json")["epochs"]) == 150
 
 
