@@ -264,3 +264,8 @@ def readme_line(words: str) -> str:
 
 def restore(folder: Path) -> None:
     succeed(folder, "bash", "-c", readme_line("git restore"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that two workers end at about the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("dvc") is None)
