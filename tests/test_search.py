@@ -1,17 +1,24 @@
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
 from counterpoint import search as module
-from counterpoint.search import BACKENDS, search
+from counterpoint.errors import InputError
+from counterpoint.search import BACKENDS, RECALL, search
+
+needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="pip install -r requirements-faiss.txt")
+AVAILABLE = [pytest.param(name, marks=needs_faiss) if name == "faiss" else name for name in BACKENDS]
 
 
 def vectors(n, d, seed, scale=1.0):
     return torch.tensor(np.random.default_rng(seed).normal(size=(n, d)) * scale, dtype=torch.float32)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", AVAILABLE)
 @pytest.mark.parametrize("scale", [1.0, 100.0])
 def test_every_backend_agrees_with_scikit_learn_by_distance(backend, scale, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 1000)  # several chunks
@@ -22,7 +29,7 @@ def test_every_backend_agrees_with_scikit_learn_by_distance(backend, scale, monk
     np.testing.assert_allclose(np.linalg.norm(queries.numpy()[:, None] - pool.numpy()[ids], axis=2), distances, rtol=1e-5)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", AVAILABLE)
 def test_close_vectors_keep_their_digits(backend):
     pool = torch.ones(5, 64) + torch.arange(5)[:, None] * 1e-4
     distances, ids = search(pool[:1], pool, 5, backend)
@@ -30,7 +37,7 @@ def test_close_vectors_keep_their_digits(backend):
     np.testing.assert_allclose(distances[0], np.arange(5) * 8e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", AVAILABLE)
 def test_no_more_neighbours_than_there_are(backend):
     distances, ids = search(vectors(2, 3, 0), vectors(4, 3, 1), 10, backend)
     assert distances.shape == ids.shape == (2, 4)
@@ -40,3 +47,31 @@ def test_no_more_neighbours_than_there_are(backend):
 def test_of_equally_near_ones_the_first_comes_first():
     pool = torch.tensor([[1.0, 0], [0, 1], [1, 0], [3, 0]])
     assert search(torch.tensor([[1.0, 0]]), pool, 4)[1].tolist() == [[0, 2, 1, 3]]
+
+
+@needs_faiss
+def test_faiss_finds_almost_all_where_it_approximates(monkeypatch):
+    monkeypatch.setattr(module, "MANY", 1000)
+    centres = vectors(50, 16, 2).repeat_interleave(100, 0)
+    pool = (centres + 0.3 * vectors(5000, 16, 3)).repeat(2, 1)  # everything twice: twins
+    queries = pool[::37] + 0.05 * vectors(len(pool[::37]), 16, 4)
+    expected, _ = search(queries, pool, 10, "exact")
+    distances, ids = search(queries, pool, 10, "faiss")
+    assert (distances <= expected[:, -1:] * (1 + 1e-5)).mean() >= RECALL - 0.01
+    np.testing.assert_allclose(np.linalg.norm(queries.numpy()[:, None] - pool.numpy()[ids], axis=2), distances, rtol=1e-5)
+
+
+@needs_faiss
+def test_faiss_probes_all_lists_rather_than_find_too_few(monkeypatch):
+    monkeypatch.setattr(module, "MANY", 100)
+    monkeypatch.setattr(module, "RECALL", 0.0)
+    distances, ids = search(vectors(5, 4, 0), vectors(300, 4, 1), 290, "faiss")
+    expected, _ = search(vectors(5, 4, 0), vectors(300, 4, 1), 290)
+    np.testing.assert_allclose(distances, expected, rtol=1e-5)
+    assert (np.sort(ids) >= 0).all()
+
+
+def test_faiss_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(InputError, match=r"negatives\.search: faiss needs Faiss: pip install -r requirements-faiss\.txt"):
+        search(vectors(2, 3, 0), vectors(4, 3, 1), 1, "faiss")

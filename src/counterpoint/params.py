@@ -32,7 +32,7 @@ class PrepareParams:
 
 @dataclass(frozen=True)
 class NegativesParams:
-    search: str = key(choice("exact", "balltree"))
+    search: str = key(choice("exact", "balltree", "faiss"))
     per_point: int = key(integer(1))
     every: int = key(integer(0))
 

@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from sklearn.neighbors import BallTree
 
+from counterpoint.errors import InputError
+
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
+MANY, SAMPLE, RECALL = 200_000, 200, 0.99  # of faiss: from where on it approximates, and how well
 
 
 def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -17,10 +20,13 @@ def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
     for chunk in torch.arange(len(queries)).split(max(1, CHUNK // len(pool))):
         q = queries[chunk.to(queries.device)]
         near = torch.addmm(squares, q, pool.T, alpha=-2).topk(k, largest=False).indices  # (chunk, k), without |q|^2
-        # The expanded square loses digits for close vectors, so what is returned is measured again.
-        d = (q[:, None] - pool[near]).square().sum(2).sqrt()  # (chunk, k)
-        distances[chunk], ids[chunk] = d.cpu().numpy(), near.cpu().numpy()
+        distances[chunk], ids[chunk] = _distances(q, pool, near), near.cpu().numpy()
     return distances, ids
+
+
+def _distances(queries: torch.Tensor, pool: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
+    """Measured from the difference: the expanded square loses digits for close vectors. (queries, k)"""
+    return (queries[:, None] - pool[ids]).square().sum(2).sqrt().cpu().numpy()
 
 
 def balltree(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +35,42 @@ def balltree(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndar
     return distances.astype(np.float32), ids
 
 
-BACKENDS: dict[str, Callable] = {"exact": exact, "balltree": balltree}
+def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Faiss: exact up to MANY vectors, above that an inverted file, of which as many lists are probed as it takes.
+
+    That is, until it finds a share RECALL of what `exact` finds for a sample of the queries.
+    """
+    try:
+        import faiss
+    except ImportError:
+        raise InputError("negatives.search: faiss needs Faiss: pip install -r requirements-faiss.txt") from None
+    vectors, asked = (np.ascontiguousarray(side.cpu().numpy()) for side in (pool, queries))
+    index = faiss.IndexFlatL2(vectors.shape[1])
+    if len(vectors) > MANY:
+        lists = round(len(vectors) ** 0.5)
+        index = faiss.IndexIVFFlat(index, vectors.shape[1], lists)
+        index.cp.max_points_per_centroid = 64  # more hardly move the centroids
+        index.train(vectors)
+    index.add(vectors)
+    if len(vectors) > MANY:
+        sample = torch.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).long()
+        truth, _ = exact(queries[sample.to(queries.device)], pool, k)
+        # by distance, since of twins any will do; fewer than k found count as missed
+        while index.nprobe < lists and _share(index.search(asked[sample], k)[0], truth) < RECALL:
+            index.nprobe = min(2 * index.nprobe, lists)
+    _, ids = index.search(asked, k)
+    if (ids < 0).any():  # fewer than k in the lists that were probed
+        index.nprobe = lists
+        _, ids = index.search(asked, k)
+    return _distances(queries, pool, torch.as_tensor(ids, device=pool.device)), ids
+
+
+def _share(squares: np.ndarray, truth: np.ndarray) -> float:
+    """The share of found neighbours (queries, k) that are as near as the k-th true one, to a rounding error."""
+    return float((squares <= np.square(truth[:, -1:]) * (1 + 1e-4) + 1e-9).mean())
+
+
+BACKENDS: dict[str, Callable] = {"exact": exact, "balltree": balltree, "faiss": faiss}
 
 
 def search(queries: torch.Tensor, pool: torch.Tensor, k: int, backend: str = "exact") -> tuple[np.ndarray, np.ndarray]:
