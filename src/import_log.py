@@ -5,9 +5,8 @@ import logging
 from pathlib import Path
 
 from counterpoint import stage
-from counterpoint.errors import InputError
 from counterpoint.figures import save
-from counterpoint.original_log import read_log
+from counterpoint.original_log import read_logs
 from counterpoint.overlays import imported
 from counterpoint.records import write_series
 
@@ -18,11 +17,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports/imported"), help="default: reports/imported")
     asked = parser.parse_args()
 
-    names = [log.stem for log in asked.logs]
-    if twice := [log for log, name in zip(asked.logs, names, strict=True) if names.count(name) > 1]:
-        raise InputError(f"logs must have names of their own, since each gets a folder; got {twice[0]} and {twice[1]}")
-    read = {log.stem: read_log(log) for log in asked.logs}  # all of them, before anything is written
-    for name, (epochs, steps) in read.items():
+    for name, (epochs, steps) in read_logs(asked.logs).items():
         folder = asked.out / name
         write_series(folder / "history.json", "epochs", epochs)
         write_series(folder / "steps.json", "steps", steps)

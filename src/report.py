@@ -11,7 +11,7 @@ from counterpoint.answer import page
 from counterpoint.averages import SeedRun, best, by_schedule, paired, table
 from counterpoint.errors import InputError
 from counterpoint.experiments import Experiment, committed_params, experiments, read, read_output
-from counterpoint.original_log import read_log
+from counterpoint.original_log import read_logs
 from counterpoint.params import Params
 from counterpoint.records import write_json, write_text
 from counterpoint.results import read_table
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("reports"), help="default: reports")
     asked = parser.parse_args()
 
-    logs = {log.stem: read_log(log)[0] for log in asked.logs}
+    logs = {name: epochs for name, (epochs, _) in read_logs(asked.logs).items()}
     params = committed_params(asked.set_param)
     runs, notes = comparable_runs(params)
     groups = by_schedule(runs)
@@ -68,12 +68,13 @@ def comparable_runs(params: Params) -> tuple[list[SeedRun], list[str]]:
     chosen: dict[tuple[Schedule, int], Experiment] = {}
     apart, unfinished, found = [], [], experiments()
     for experiment in found:
+        if experiment.state != "done" or not experiment.whole:
+            unfinished.append(experiment.name)
+            continue
         of = experiment.params
         starts_alike = Schedule.of(of).name == NEVER or (of.random_rate, of.floor) == (params.random_rate, params.floor)
         if all_else(of) != all_else(params) or not starts_alike:
             apart.append(experiment.name)
-        elif experiment.state != "done":
-            unfinished.append(experiment.name)
         else:
             chosen.setdefault((Schedule.of(of), of.seed), experiment)
     if not chosen:

@@ -16,12 +16,13 @@ from dvc.exceptions import DvcException
 
 from counterpoint import stage
 from counterpoint.errors import InputError
-from counterpoint.experiments import PENDING, Experiment, committed_params, experiments, read
-from counterpoint.params import Params, load_params, plain
+from counterpoint.experiments import PENDING, Experiment, committed_params, experiments, params_text, read
+from counterpoint.params import Params, parse_params, plain
 from counterpoint.records import write_text
 from counterpoint.schedules import NEVER, STEPS, Schedule, all_else, overrides
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
+PARAMS = Path("params.yaml")
 RESULTS = ("params.yaml", "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
 BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
 LOOK = 3  # seconds between two looks at the queue
@@ -33,6 +34,7 @@ class Run:
 
     name: str
     settings: list[str]
+    text: str  # of params.yaml
     params: Params
 
     def command(self, *options: str) -> list[str]:
@@ -41,20 +43,30 @@ class Run:
 
 def main() -> None:
     asked = parse()
+    if not Path(".dvc/config").exists():
+        raise InputError(f"a sweep must start at the root of a DVC repository; {Path.cwd()} is none")
     with stage.alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
-        take_head_back()
+        if not asked.dry_run:
+            take_head_back()
         plan = planned(asked)
         refuse_edits(plan)
         before = {experiment.name: experiment for experiment in experiments()}
         refuse_namesakes(plan, before, asked.queue)
         todo = [run for run in plan if run.name not in before or before[run.name].state != "done"]
         describe(plan, todo, before, asked.jobs)
-        if asked.dry_run or not todo:
+        if asked.dry_run:
+            return
+        if not todo:
+            BRANCH.unlink(missing_ok=True)
             return
         if branch := git("rev-parse", "--symbolic-full-name", "HEAD").removeprefix("HEAD").strip():
             write_text(BRANCH, f"{branch} {git('rev-parse', 'HEAD')}")
         failed = queue(plan, todo, before, asked.jobs) if asked.queue else one_by_one(plan, todo)
         BRANCH.unlink(missing_ok=True)
+        done = {experiment.name for experiment in experiments() if experiment.state == "done"}
+        for run in plan:
+            if run.name not in done:
+                failed.setdefault(run.name, "it left DVC's queue" if asked.queue else "not run")
         tell(plan, failed)
 
 
@@ -88,6 +100,8 @@ def parse() -> argparse.Namespace:
 
 def planned(asked: argparse.Namespace) -> list[Run]:
     """A run per seed and decay, each with its params, so that a wrong value is refused before the first run."""
+    if asked.name is not None and not re.fullmatch(r"\w[\w.-]*", asked.name):
+        raise InputError(f"--name must be of letters, digits and -_. alone, since experiments are named so; got {asked.name!r}")
     for setting in asked.set_param:
         if re.match(r"[+~]*(seed|decay)\b", setting):
             raise InputError(f"-S must leave seed and decay to --seeds and --decays; got {setting}")
@@ -95,9 +109,10 @@ def planned(asked: argparse.Namespace) -> list[Run]:
     for seed in asked.seeds:
         for word in asked.decays or STEPS[asked.steps]:
             settings = [*asked.set_param, f"seed={seed}", *overrides(word)]
-            params = committed_params(settings)
+            text = params_text(settings)
+            params = parse_params(text, "params.yaml")
             name = "-".join(filter(None, (asked.name, Schedule.of(params).name, "seed", str(seed))))
-            runs.setdefault(name, Run(name, settings, params))
+            runs.setdefault(name, Run(name, settings, text, params))
     return list(runs.values())
 
 
@@ -106,19 +121,14 @@ def refuse_edits(plan: list[Run]) -> None:
     done = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
     if edited := [line[3:] for line in done.splitlines()]:
         raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
-    put_back(plan)
+    if git("status", "--porcelain", "--", str(PARAMS)) and PARAMS.read_text(encoding="utf-8") not in {run.text for run in plan}:
+        raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
 
 
 def put_back(plan: list[Run]) -> None:
-    """params.yaml as committed, if it stands as a run of the plan left it; InputError for somebody's edit of it."""
-    if git("status", "--porcelain", "--", "params.yaml"):
-        try:
-            ours = load_params() in [run.params for run in plan]
-        except InputError:
-            ours = False
-        if not ours:
-            raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
-        git("checkout", "HEAD", "--", "params.yaml")
+    """params.yaml as committed, where a run of the plan left its own; all else as `refuse_edits` wants it."""
+    refuse_edits(plan)
+    git("checkout", "HEAD", "--", str(PARAMS))
 
 
 def take_head_back() -> None:
@@ -126,7 +136,10 @@ def take_head_back() -> None:
     if not BRANCH.exists() or git("rev-parse", "--symbolic-full-name", "HEAD").strip() != "HEAD":
         return
     branch, commit = BRANCH.read_text(encoding="utf-8").split()
-    if git("rev-parse", branch).strip() == commit and commit in git("rev-list", "--max-count=2", "HEAD").split():
+    head = git("rev-parse", "HEAD").strip()
+    of_an_experiment = head in git("for-each-ref", "--format=%(objectname)", "refs/exps").split()
+    if git("rev-parse", branch).strip() == commit and (head == commit or of_an_experiment):
+        logging.info("HEAD goes back to %s, from where a killed dvc left it", branch.removeprefix("refs/heads/"))
         git("symbolic-ref", "HEAD", branch)
         git("reset", "--quiet")
 
@@ -140,6 +153,8 @@ def refuse_namesakes(plan: list[Run], before: dict[str, Experiment], queue: bool
             raise InputError(
                 f"{run.name} must be one run; there is one with {key}: give this sweep a --name, or dvc exp remove {run.name}"
             )
+        if other.state == "done" and not other.whole:
+            raise InputError(f"{run.name} must be a whole run; there is one of some stages only: dvc exp remove {run.name}")
         if other.state in PENDING and not queue:
             raise InputError(f"{run.name} must not be in DVC's queue; it is {other.state.lower()} there: sweep with --queue")
 
@@ -194,7 +209,11 @@ def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
     """Each in the workspace; returns why the failed ones failed."""
     failed, start = {}, time.monotonic()
     for number, run in enumerate(todo, start=1):
-        put_back(plan)
+        try:
+            put_back(plan)
+        except InputError as error:  # an edit, while the run before was under way
+            failed[run.name] = str(error)
+            return failed
         logging.info("\n%d/%d %s; tail -f logs/%s.log", number, len(todo), run.name, run.name)
         done = dvc(*run.command())
         if done.returncode:
@@ -205,7 +224,7 @@ def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
             left = (time.monotonic() - start) / number * (len(todo) - number)
             logging.info("%s%s", result("workspace"), f"; about {spoken(left)} left" if number < len(todo) else "")
     put_back(plan)
-    tracked = git("ls-files", "--", *RESULTS).splitlines()
+    tracked = git("ls-tree", "-r", "--name-only", "HEAD", "--", *RESULTS).splitlines()
     git("checkout", "HEAD", "--", *tracked)
     if dvc("checkout", "--quiet", "dvc.yaml").returncode:
         logging.info("\nmodels/ and data/ are the last run's; dvc repro brings back the committed run's")
@@ -248,12 +267,13 @@ def ended(names: set[str], jobs: int) -> Iterator[Experiment]:
             if experiment.state not in PENDING:
                 names.discard(experiment.name)
                 yield experiment
-        active, waiting = map(int, re.search(r"(\d+) active, (\d+) idle", dvc("queue", "status").stdout).groups())
+        workers = re.search(r"(\d+) active, (\d+) idle", dvc("queue", "status").stdout)
+        active, waiting = map(int, workers.groups()) if workers else (0, 1)  # it could not say: look again
         idle = 0 if active else idle + 1
         states = {experiment.state for experiment in now if experiment.name in names}
-        if "Queued" in states and not active + waiting:
+        if "Queued" in states and not active + waiting and idle in (1, 6):
             dvc("queue", "start", "--jobs", str(jobs))
-        elif names and idle > 5 and "Queued" not in states:
+        elif names and idle > 10:
             yield from (experiment for experiment in now if experiment.name in names)
             return
         time.sleep(LOOK if names else 0)

@@ -247,9 +247,9 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def wait_until_nothing_runs_in(folder: Path) -> list[int]:
-    """Processes that still run in a folder after two seconds; they are killed."""
-    deadline = time.monotonic() + 2
+def wait_until_nothing_runs_in(folder: Path, seconds: float = 2) -> list[int]:
+    """Processes that still run in a folder after some seconds; they are killed."""
+    deadline = time.monotonic() + seconds
     while (running := processes_in(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
     for process in running:

@@ -60,6 +60,11 @@ def test_the_best_is_by_validation_and_the_gentler_of_equals():
     assert best(groups) == SLOW
 
 
+def test_an_easy_seed_does_not_decide():
+    groups = by_schedule([run(NONE, 1, "....", 0.9), run(NONE, 2, "....", 0.5), run(SLOW, 1, "....", 0.8)])
+    assert best(groups) == NONE
+
+
 def test_a_pair_of_schedules_by_hand():
     a = {1: run(NONE, 1, "x..x.x"), 2: run(NONE, 2, "...xxx"), 3: run(NONE, 3, "xxxxxx")}
     b = {1: run(SLOW, 1, "xx.xxx"), 2: run(SLOW, 2, "x..xxx"), 4: run(SLOW, 4, "......")}
@@ -85,7 +90,7 @@ def test_what_cannot_be_paired():
     a = {1: run(NONE, 1, "...x")}
     assert paired(a, {2: run(SLOW, 2, "...x")}, "epa", "all", "retrieved") is None
     assert paired(a, a, "sdoc", "all", "retrieved") is None
-    assert paired(a, a, "epa", "all", "retrieved")["verdict"] == "unknown: two seeds are needed"
+    assert paired(a, a, "epa", "all", "retrieved")["verdict"] == "unknown: two seeds that differ are needed"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,8 @@ def test_the_interval_over_seeds_is_students():
     values = np.array([0.1, 0.2, 0.4])
     expected = ttest_1samp(values, 0).confidence_interval(0.95)
     assert seed_interval(values) == pytest.approx((expected.low, expected.high))
-    assert seed_interval(values[:1]) == (None, None)
+    assert seed_interval(values[:1]) == seed_interval(np.array([0.1, 0.1])) == (None, None)
+    assert seed_interval(np.zeros(3)) == (0, 0)
 
 
 def pages(runs):

@@ -25,7 +25,7 @@ KILLS = [
     ("stage", "train.py>replace:1"),  # all epochs are done, models/ is written under another name
     ("stage", "baselines.py>write_table:2"),
     ("dvc", "evaluate.py>write_series:2"),
-    ("stage", "plot.py>savefig:3"),
+    ("stage", "figures.py>savefig:3"),
 ]
 
 

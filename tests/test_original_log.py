@@ -67,6 +67,11 @@ def test_batches_that_are_numbered_through(write):
     assert [row["step"] for row in steps] == [10, 20, 30, 40, 50]
 
 
+def test_batches_that_are_numbered_from_nought(write):
+    _, steps = read_log(write(begin(0), *batches(0, (0, 10)), begin(1), *batches(1, (0, 10))))
+    assert [row["step"] for row in steps] == [0, 10, 11, 21]
+
+
 def test_lines_of_a_logger_and_in_any_order(write):
     """Accuracies in the middle of the batches, prefixes, an ASCII comma, words after the number."""
     one, two, three = accuracies(0)

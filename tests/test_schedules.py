@@ -39,6 +39,7 @@ def test_they_sort_from_no_decay_to_never_random():
 
 def test_words_become_settings_of_dvc():
     assert overrides("0.10") == ["decay=0.1"]
+    assert overrides("0.123456789") == ["decay=0.123456789"]
     assert overrides("none") == ["decay=none"]
     assert overrides("never-random") == ["random_rate=0", "floor=0", "decay=none"]
     with pytest.raises(InputError, match="--decays must be numbers, none or never-random; got 'fast'"):

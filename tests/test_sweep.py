@@ -115,6 +115,8 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         (("--seeds", "-1"), "params.yaml: seed must be an integer from 0 to 4.29497e+09; got -1"),
         (("-S", "seed=2"), "-S must leave seed and decay to --seeds and --decays; got seed=2"),
         (("-S", "train.epoch=2"), "-S must be KEY=VALUE with a key of params.yaml; got train.epoch=2 "),
+        (("-S", "train.epochs=range(1,3)"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs=range(1,3) "),
+        (("--name", "a b"), "--name must be of letters, digits and -_. alone, since experiments are named so; got 'a b'"),
         (("-S", "train.epochs"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs "),
         (
             (*PLAN, "-S", "train.epochs=2"),
@@ -143,7 +145,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     assert 5 <= len(watched) < 150  # the run is drawn while it is under way
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert wait_until_nothing_runs_in(base) == []
+    assert wait_until_nothing_runs_in(base, seconds=10) == []  # sweep, dvc, stage: one after the other
     assert "epochs: 150" in (base / "params.yaml").read_text()  # as dvc left it
     assert command(base, "git", "symbolic-ref", "--quiet", "HEAD").returncode == 1  # that, too
     again = sweep(base, *words)
@@ -249,7 +251,7 @@ def test_make_knows_the_three(base):
 
 
 def test_experiments_are_readable(base, first):
-    line = succeed(base, "make", "--dry-run", "experiments").splitlines()[-1]
+    line = succeed(base, "make", "--no-print-directory", "--dry-run", "experiments").splitlines()[-1]
     shown = succeed(base, "bash", "-c", line, env={"COLUMNS": "160"})
     heading = next(row for row in shown.splitlines() if "Experiment" in row)
     assert {"selection_score", "epa.retrieved.top1", "seed", "decay"} <= set(heading.split())

@@ -27,11 +27,11 @@ def page(
 def answer(best: str, winner: dict, measured: str, compared: Sequence[dict], stage: str) -> str:
     """The sentence people come for."""
     says = f"Best by validation: **{spoken(best)}**, top1 {number(winner['selection']['mean'])} ({measured}; {seeds(winner)})."
-    if best == "none":
+    if best == "none" and compared:
         return f"{says} Letting the random rate fall gained nothing here."
     row = next((row for row in compared if (row["decay"], row["setting"], row["stage"]) == (best, "epa", stage)), None)
     if row is None:
-        return f"{says} There is no run without decay and with the same seeds to compare it with."
+        return f"{says} There are no two schedules with the same seeds, one of them without decay, to compare."
     return (
         f"{says} On {row['n']:,} {'unseen ' * (row['queries'] == 'unseen')}test queries it is {row['difference']:+.3f} against "
         f"no decay ({row['a']:.3f} to {row['b']:.3f}, epa, {NAMES[stage]}): **{row['verdict']}**."
@@ -75,8 +75,7 @@ def legend(compared: Sequence[dict]) -> list[str]:
     ]
     if others:
         lines.append(
-            "Only the best decay was chosen beforehand, by validation. The others are looked at after the fact: of twenty such "
-            "intervals one misses by chance."
+            "A decay that validation did not choose is looked at after the fact: of twenty such intervals one misses by chance."
         )
     return lines
 

@@ -70,8 +70,12 @@ def _top1(run: SeedRun, split: str, setting: str, queries: str, stage: str) -> f
 
 
 def best(groups: dict[Schedule, dict[int, SeedRun]]) -> Schedule:
-    """The schedule of the highest mean selection score, which validation queries give; the gentler one of equals."""
-    means = {schedule: np.mean([run.train["selection_score"] for run in runs.values()]) for schedule, runs in groups.items()}
+    """The schedule of the highest mean selection score over the seeds that all have; the gentler one of equals."""
+    common = set.intersection(*(set(runs) for runs in groups.values()))  # an easy seed must not decide
+    means = {
+        schedule: np.mean([run.train["selection_score"] for seed, run in runs.items() if seed in common or not common])
+        for schedule, runs in groups.items()
+    }
     return max(means, key=lambda schedule: round(means[schedule], 9))  # the first of equals
 
 
@@ -116,9 +120,12 @@ def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: 
 
 
 def seed_interval(differences: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval of the mean of some seeds' differences, by Student's t; None of fewer than two."""
+    """The 95 % interval of the mean of some seeds' differences, by Student's t; None of fewer than two, and where they agree.
+
+    A few seeds that happen to win by the same number of queries do not say how much others would differ.
+    """
     n = len(differences)
-    if n < 2:
+    if n < 2 or (np.ptp(differences) < 1e-12 and abs(differences[0]) > 1e-12):
         return None, None
     half = t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n)
     return float(differences.mean() - half), float(differences.mean() + half)
@@ -127,7 +134,7 @@ def seed_interval(differences: np.ndarray) -> tuple[float, float] | tuple[None, 
 def verdict(queries: tuple[float | None, float | None], seeds: tuple[float | None, float | None]) -> str:
     """Whether a difference is beyond noise, or within that of what."""
     if None in queries or None in seeds:
-        missing = " and ".join(what for what, ends in (("clusters", queries), ("seeds", seeds)) if None in ends)
+        missing = " and ".join(what for what, ends in (("clusters", queries), ("seeds that differ", seeds)) if None in ends)
         return f"unknown: two {missing} are needed"
     within = [what for what, (low, high) in (("queries", queries), ("seeds", seeds)) if low <= 0 <= high]
     return f"within noise ({' and '.join(within)})" if within else "beyond noise"

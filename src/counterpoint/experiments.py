@@ -9,12 +9,12 @@ from pathlib import Path
 import dvc.api
 import yaml
 from dvc.exceptions import DvcException, NotDvcRepoError, PathMissingError
-from dvc.scm import RevError
+from dvc.scm import RevError, SCMError
 from dvc.utils.hydra import apply_overrides
 from dvc_data.index import DataIndexError
 
 from counterpoint.errors import InputError
-from counterpoint.params import Params, load_params, parse_params
+from counterpoint.params import Params, parse_params
 
 WORKSPACE = "workspace"  # DVC's word for what is not committed
 PENDING = ("Queued", "Running")
@@ -29,6 +29,19 @@ class Experiment:
     state: str
 
     @property
+    def whole(self) -> bool:
+        """Whether its results are those of its params: `dvc exp run STAGE` keeps an experiment of a part of the pipeline."""
+        stages = yaml.safe_load(read(self.rev, "dvc.lock"))["stages"]
+        values = yaml.safe_load(read(self.rev, "params.yaml"))
+        try:
+            trained = stages["train"]["params"]["params.yaml"]
+            (made,) = (out["md5"] for out in stages["train"]["outs"] if out["path"] == "models")
+            (judged,) = (dep["md5"] for dep in stages["evaluate"]["deps"] if dep["path"] == "models")
+        except (KeyError, ValueError):
+            return False
+        return made == judged and all(values.get(key) == value for key, value in trained.items())
+
+    @property
     def params(self) -> Params:
         return parse_params(read(self.rev, "params.yaml"), f"params.yaml of {self.name}")
 
@@ -37,7 +50,7 @@ def experiments() -> list[Experiment]:
     """Those of the commit that is checked out; one that failed in the queue and was then done is done."""
     try:
         rows = dvc.api.exp_show()
-    except NotDvcRepoError:
+    except (NotDvcRepoError, SCMError):
         raise _no_repository() from None
     found = [
         Experiment(row["Experiment"], row["rev"], row["State"] if row["State"] in (*PENDING, "Failed") else "done")
@@ -50,15 +63,23 @@ def experiments() -> list[Experiment]:
 
 def committed_params(settings: Sequence[str] = ()) -> Params:
     """params.yaml as committed, with what DVC makes of -S; InputError for what it makes nothing of."""
+    return parse_params(params_text(settings), "params.yaml")
+
+
+def params_text(settings: Sequence[str]) -> str:
+    """The text of params.yaml that `dvc exp run -S` leaves, from the committed one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "params.yaml")
-        file.write_text(read("HEAD", "params.yaml"), encoding="utf-8")
+        try:
+            file.write_text(read("HEAD", "params.yaml"), encoding="utf-8")
+        except (NotDvcRepoError, SCMError):
+            raise _no_repository() from None
         try:
             apply_overrides(file, list(settings))
-        except (DvcException, AttributeError) as error:
+        except Exception as error:  # of DVC, Hydra, OmegaConf or the YAML writer
             says = " ".join(str(error.__cause__ or error).split())
             raise InputError(f"-S must be KEY=VALUE with a key of params.yaml; got {' '.join(settings)}: {says}") from None
-        return load_params(file)
+        return file.read_text(encoding="utf-8")
 
 
 def read(run: str, path: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,14 @@ NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|[-+]?inf)(?
 
 # The keys of a row of history.json that such a log does not tell.
 UNTOLD = ("random_rate", "random_share", "same_debate_share", "point_share", "hardness", "triplet_loss", "pair_loss")
+
+
+def read_logs(paths: Sequence[Path]) -> dict[str, tuple[list[dict], list[dict]]]:
+    """What `read_log` makes of each, by the file's name without its ending; InputError where two have one name."""
+    names = [path.stem for path in paths]
+    if twice := [path for path, name in zip(paths, names, strict=True) if names.count(name) > 1]:
+        raise InputError(f"logs must have names of their own; got {twice[0]} and {twice[1]}")
+    return {path.stem: read_log(path) for path in paths}
 
 
 def read_log(path: Path) -> tuple[list[dict], list[dict]]:
@@ -95,7 +104,7 @@ def _rows(path: Path, facts: list[Fact]) -> tuple[list[dict], list[dict]]:
             if fact.number <= last:
                 if not fresh:
                     raise refuse(fact, f"batch {fact.number} after batch {last} of epoch {epoch}")
-                base += last  # its numbers start again with each epoch
+                base += last + (fact.number == 0)  # its numbers start again with each epoch, at 0 or above
             last, fresh = fact.number, False
             steps.append({"step": base + fact.number, "epoch": epoch, "loss": _finite(fact.value)})
             losses.setdefault(epoch, []).append(fact.value)

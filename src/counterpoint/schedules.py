@@ -28,17 +28,22 @@ class Schedule:
     @property
     def name(self) -> str:
         """As in the name of an experiment: decay-0.05, decay-none, never-random."""
-        return NEVER if not self.random_rate else f"decay-{'none' if self.decay is None else format(self.decay, 'g')}"
+        return NEVER if not self.random_rate else f"decay-{written(self.decay)}"
 
     @property
     def label(self) -> str:
         """As in tables and pictures, where all start from the same rate and end at the same floor."""
-        return "never random" if not self.random_rate else "none" if self.decay is None else format(self.decay, "g")
+        return "never random" if not self.random_rate else written(self.decay)
 
     @property
     def order(self) -> tuple[float, float, float]:
         """Sorts from no decay to never random."""
         return -self.random_rate, self.decay or 0.0, -self.floor
+
+
+def written(decay: float | None) -> str:
+    """0.10 is 0.1, and no digit that was asked for is lost."""
+    return "none" if decay is None else format(decay, ".12g")
 
 
 def overrides(word: str) -> list[str]:
@@ -47,7 +52,7 @@ def overrides(word: str) -> list[str]:
         return ["random_rate=0", "floor=0", "decay=none"]
     try:
         if word != "none":
-            word = format(float(word), "g")  # 0.10 is 0.1
+            word = written(float(word))
     except ValueError:
         raise InputError(f"--decays must be numbers, none or {NEVER}; got {word!r}") from None
     return [f"decay={word}"]
