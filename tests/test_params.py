@@ -76,7 +76,7 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("seed", "x", "seed must be an integer"),
         ("corpus", "", "corpus must be a non-empty string; got ''"),
         ("corpus", 3, "corpus must be a non-empty string; got 3"),
-        ("negatives.search", "fais", "negatives.search must be one of exact, balltree; got 'fais'"),
+        ("negatives.search", "fais", "negatives.search must be one of exact, balltree, faiss; got 'fais'"),
         ("negatives.per_point", 0, "negatives.per_point must be an integer of at least 1; got 0"),
         ("negatives.every", -1, "negatives.every must be an integer of at least 0; got -1"),
         ("model.pooling", "max", "model.pooling must be one of cls, mean, pooler; got 'max'"),

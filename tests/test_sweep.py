@@ -92,6 +92,7 @@ def test_the_same_command_runs_what_is_missing_only(base, first):
 def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(base, first):
     params, code = base / "params.yaml", base / "src/counterpoint/losses.py"
     for file, text, says in (
+        (params, params.read_text() + "# mine\n", "a sweep must run the committed params.yaml"),
         (
             params,
             params.read_text().replace("batch_size: 8", "batch_size: 4"),

@@ -316,7 +316,7 @@ PARAMS = {
     "inf": ({"train__learning_rate": float("inf")}, "train.learning_rate must be a number above 0; got inf"),
     "inf-integer": ({"train__epochs": float("inf")}, "train.epochs must be an integer of at least 0; got inf"),
     "huge": ({"train__weight_decay": 10**400}, "train.weight_decay must be a number of at least 0; got 1000"),
-    "name": ({"negatives__search": "fais"}, "negatives.search must be one of exact, balltree; got 'fais'"),
+    "name": ({"negatives__search": "fais"}, "negatives.search must be one of exact, balltree, faiss; got 'fais'"),
     "name-setting": ({"select__setting": "sdx"}, "select.setting must be one of sdoc, sdc, sdoa, sda, stc, sta, epc, epa; got 'sdx'"),
     "device": ({"train__device": "tpu9"}, "train.device must be auto or a device that torch finds here; got 'tpu9'"),
     "rates": ({"random_rate": 0.2, "floor": 0.3}, "floor must be at most random_rate; got 0.3 and 0.2"),
