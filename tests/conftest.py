@@ -247,14 +247,15 @@ def processes_in(folder: Path) -> list[int]:
     return found
 
 
-def wait_until_nothing_runs_in(folder: Path, seconds: float = 2) -> list[int]:
-    """Processes that still run in a folder after some seconds; they are killed."""
+def wait_until_nothing_runs_in(folder: Path, seconds: float = 2) -> list[str]:
+    """The commands of processes that still run in a folder after some seconds; they are killed."""
     deadline = time.monotonic() + seconds
     while (running := processes_in(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    commands = [Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode() for process in running]
     for process in running:
         os.kill(process, signal.SIGKILL)
-    return running
+    return commands
 
 
 def readme_line(words: str) -> str:
