@@ -189,6 +189,17 @@ def alive(pid):
         return False
 
 
+def test_a_signal_ends_a_stage_whose_reader_is_gone():
+    """What a sweep that was killed reads no more."""
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    code = f"{path}\nfrom counterpoint import stage\ndef main():\n{textwrap.indent(BUSY['sleep'], '    ')}\nstage.run(main)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.stdout.close()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+
+
 def stage_under_dvc(folder, main, **env):
     """A stage as DVC runs it, in a workspace of its own; main is the body of its main()."""
     (folder / ".dvc").mkdir(exist_ok=True)

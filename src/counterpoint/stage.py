@@ -117,7 +117,8 @@ def _end(read: int, log: _Log | None) -> None:
     while number := os.read(read, 1):
         if word := SIGNALS.get(number[0]):
             line = f"{word}; the same command goes on from here"
-            os.write(sys.stderr.fileno(), f"{line}\n".encode())
+            with contextlib.suppress(OSError):  # whoever read it may be gone, which must not keep this process alive
+                os.write(sys.stderr.fileno(), f"{line}\n".encode())
             if log:
                 log.add(line)
             os._exit(128 + number[0])
