@@ -61,7 +61,7 @@ def clustered(n: int) -> tuple[Pool, torch.Tensor, torch.Tensor]:
 
 def real(corpus: Path, max_length: int) -> tuple[Pool, torch.Tensor, torch.Tensor]:
     """The training split, embedded by the untrained encoder and projected at random to 128."""
-    pairs = [pair for pair in read_corpus(corpus).rows if pair.split == "training" and pair.counter is not None]
+    pairs = [pair for split, pair in read_corpus(corpus).rows if split == "training" and pair.counter is not None]
     pool = Pool.of(pairs)
     model, compute = zero_shot(locate("all-MiniLM-L6-v2"), max_length), choose("auto", "auto")
     vectors, _ = model.embed(model.point.encoder.tokenize(pool.texts), compute)
