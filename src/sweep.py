@@ -5,40 +5,18 @@ import json
 import logging
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-
-from dvc.exceptions import DvcException
 
 from counterpoint import stage
 from counterpoint.errors import InputError
-from counterpoint.experiments import PENDING, Experiment, committed_params, experiments, params_text, read
-from counterpoint.params import Params, parse_params, plain
-from counterpoint.records import write_text
-from counterpoint.schedules import NEVER, STEPS, Schedule, all_else, overrides
+from counterpoint.experiments import PENDING, Experiment, experiments, read
+from counterpoint.plan import Run, estimate, planned, refuse_namesakes, spoken
+from counterpoint.schedules import NEVER, STEPS
+from counterpoint.workspace import dvc, forget_branch, note_branch, put_back, refuse_edits, show_committed, take_head_back, why
 
-BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
-PARAMS = Path("params.yaml")
-RESULTS = ("params.yaml", "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
-BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
 LOOK = 3  # seconds between two looks at the queue
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run of the plan: its name, what -S is given, and the params that makes."""
-
-    name: str
-    settings: list[str]
-    text: str  # of params.yaml
-    params: Params
-
-    def command(self, *options: str) -> list[str]:
-        return ["exp", "run", *options, "--name", self.name, *(word for setting in self.settings for word in ("-S", setting))]
 
 
 def main() -> None:
@@ -48,7 +26,7 @@ def main() -> None:
     with stage.alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
         if not asked.dry_run:
             take_head_back()
-        plan = planned(asked)
+        plan = planned(asked.seeds, asked.decays or STEPS[asked.steps], asked.set_param, asked.name)
         refuse_edits(plan)
         before = {experiment.name: experiment for experiment in experiments()}
         refuse_namesakes(plan, before, asked.queue)
@@ -57,12 +35,11 @@ def main() -> None:
         if asked.dry_run:
             return
         if not todo:
-            BRANCH.unlink(missing_ok=True)
+            forget_branch()
             return
-        if branch := git("rev-parse", "--symbolic-full-name", "HEAD").removeprefix("HEAD").strip():
-            write_text(BRANCH, f"{branch} {git('rev-parse', 'HEAD')}")
+        note_branch()
         failed = queue(plan, todo, before, asked.jobs) if asked.queue else one_by_one(plan, todo)
-        BRANCH.unlink(missing_ok=True)
+        forget_branch()
         done = {experiment.name for experiment in experiments() if experiment.state == "done"}
         for run in plan:
             if run.name not in done:
@@ -95,111 +72,12 @@ def parse() -> argparse.Namespace:
     return asked
 
 
-# --- the plan --------------------------------------------------------------------------------------------------------
-
-
-def planned(asked: argparse.Namespace) -> list[Run]:
-    """A run per seed and decay, each with its params, so that a wrong value is refused before the first run."""
-    if asked.name is not None and not re.fullmatch(r"\w[\w.-]*", asked.name):
-        raise InputError(f"--name must be of letters, digits and -_. alone, since experiments are named so; got {asked.name!r}")
-    for setting in asked.set_param:
-        if re.match(r"[+~]*(seed|decay)\b", setting):
-            raise InputError(f"-S must leave seed and decay to --seeds and --decays; got {setting}")
-    runs = {}
-    for seed in asked.seeds:
-        for word in asked.decays or STEPS[asked.steps]:
-            settings = [*asked.set_param, f"seed={seed}", *overrides(word)]
-            text = params_text(settings)
-            params = parse_params(text, "params.yaml")
-            name = "-".join(filter(None, (asked.name, Schedule.of(params).name, "seed", str(seed))))
-            runs.setdefault(name, Run(name, settings, text, params))
-    return list(runs.values())
-
-
-def refuse_edits(plan: list[Run]) -> None:
-    """A sweep's experiments belong to a commit: code and params must be the committed ones, or a run's of this sweep."""
-    done = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
-    if edited := [line[3:] for line in done.splitlines()]:
-        raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
-    if git("status", "--porcelain", "--", str(PARAMS)) and PARAMS.read_text(encoding="utf-8") not in {run.text for run in plan}:
-        raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
-
-
-def put_back(plan: list[Run]) -> None:
-    """params.yaml as committed, where a run of the plan left its own; all else as `refuse_edits` wants it."""
-    refuse_edits(plan)
-    git("checkout", "HEAD", "--", str(PARAMS))
-
-
-def take_head_back() -> None:
-    """A killed dvc exp run leaves HEAD detached, at its commit or at the experiment's; put it back on the sweep's branch."""
-    if not BRANCH.exists() or git("rev-parse", "--symbolic-full-name", "HEAD").strip() != "HEAD":
-        return
-    branch, commit = BRANCH.read_text(encoding="utf-8").split()
-    head = git("rev-parse", "HEAD").strip()
-    of_an_experiment = head in git("for-each-ref", "--format=%(objectname)", "refs/exps").split()
-    if git("rev-parse", branch).strip() == commit and (head == commit or of_an_experiment):
-        logging.info("HEAD goes back to %s, from where a killed dvc left it", branch.removeprefix("refs/heads/"))
-        git("symbolic-ref", "HEAD", branch)
-        git("reset", "--quiet")
-
-
-def refuse_namesakes(plan: list[Run], before: dict[str, Experiment], queue: bool) -> None:
-    """An experiment of the same name must be the same run."""
-    for run in plan:
-        if not (other := before.get(run.name)) or other.state == "Failed":
-            continue
-        if key := first_difference(plain(other.params), plain(run.params)):
-            raise InputError(
-                f"{run.name} must be one run; there is one with {key}: give this sweep a --name, or dvc exp remove {run.name}"
-            )
-        if other.state == "done" and not other.whole:
-            raise InputError(f"{run.name} must be a whole run; there is one of some stages only: dvc exp remove {run.name}")
-        if other.state in PENDING and not queue:
-            raise InputError(f"{run.name} must not be in DVC's queue; it is {other.state.lower()} there: sweep with --queue")
-
-
-def first_difference(theirs: dict, ours: dict, prefix: str = "") -> str | None:
-    """KEY VALUE (not VALUE) of the first key that differs."""
-    for key, value in theirs.items():
-        if isinstance(value, dict):
-            if found := first_difference(value, ours[key], f"{prefix}{key}."):
-                return found
-        elif value != ours[key]:
-            return f"{prefix}{key} {value} (not {ours[key]})"
-    return None
-
-
 def describe(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jobs: int) -> None:
     for run in plan:
         state = before[run.name].state if run.name in before else "to run"
         logging.info("%-32s %s", run.name, {"Failed": "failed, to run again"}.get(state, state.lower()))
     times = f", {estimate(todo, before, jobs)}" if todo else ""
     logging.info("%d of %d to run%s", len(todo), len(plan), times)
-
-
-def estimate(todo: list[Run], before: dict[str, Experiment], jobs: int) -> str:
-    """From the training seconds of a run that differs in nothing but seed, schedule and epochs."""
-    done = [experiment for experiment in before.values() if experiment.state == "done"]
-    known = [("the committed run", "HEAD", committed_params()), *((run.name, run.rev, run.params) for run in done)]
-    for name, rev, params in reversed(known):
-        if alike(params) == alike(todo[0].params) and params.train.epochs:
-            try:
-                seconds = sum(json.loads(read(rev, "metrics/timing.json")).values()) / params.train.epochs
-            except (OSError, DvcException, ValueError):
-                continue
-            total = sum(run.params.train.epochs for run in todo) * seconds
-            return f"about {spoken(total / jobs)} of training by the seconds of {name}"
-    return "for how long is not known: no run with such params is at hand"
-
-
-def alike(params: Params) -> Params:
-    """What makes two runs take the same seconds an epoch."""
-    return replace(all_else(params), train=replace(params.train, epochs=0))
-
-
-def spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -223,11 +101,11 @@ def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
         else:
             left = (time.monotonic() - start) / number * (len(todo) - number)
             logging.info("%s%s", result("workspace"), f"; about {spoken(left)} left" if number < len(todo) else "")
-    put_back(plan)
-    tracked = git("ls-tree", "-r", "--name-only", "HEAD", "--", *RESULTS).splitlines()
-    git("checkout", "HEAD", "--", *tracked)
-    if dvc("checkout", "--quiet", "dvc.yaml").returncode:
-        logging.info("\nmodels/ and data/ are the last run's; dvc repro brings back the committed run's")
+    try:
+        put_back(plan)
+        show_committed()
+    except InputError as error:  # an edit, which stays
+        logging.info("\nthe workspace stays as it is: %s", error)
     return failed
 
 
@@ -290,34 +168,6 @@ def tell(plan: list[Run], failed: dict[str, str]) -> None:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise InputError(f"{len(failed)} of {len(plan)} runs failed; the same command runs them again:\n{lines}")
     logging.info("\nall %d are done: make report", len(plan))
-
-
-def why(output: str) -> str:
-    """The line that says it: the stage's own, DVC's, or the last."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for start in ("error: ", "ERROR: "):
-        if found := [line for line in lines if line.startswith(start)]:
-            return found[-1].removeprefix(start)
-    return lines[-1] if lines else "it said nothing"
-
-
-def dvc(*words: str) -> subprocess.CompletedProcess:
-    """Run dvc, which ends when this process does."""
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        preexec_fn=stage.die_with_parent,
-    )
-
-
-def git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"git {words[0]} must succeed; it said: {why(done.stderr)}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -154,6 +154,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     assert "going on after epoch" in log.read_text()
     assert "epochs: 150" not in (base / "params.yaml").read_text()
     assert succeed(base, "git", "symbolic-ref", "HEAD") == "refs/heads/main\n"
+    assert succeed(base, "git", "for-each-ref", "refs/exps/exec") == ""
     assert len(read(base, "long-decay-0.001-seed-13", "plots/series/history.json")["epochs"]) == 150
 
 
@@ -240,6 +241,15 @@ def test_a_report_of_no_experiments_or_of_other_params_says_so(base, first, tmp_
     log.write_text("开始第0个epoch的训练\n验证集top1 accuracy为0.26\n")
     succeed(base, "python", "src/report.py", "--logs", str(log), "--out", str(tmp_path / "out"))
     assert len(list((tmp_path / "out").iterdir())) == 5
+
+
+def test_what_a_killed_run_noted_as_its_baseline_misleads_nobody(base, first):
+    """DVC keeps the commit of a run under way in a reference, and takes HEAD for that one."""
+    other = succeed(base, "git", "commit-tree", "HEAD^{tree}", "-m", "another").strip()
+    succeed(base, "git", "update-ref", "refs/exps/exec/EXEC_HEAD", other)
+    assert "decay-none-seed-1" not in succeed(base, "dvc", "exp", "show", "--no-pager")
+    assert set(states(sweep(base, *PLAN, "--dry-run")).values()) == {"done"}
+    succeed(base, "git", "update-ref", "-d", "refs/exps/exec/EXEC_HEAD")
 
 
 def test_make_knows_the_three(base):

@@ -49,7 +49,7 @@ class Experiment:
 def experiments() -> list[Experiment]:
     """Those of the commit that is checked out; one that failed in the queue and was then done is done."""
     try:
-        rows = dvc.api.exp_show()
+        rows = dvc.api.exp_show(revs=head())
     except (NotDvcRepoError, SCMError):
         raise _no_repository() from None
     found = [
@@ -59,6 +59,14 @@ def experiments() -> list[Experiment]:
     ]
     better = {experiment.name for experiment in found if experiment.state != "Failed"}
     return [experiment for experiment in found if experiment.state != "Failed" or experiment.name not in better]
+
+
+def head() -> str:
+    """The commit that is checked out. To DVC, the word HEAD means what a killed `dvc exp run` noted, as long as that stands."""
+    done = subprocess.run(["git", "rev-parse", "--verify", "HEAD^{commit}"], capture_output=True, text=True)
+    if done.returncode:
+        raise _no_repository()
+    return done.stdout.strip()
 
 
 def committed_params(settings: Sequence[str] = ()) -> Params:
@@ -71,7 +79,7 @@ def params_text(settings: Sequence[str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "params.yaml")
         try:
-            file.write_text(read("HEAD", "params.yaml"), encoding="utf-8")
+            file.write_text(read(head(), "params.yaml"), encoding="utf-8")
         except (NotDvcRepoError, SCMError):
             raise _no_repository() from None
         try:
@@ -84,7 +92,8 @@ def params_text(settings: Sequence[str]) -> str:
 
 def read(run: str, path: str) -> str:
     """A file of a run that Git keeps or DVC has in its cache; run is a revision, an experiment's name or workspace."""
-    return dvc.api.read(path, rev=None if run == WORKSPACE else run, encoding="utf-8")
+    rev = {WORKSPACE: None, "HEAD": head()}.get(run, run)
+    return dvc.api.read(path, rev=rev, encoding="utf-8")
 
 
 def read_output(run: str, out: str, file: str, rev: str | None = None) -> str:
