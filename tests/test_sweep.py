@@ -24,6 +24,7 @@ pytestmark = pytest.mark.dvc
 
 FAILS = "decay-0.9-seed-13"
 NAMES = ["decay-none-seed-13", FAILS, "decay-none-seed-1", "decay-0.9-seed-1"]
+SMALL = {"train__weight_decay": 3e-5}  # DVC writes it as 3e-05, which YAML reads as a string
 PLAN = ("--seeds", "13", "1", "--decays", "none", "0.90")
 
 
@@ -51,7 +52,7 @@ READ = "import sys, dvc.api; print(dvc.api.read(sys.argv[2], rev=sys.argv[1]))"
 @pytest.fixture(scope="module")
 def base(tiny_bert, tmp_path_factory):
     """A repository that was never run, so that nothing comes from a cache."""
-    return copy_repository(tmp_path_factory.mktemp("sweep") / "base", fixture_params(tiny_bert))
+    return copy_repository(tmp_path_factory.mktemp("sweep") / "base", fixture_params(tiny_bert, **SMALL))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,8 @@ def test_a_run_that_fails_is_told_of_at_the_end_and_the_others_are_run(base, fir
     assert succeed(base, "git", "status", "--porcelain", "params.yaml") == ""
     assert read(base, "decay-0.9-seed-1", "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
     assert "epoch 3/3" in (base / "logs" / "decay-none-seed-1.log").read_text()
+    lock = succeed(base, "python", "-c", READ, "decay-none-seed-1", "dvc.lock")
+    assert "weight_decay: 3e-05" in lock
 
 
 def test_the_same_command_runs_what_is_missing_only(base, first):
@@ -159,7 +162,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
 
 
 def test_the_queue_runs_two_at_a_time_with_the_same_results(base, first, tiny_bert, tmp_path):
-    other = copy_repository(tmp_path / "queue", fixture_params(tiny_bert))
+    other = copy_repository(tmp_path / "queue", fixture_params(tiny_bert, **SMALL))
     done = sweep(other, "--queue", "-j", "2", "--seeds", "1", "--decays", "none", "0.9")
     assert done.returncode == 0, done.stderr
     expected = ["decay-none-seed-1", "decay-0.9-seed-1"]

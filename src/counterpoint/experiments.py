@@ -39,7 +39,8 @@ class Experiment:
             (judged,) = (dep["md5"] for dep in stages["evaluate"]["deps"] if dep["path"] == "models")
         except (KeyError, ValueError):
             return False
-        return made == judged and all(values.get(key) == value for key, value in trained.items())
+        # Compared as params, since 3.0e-5 stands in dvc.lock as 3e-05, which YAML reads as a string.
+        return made == judged and parse_params(yaml.safe_dump(values | trained), "dvc.lock") == self.params
 
     @property
     def params(self) -> Params:

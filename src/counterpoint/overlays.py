@@ -138,7 +138,8 @@ def _looks(histories: dict[Schedule, list[History]]) -> list[tuple[str, str]]:
 
 def _with_legend(figure: Figure, all_axes: list, heading: str, title: str) -> Figure:
     handles, labels = all_axes[0].get_legend_handles_labels()
+    columns = 2 if any(FAULTY in label for label in labels) else 4  # those are long
     labels = [label if FAULTY in label else f"decay {label}" if label[0].isdigit() else label for label in labels]
     labels = ["no decay" if label == "none" else label for label in labels]
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=12, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=12, frameon=False)
     return finish(figure, all_axes[-1], heading, title)
