@@ -152,12 +152,14 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     assert 5 <= len(shown["content"]["data"]["values"]) < 150  # a run is drawn as far as it has come
     assert "epochs: 150" in (base / "params.yaml").read_text()  # as dvc left it
     assert command(base, "git", "symbolic-ref", "--quiet", "HEAD").returncode == 1  # that, too
+    baseline = ("git", "rev-parse", "--verify", "--quiet", "refs/exps/exec/EXEC_BASELINE")
+    assert command(base, *baseline).returncode == 0  # DVC would take it for HEAD
     again = sweep(base, *words)
     assert again.returncode == 0, again.stderr
     assert "going on after epoch" in log.read_text()
     assert "epochs: 150" not in (base / "params.yaml").read_text()
     assert succeed(base, "git", "symbolic-ref", "HEAD") == "refs/heads/main\n"
-    assert succeed(base, "git", "for-each-ref", "refs/exps/exec") == ""
+    assert command(base, *baseline).returncode == 1
     assert len(read(base, "long-decay-0.001-seed-13", "plots/series/history.json")["epochs"]) == 150
 
 

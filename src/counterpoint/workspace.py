@@ -13,7 +13,7 @@ from counterpoint.records import write_text
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
 PARAMS = Path("params.yaml")
 RESULTS = (str(PARAMS), "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
-NOTES = ("EXEC_HEAD", "EXEC_BASELINE", "EXEC_MERGE", "EXEC_BRANCH")  # DVC's, of a run in the workspace
+NOTES = ("EXEC_BASELINE", "EXEC_MERGE", "EXEC_BRANCH")  # DVC's, which a run in the workspace removes at its end
 BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
 
 
@@ -35,7 +35,7 @@ def put_back(plan: list[Run]) -> None:
 def take_head_back() -> None:
     """What a dvc exp run of a killed sweep left in Git: its notes, and HEAD detached, at its commit or at the experiment's.
 
-    HEAD goes back on the sweep's branch, and the notes go, since DVC takes them for HEAD from then on.
+    HEAD goes back on the sweep's branch, and the notes go, since DVC takes the baseline for HEAD as long as it is there.
     """
     if not BRANCH.exists():
         return
