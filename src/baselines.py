@@ -28,7 +28,7 @@ def main() -> None:
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
     model = zero_shot(directory, params.model.max_length)
-    model.to(compute.device)
+    compute.place(model)
     tasks = read_tasks(TRIPLES, params.evaluate.beir)
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
     tables = {split: [] for split in EVALUATED}

@@ -15,8 +15,8 @@ from counterpoint.negatives import draw_random, forbidden_groups
 from counterpoint.params import load_params
 from counterpoint.pool import Pool
 from counterpoint.seeds import generator
+from counterpoint.selection import selection_queries, selection_setting
 from counterpoint.splits import mark_seen, split_rows
-from counterpoint.training import selection_queries, selection_setting
 
 FETCHED = Path("data/arguana")  # what a stage of its own brings
 

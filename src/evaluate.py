@@ -30,7 +30,7 @@ def main() -> None:
     compute = choose(params.train.device, params.train.precision)
     model, head = load(MODELS)
     refuse_another_encoder()
-    model.to(compute.device), head and head.to(compute.device)
+    compute.place(model, head)
     tasks = read_tasks(TRIPLES, params.evaluate.beir)
     tables = {split: [] for split in EVALUATED}
     for task, vectors in zip(tasks, embed_tasks(tasks, model, compute), strict=True):

@@ -22,9 +22,10 @@ from counterpoint.params import SPLITS, load_params, plain
 from counterpoint.pool import Pool
 from counterpoint.progress import Progress
 from counterpoint.records import COUNTER, POINT, read_pairs, write_json
-from counterpoint.run import Run
+from counterpoint.run import Run, Split
 from counterpoint.seeds import seed_torch
-from counterpoint.training import Split, fit, selection_queries
+from counterpoint.selection import selection_queries
+from counterpoint.training import fit
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")
 # What a checkpoint must agree on, besides data, weights, code and machine.
@@ -39,7 +40,7 @@ def main() -> Callable[[], None]:
     about = {"encoder": name, "encoder_sha256": weights_sha256(directory)}
     seed_torch(params.seed, 0, "weights")
     model, head = build(params.model, directory, with_head=params.train.epochs > 0 and params.loss.pair.weight > 0)
-    model.to(compute.device), head and head.to(compute.device)
+    compute.place(model, head)
     splits, first_random = read_splits(model.point.encoder)
     settings = {name: plain(getattr(params, name)) for name in SETTINGS}
     data = {name: file_sha256(TRIPLES / f"{name}.jsonl") for name in SPLITS}

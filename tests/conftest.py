@@ -133,13 +133,13 @@ prepare:
 negatives: {search: exact, per_point: 1, every: 1}
 model:
   {encoder: tiny, pooling: mean, projection: 8, normalize: true, fusion: concat, head_norm: true, sharing: shared,
-   freeze: false, dropout: 0.1, max_length: 32}
+   freeze: false, dropout: 0.1, attention_dropout: 0.0, max_length: 32}
 loss:
   triplet: {weight: 1.0, margin: 0.5}
   pair: {weight: 1.0}
 train:
-  {epochs: 3, batch_size: 8, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1, weight_decay: 0.01,
-   precision: fp32, device: cpu, log_every: 2}
+  {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1,
+   weight_decay: 0.01, precision: fp32, device: cpu, log_every: 2}
 checkpoint: {keep: 3}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
 evaluate: {rerank_depth: 3, beir: false}

@@ -143,8 +143,17 @@ def test_a_text_longer_than_the_encoder_is_refused(tiny_bert):
 
 
 def test_dropout_replaces_the_config_s(tiny_bert):
-    rates = {module.p for module in load_encoder(tiny_bert, "mean", 32, 0.3).modules() if isinstance(module, torch.nn.Dropout)}
-    assert rates == {0.3}
+    def rates(*given):
+        modules = dict(load_encoder(tiny_bert, "mean", 32, *given).transformer.named_modules())
+        of = {name: module.p for name, module in modules.items() if isinstance(module, torch.nn.Dropout)}
+        inside = {name for name in of if ".attention.self." in name}
+        assert inside
+        assert inside < set(of)
+        return {of[name] for name in set(of) - inside}, {of[name] for name in inside}
+
+    assert rates(0.3, 0.0) == ({0.3}, {0.0})
+    assert rates(None, 0.2) == ({0.1}, {0.2})
+    assert rates(0.0) == ({0.0}, {0.1})
     assert json.loads((tiny_bert / "config.json").read_text())["hidden_dropout_prob"] == 0.1
 
 

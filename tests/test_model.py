@@ -18,7 +18,7 @@ TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in ran
 def params(**changes) -> ModelParams:
     values = {
         "encoder": "", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
-        "sharing": "shared", "freeze": False, "dropout": 0.1, "max_length": 20,
+        "sharing": "shared", "freeze": False, "dropout": 0.1, "attention_dropout": 0.0, "max_length": 20,
     }  # fmt: skip
     return ModelParams(**(values | changes))
 
@@ -71,7 +71,7 @@ def test_embedding_is_without_dropout_also_amid_training(tiny_bert):
     first, second = model.embed(tokens, CPU)[0], model.train().embed(tokens, CPU)[0]
     assert torch.equal(first.embedding, second.embedding)
     model.train()
-    noisy = [model(tokens, np.arange(5), np.arange(5), CPU.device)[0].embedding for _ in range(2)]
+    noisy = [model(tokens, np.arange(5), np.arange(5), CPU)[0].embedding for _ in range(2)]
     assert not torch.equal(*noisy)
 
 
@@ -89,7 +89,7 @@ def test_points_go_through_the_point_tower_and_all_else_through_the_counter_s(ti
     model, _ = build(params(sharing=sharing), tiny_bert, with_head=False)
     unlike(model).eval()
     tokens = model.point.encoder.tokenize(TEXTS)
-    points, counters = model(tokens, np.array([0, 1]), np.array([2, 3, 1]), CPU.device)
+    points, counters = model(tokens, np.array([0, 1]), np.array([2, 3, 1]), CPU)
     as_points, as_counters = model.embed(tokens, CPU)
     torch.testing.assert_close(points.embedding, as_points[[0, 1]].embedding)
     torch.testing.assert_close(counters.embedding, as_counters[[2, 3, 1]].embedding)

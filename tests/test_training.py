@@ -7,18 +7,22 @@ import yaml
 
 from conftest import fixture_params
 from counterpoint.checkpoint import Checkpoint
-from counterpoint.compute import choose
+from counterpoint.compute import Compute, choose
 from counterpoint.corpus import read_corpus
 from counterpoint.errors import InputError
+from counterpoint.learning import densify
 from counterpoint.model import build
 from counterpoint.negatives import draw_random, forbidden_groups, random_rate
 from counterpoint.params import SelectParams, load_params
 from counterpoint.pool import Pool
+from counterpoint.run import Split
 from counterpoint.seeds import generator, seed_torch
+from counterpoint.selection import selection_queries
 from counterpoint.splits import mark_seen, split_rows
-from counterpoint.training import Split, fit, selection_queries
+from counterpoint.training import fit
 
 CPU = choose("cpu", "fp32")
+TOP1 = ("training_top1", "validation_top1", "test_top1", "selection_score")
 
 
 @pytest.fixture
@@ -128,6 +132,39 @@ def test_training_learns_its_own_triples(world):
     assert run.epochs[-1]["training_top1"] == 8 / 24
 
 
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_how_texts_are_cut_into_passes_changes_no_result(world, monkeypatch, sharing):
+    """A pass a length, a pass for the whole batch, and what is chosen: the same draws, ranks and losses."""
+    changes = {"model__dropout": 0.0, "model__sharing": sharing, "negatives__per_point": 2, "train__epochs": 4}
+    chosen = world(**changes)[0]
+    for overhead in (0, 10**9):
+        monkeypatch.setattr(Compute, "overhead", overhead)
+        run = world(name=f"overhead {overhead}", **changes)[0]
+        for mine, theirs in zip(chosen.draws, run.draws, strict=True):
+            assert np.array_equal(mine.ids, theirs.ids)
+        for mine, theirs in zip(chosen.epochs, run.epochs, strict=True):
+            assert {name: mine[name] for name in TOP1} == {name: theirs[name] for name in TOP1}
+            assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+
+
+def test_batches_by_length_are_seeded_and_can_be_gone_on_with(world):
+    by_length = world(train__batching="length", name="length")[0]
+    shuffled = world(name="shuffled")[0]
+    assert by_length.steps != shuffled.steps
+    assert [step["step"] for step in by_length.steps] == [step["step"] for step in shuffled.steps]
+
+    class Killed(Exception):
+        pass
+
+    def die(run, ended):
+        if ended and len(run.epochs) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        world(die, name="again", train__batching="length")
+    assert world(name="again", train__batching="length")[0].steps == by_length.steps
+
+
 def test_zero_epochs_leave_the_untrained_model_and_one_row_without_losses(world):
     run, _, head, _ = world(train__epochs=0)
     assert head is None
@@ -173,19 +210,19 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_af
 def test_a_loss_that_is_not_finite_ends_the_run_at_once_and_keeps_the_last_good_epoch(world, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"the loss must stay finite; got (nan|inf) in epoch 0, batch 2: lower train.learning"):
         world(train__learning_rate=1e30, train__log_every=100)
-    from counterpoint import training
+    from counterpoint import learning
 
-    honest, calls = training.losses, []
+    honest, calls = learning.losses, []
 
     def spoiled(batch, params):
         calls.append(1)
         terms = honest(batch, params)
         return terms | {"loss": terms["loss"] * float("nan")} if len(calls) == 5 else terms  # 3 batches an epoch
 
-    monkeypatch.setattr(training, "losses", spoiled)
+    monkeypatch.setattr(learning, "losses", spoiled)
     with pytest.raises(InputError, match=r"got nan in epoch 1, batch 2: .* raise train.warmup or set train.precision to fp32"):
         world(name="spoiled")
-    monkeypatch.setattr(training, "losses", honest)
+    monkeypatch.setattr(learning, "losses", honest)
     assert [path.name[:11] for path in (tmp_path / "checkpoints/spoiled").iterdir()] == ["state-00001"]
     seen = []
     run, *_ = world(name="spoiled", report=lambda run, ended: seen.append(len(run.epochs)))
@@ -276,3 +313,23 @@ def test_a_frozen_encoder_stays_as_it_was(world):
     before = untrained.point.encoder.state_dict()
     assert all(torch.equal(value, before[name]) for name, value in model.point.encoder.state_dict().items())
     assert not torch.equal(model.point.projection.weight, untrained.point.projection.weight)
+
+
+def test_a_word_s_gradient_is_that_of_all_passes(tiny_bert, tmp_path):
+    """Sparse on the way, the same in the end, also for words that no text holds."""
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert)))
+    params = load_params(tmp_path / "params.yaml")
+    gradients = []
+    for sparse in (False, True):
+        seed_torch(1, 0, "weights")
+        encoder = build(params.model, tiny_bert, False)[0].eval()
+        words = encoder.point.encoder.transformer.get_input_embeddings()
+        words.sparse = sparse
+        tokens = encoder.point.encoder.tokenize(["cat purr", "dog bark cat", "cat purr dog bark"])
+        both = [encoder(tokens, np.array([0, 1]), np.array([2, 0]), CPU)[i].embedding for i in (0, 1)]
+        (both[0] - both[1]).square().sum().backward()
+        assert words.weight.grad.is_sparse == sparse
+        densify(encoder)
+        gradients.append(words.weight.grad)
+    torch.testing.assert_close(*gradients)
+    assert (gradients[1] == 0).all(1).sum() > 10

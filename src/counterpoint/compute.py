@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
+from transformers import PreTrainedModel
 
+from counterpoint import attention
 from counterpoint.errors import InputError
 
 
@@ -15,6 +18,25 @@ class Compute:
     def autocast(self) -> torch.autocast:
         """Weights stay float32; with bf16, matrix products inside run in it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def place(self, *modules: nn.Module | None) -> None:
+        """Move modules here; on a CPU attention is ours, and gradients of word embeddings are sparse until a step is due."""
+        for module in filter(None, modules):
+            module.to(self.device)
+            for part in module.modules():
+                if isinstance(part, PreTrainedModel) and self.device.type == "cpu":
+                    part.set_attn_implementation(attention.NAME)
+                    part.get_input_embeddings().sparse = True
+
+    @property
+    def overhead(self) -> int:
+        """What a pass through the model costs beyond its tokens, in tokens."""
+        return 64 if self.device.type == "cpu" else 2**14
+
+    @property
+    def most(self) -> int:
+        """Tokens that a pass holds at most, padding included."""
+        return 2**13 if self.device.type == "cpu" else 2**17
 
     def __str__(self) -> str:
         where = f"{torch.get_num_threads()} CPU threads" if self.device.type == "cpu" else str(self.device)

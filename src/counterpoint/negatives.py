@@ -6,14 +6,22 @@ import numpy as np
 import torch
 
 from counterpoint.errors import InputError
+from counterpoint.params import Params
 from counterpoint.pool import Pool
 from counterpoint.search import search
+from counterpoint.seeds import generator
 
 
 def random_rate(epoch: int, start: float, decay: float | None, floor: float) -> float:
     """max(floor, start - epoch * decay); constant where decay is None."""
     rate = start if decay is None else max(floor, start - epoch * decay)
     return round(rate, 12)  # 1 - 3 * 0.1 is 0.7
+
+
+def rate_of(epoch: int, params: Params) -> float:
+    """The random rate of the draw that an epoch trains on."""
+    every = params.negatives.every
+    return random_rate(epoch - epoch % every if every else 0, params.random_rate, params.decay, params.floor)
 
 
 @dataclass(frozen=True)
@@ -137,3 +145,28 @@ def draw(
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
     return (a - b).square().sum(-1).sqrt().cpu().numpy()
+
+
+def resample(
+    epoch: int,
+    draws: list[Negatives],
+    pool: Pool,
+    forbidden: np.ndarray,
+    points: torch.Tensor,
+    counters: torch.Tensor,
+    first_random: np.ndarray,
+    params: Params,
+) -> Negatives:
+    """An epoch's draw: anew each negatives.every epochs (0 = never), else the last one again.
+
+    points and counters (texts, d) are embeddings of pool.texts, first_random (points, K) epoch 0's random negatives.
+    """
+    every, seed = params.negatives.every, params.seed
+    if epoch and (not every or epoch % every):
+        return draws[-1]
+    random = first_random
+    if epoch:
+        random = draw_random(pool, forbidden, params.negatives.per_point, generator(seed, epoch, "negatives"))
+    queries, vectors = points[torch.as_tensor(pool.text[pool.queries])], counters[torch.as_tensor(pool.text)]
+    rng = generator(seed, epoch, "rate")
+    return draw(pool, forbidden, queries, vectors, random, rate_of(epoch, params), rng, params.negatives.search)

@@ -48,6 +48,7 @@ class ModelParams:
     sharing: str = key(choice("shared", "separate"))
     freeze: bool = key(flag())
     dropout: float | None = key(optional(number(0, 0.9)))
+    attention_dropout: float | None = key(optional(number(0, 0.9)))
     max_length: int = key(integer(3))
 
 
@@ -72,6 +73,7 @@ class LossParams:
 class TrainParams:
     epochs: int = key(integer(0))
     batch_size: int = key(integer(1))
+    batching: str = key(choice("shuffled", "length"))
     learning_rate: float = key(number(0, above=True))
     head_learning_rate: float | None = key(optional(number(0, above=True)))
     warmup: float = key(number(0, 1))

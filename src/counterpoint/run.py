@@ -4,15 +4,26 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
+from counterpoint.encoder import Tokens
 from counterpoint.losses import LOSSES
 from counterpoint.negatives import Negatives
 from counterpoint.pool import Pool
 from counterpoint.records import POINT
 
 ARRAYS = ("ids", "was_random", "distance", "to_counter")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split's arguments, their tokens (rows = pool.texts) and, per query, whether nothing of it stands in training."""
+
+    pool: Pool
+    tokens: Tokens
+    unseen: np.ndarray
 
 
 @dataclass

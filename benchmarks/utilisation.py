@@ -1,0 +1,129 @@
+"""How much of the machine training and embedding use: of the FLOPs a second that square matrix products reach here."""
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from texts import slices, tokenized
+from timing import interleaved
+
+from counterpoint.compute import Compute, choose
+from counterpoint.encoder import Encoder, locate
+from counterpoint.learning import learn, learners
+from counterpoint.model import BiEncoder, build
+from counterpoint.negatives import draw_random, forbidden_groups, resample
+from counterpoint.params import Params, load_params
+from counterpoint.run import Run, Split
+from counterpoint.seeds import generator, seed_torch
+
+AT_LEAST = {("train", "fp32"): 0.65, ("train", "bf16"): 0.55, ("embed", "fp32"): 0.80, ("embed", "bf16"): 0.60}
+SQUARES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}
+
+
+def rows(corpus: Path | None, full: bool) -> list[dict]:
+    """A row for training and one for embedding, in each precision."""
+    params = load_params(Path("params.yaml"))
+    what = f"{params.model.max_length} tokens, batches of {params.train.batch_size}"
+    found = []
+    for precision in ("fp32", "bf16"):
+        compute = choose("auto", precision)
+        if corpus is None:
+            found += [
+                {"what": f"{part} utilisation, {what}, {precision}", "not_run": "needs --corpus"} for part in ("train", "embed")
+            ]
+            continue
+        bench = Bench(slices(corpus, 256 if full else 64), params, compute)
+        seconds = interleaved({"train": bench.train, "embed": bench.embed} | matmuls(compute))
+        peak = max(2 * side**3 / seconds[f"matmul {side}"] for side in SQUARES[compute.device.type])
+        for part in ("train", "embed"):
+            flops, padding = bench.work[part]
+            found.append(
+                {
+                    "what": f"{part} utilisation, {what}, {compute}",
+                    "seconds": seconds,
+                    "gflops_peak": peak / 1e9,
+                    "gflops": flops / seconds[part] / 1e9,
+                    "padding": padding,
+                    "ratio": flops / seconds[part] / peak,
+                    "at_least": AT_LEAST[part, precision],
+                }
+            )
+    return found
+
+
+class Bench:
+    """An epoch of training on a slice, and embedding it, with the real tokens that go through the encoder counted."""
+
+    def __init__(self, texts: dict, params: Params, compute: Compute) -> None:
+        seed_torch(params.seed, 0, "weights")
+        self.params, self.compute = params, compute
+        self.model, self.head = build(params.model, locate(params.model.encoder), with_head=params.loss.pair.weight > 0)
+        compute.place(self.model, self.head)
+        self.training = tokenized(texts, self.model.point.encoder)["training"]
+        self.negatives = mined(self.model, self.training, params, compute)
+        self.both = torch.nn.ModuleList(filter(None, [self.model, self.head]))
+        self.optimizer, self.schedule = learners(self.both, self.training.pool, params)
+        self.work = {}  # part -> FLOPs for real tokens, padding's share of all tokens
+        for part, times, once in (("train", 3, self.train), ("embed", 1, self.embed)):
+            with counted(self.model.point.encoder) as count:
+                once()
+            self.work[part] = times * count["flops"], 1 - count["real"] / count["tokens"]
+
+    def train(self) -> None:
+        run = Run(draws=[self.negatives])
+        learn(0, self.both, self.optimizer, self.schedule, self.training, run, self.params, self.compute, lambda *_: None)
+
+    def embed(self) -> None:
+        self.model.embed(self.training.tokens, self.compute)
+
+
+def mined(model: BiEncoder, training: Split, params: Params, compute: Compute):
+    """Each point's nearest wrong argument."""
+    forbidden = forbidden_groups(training.pool)
+    random = draw_random(training.pool, forbidden, params.negatives.per_point, generator(params.seed, 0, "negatives"))
+    embeddings = (side.embedding for side in model.embed(training.tokens, compute))
+    return resample(0, [], training.pool, forbidden, *embeddings, random, replace(params, random_rate=0.0))
+
+
+@contextmanager
+def counted(encoder: Encoder):
+    """Counts what goes through the encoder: tokens, the real ones, and the latter's FLOPs in one forward pass.
+
+    A token costs 2 FLOPs a weight outside the embeddings, and 4 * layers * width * length in attention.
+    """
+    config = encoder.transformer.config
+    weights = sum(p.numel() for n, p in encoder.transformer.named_parameters() if "embeddings." not in n and "pooler." not in n)
+    count = dict.fromkeys(("tokens", "real", "flops"), 0)
+
+    def look(module, args) -> None:
+        lengths = args[1].sum(1).cpu().numpy().astype(np.float64)
+        count["tokens"] += args[0].numel()
+        count["real"] += lengths.sum()
+        per_token = 2 * weights + 4 * config.num_hidden_layers * config.hidden_size * lengths
+        count["flops"] += (lengths * per_token).sum()
+
+    handle = encoder.register_forward_pre_hook(look)
+    yield count
+    handle.remove()
+
+
+def matmuls(compute: Compute) -> dict[str, Callable[[], float]]:
+    """Square products in the precision at hand, several of each for a second of work or so."""
+    dtype = torch.bfloat16 if compute.bf16 else torch.float32
+
+    def product(side: int) -> Callable[[], object]:
+        a, b = (torch.randn(side, side, dtype=dtype, device=compute.device) for _ in range(2))
+        return lambda: a @ b
+
+    return {f"matmul {side}": product(side) for side in SQUARES[compute.device.type]}
+
+
+if __name__ == "__main__":
+    import sys
+
+    for row in rows(Path(sys.argv[1]), full=False):
+        print(row, time.strftime("%X"))

@@ -1,0 +1,53 @@
+import pytest
+import torch
+from transformers import AutoModel
+
+from counterpoint.attention import attend
+from counterpoint.compute import Compute, choose
+from counterpoint.encoder import load_encoder
+
+CPU, BF16 = choose("cpu", "fp32"), Compute(torch.device("cpu"), True)
+
+
+def tensors(dtype):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(3, 2, 7, 4).to(dtype).requires_grad_() for _ in range(3))
+    mask = torch.zeros(3, 1, 7, 7).masked_fill_(torch.arange(7) >= torch.tensor([7, 5, 2])[:, None, None, None], -torch.inf)
+    return query, key, value, mask
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_it_is_softmax_of_scaled_products_with_its_gradient(dtype, tolerance):
+    query, key, value, mask = tensors(dtype)
+    q, k, v = (tensor.detach().double().requires_grad_() for tensor in (query, key, value))
+    expected = (((q @ k.mT) * 0.3 + mask).softmax(-1) @ v).transpose(1, 2)
+    found, _ = attend(None, query, key, value, mask, scaling=0.3)
+    assert found.shape == (3, 7, 2, 4)
+    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+    expected.sum().backward()
+    found.sum().backward()
+    for mine, theirs in ((query, q), (key, k), (value, v)):
+        torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=tolerance, atol=tolerance * 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_takes_weights_away_and_keeps_their_mean(dtype):
+    query, key, value, mask = tensors(dtype)
+    plain = attend(None, query, key, value, mask)[0].detach().float()
+    torch.manual_seed(0)
+    many = torch.stack([attend(None, query, key, value, mask, dropout=0.5)[0].detach().float() for _ in range(3000)])
+    assert not torch.equal(many[0], many[1])
+    torch.testing.assert_close(many.mean(0), plain, atol=0.12, rtol=0)
+
+
+def test_an_encoder_gives_what_transformers_gives(tiny_bert):
+    encoder = load_encoder(tiny_bert, "mean", 32).eval()
+    ids = torch.randint(5, 50, (4, 9), generator=torch.Generator().manual_seed(0))
+    mask = (torch.arange(9) < torch.tensor([9, 3, 5, 9])[:, None]).long()
+    with torch.no_grad():
+        theirs = AutoModel.from_pretrained(tiny_bert, attn_implementation="eager").eval()(ids, mask).last_hidden_state
+        for compute, tolerance in ((CPU, 1e-5), (BF16, 5e-2)):
+            compute.place(encoder)
+            with compute.autocast():
+                mine = encoder.transformer(ids, mask).last_hidden_state.float()
+            torch.testing.assert_close(mine[mask > 0], theirs[mask > 0], rtol=0, atol=tolerance)
