@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro compare sweep report experiments test quick lint
+.PHONY: help setup repro compare sweep report experiments bench test quick lint
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,6 +32,10 @@ report: setup ## what the experiments of this commit say: reports/report.md and 
 
 experiments: setup ## dvc exp show, short
 	@dvc exp show --no-pager --only-changed --drop '$(LONG)'
+
+bench: setup ## how fast, against what: make bench ARGS='--corpus ZIP' (with it 15 minutes, else 3)
+	@python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@python benchmarks/run.py $(ARGS)
 
 test: setup ## the whole test suite
 	@python -m pytest -n 2 --dist loadfile

@@ -43,8 +43,8 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
         | {"all": statistics.median(sum(one.values()) for one in found)}
         for name, found in rounds.items()
     }
-    training = texts["training"]
-    about = f"{len(training)} + {len(texts['validation'])} + {len(texts['test'])} pairs, {distinct_share(training):.0%} of texts distinct"
+    sizes = " + ".join(str(len(members)) for members in texts.values())
+    about = f"{sizes} pairs, {distinct_share(texts['training']):.0%} of the training texts distinct"
     found = []
     for precision in ("fp32", "auto"):
         by_phase = {phase: seconds["original"][phase] / seconds[precision][phase] for phase in PHASES}
@@ -95,7 +95,7 @@ def _ours(texts: dict, params: Params, precision: str) -> Callable[[], dict]:
             done = fit(model, head, splits, random, params, compute, checkpoint, lambda run, ended: None)
             checkpoint.release()
         seconds = done.seconds
-        # a run of n epochs embeds n + 1 times; a checkpoint takes the same time whatever the corpus, so a slice says nothing of it
+        # a run of n epochs embeds n + 1 times; a checkpoint takes as long for a slice as for a corpus, and is left out
         return {
             "train": seconds["train"],
             "embed": seconds["embed"] / 2,

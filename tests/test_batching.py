@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from counterpoint.batching import SORTED, WIDEST, batches, passes
+from counterpoint.batching import WIDEST, batches, passes
 
 
 def cost(parts, lengths, overhead):
@@ -48,22 +48,35 @@ def test_a_pass_is_never_wider_than_its_limit():
 def test_batches_hold_every_row_once_and_stay_as_large():
     lengths = np.random.default_rng(0).integers(3, 300, size=1003)
     for batching in ("shuffled", "length"):
-        cut = batches(lengths, 8, batching, np.random.default_rng(1))
-        assert sorted(np.concatenate(cut)) == list(range(1003))
-        assert sorted(map(len, cut)) == [3] + [8] * 125
-        again = batches(lengths, 8, batching, np.random.default_rng(1))
-        assert all(np.array_equal(a, b) for a, b in zip(cut, again, strict=True))
-        other = batches(lengths, 8, batching, np.random.default_rng(2))
-        assert not all(np.array_equal(a, b) for a, b in zip(cut, other, strict=True))
+        runs = [batches(lengths, np.arange(1003), 8, batching, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+        for cut in runs:
+            assert sorted(np.concatenate(cut)) == list(range(1003))
+            assert sorted(map(len, cut)) == [3] + [8] * 125
+        same, other = ([np.array_equal(a, b) for a, b in zip(runs[0], run, strict=True)] for run in runs[1:])
+        assert all(same)
+        assert sum(other) <= 1
 
 
-def test_batches_by_length_are_of_like_length_and_in_no_order():
-    lengths = np.random.default_rng(0).integers(3, 300, size=SORTED * 8)
-    spread = {
-        batching: np.mean([np.ptp(lengths[rows]) for rows in batches(lengths, 8, batching, np.random.default_rng(1))])
-        for batching in ("shuffled", "length")
+def test_batches_by_length_are_of_like_length_in_no_order_and_new_every_time():
+    lengths, alone = np.random.default_rng(0).integers(100, 900, size=800), np.arange(800)
+    runs = {
+        name: batches(lengths, alone, 8, batching, np.random.default_rng(seed))
+        for name, batching, seed in (("shuffled", "shuffled", 1), ("length", "length", 1), ("again", "length", 2))
     }
-    assert spread["length"] < spread["shuffled"] / 10
-    first = [lengths[rows].mean() for rows in batches(lengths, 8, "length", np.random.default_rng(1))]
-    assert first != sorted(first)
-    assert first != sorted(first, reverse=True)
+    spread = {name: np.mean([lengths[rows].std() for rows in cut]) for name, cut in runs.items()}
+    assert spread["length"] < spread["shuffled"] / 2
+    means = [lengths[rows].mean() for rows in runs["length"]]
+    assert abs(np.corrcoef(means, np.arange(100))[0, 1]) < 0.3
+    together = [{frozenset(pair) for rows in runs[name] for pair in combinations(rows, 2)} for name in ("length", "again")]
+    assert len(together[0] & together[1]) < len(together[0]) / 5
+
+
+def test_twins_share_a_batch_and_the_smaller_batch_is_not_always_the_longest():
+    lengths, twins = np.repeat(np.random.default_rng(0).integers(100, 900, size=402), 2), np.repeat(np.arange(402), 2)
+    apart, small = 0, []
+    for seed in range(20):
+        cut = batches(lengths, twins, 8, "length", np.random.default_rng(seed))
+        apart += sum(len(set(twins[rows])) * 2 != len(rows) for rows in cut)
+        small += [lengths[rows].mean() for rows in cut if len(rows) == 4]
+    assert apart == 0  # batches and groups are even, so none is cut
+    assert min(small) < 300 < 700 < max(small)

@@ -2,22 +2,25 @@
 
 import numpy as np
 
-SORTED = 32  # batches that are put in order of length together
+JITTER = 0.2  # of a length, so that every epoch's batches are others
 WIDEST = 256  # texts a pass, where there are many
 
 
-def batches(lengths: np.ndarray, size: int, batching: str, rng: np.random.Generator) -> list[np.ndarray]:
-    """All rows in random order, in batches of size (the last may be smaller): positions in lengths, tokens of each triple.
+def batches(lengths: np.ndarray, twins: np.ndarray, size: int, batching: str, rng: np.random.Generator) -> list[np.ndarray]:
+    """All rows in batches of size, one of them smaller where they do not come out even, in random order: row numbers.
 
-    shuffled leaves it at that; length puts 32 batches' rows in order of length before it cuts them, and then the batches
-    in random order again, so that a batch holds triples of like length and as many of them as before.
+    lengths (rows,) in tokens; twins (rows,) numbers the groups of rows that say the same. shuffled puts any rows together;
+    length those of like length, give or take a fifth, the same for all of a group, so that twins share a batch and their
+    texts a pass.
     """
-    order = rng.permutation(len(lengths))
+    order, sizes = rng.permutation(len(lengths)), np.full(len(lengths) // size, size)
+    if rest := len(lengths) % size:
+        sizes = np.append(sizes, rest)
     if batching == "length":
-        for start in range(0, len(order), SORTED * size):
-            part = order[start : start + SORTED * size]
-            part[:] = part[np.argsort(lengths[part], kind="stable")]
-    cut = np.split(order, range(size, len(order), size))
+        jitter = rng.uniform(1 - JITTER, 1 + JITTER, twins.max() + 1)
+        order = order[np.argsort((lengths * jitter[twins])[order], kind="stable")]
+        sizes = rng.permutation(sizes)  # the smaller one is not always the longest
+    cut = np.split(order, np.cumsum(sizes)[:-1])
     return [cut[i] for i in rng.permutation(len(cut))] if batching == "length" else cut
 
 

@@ -50,7 +50,9 @@ def learn(
     both.train()
     seed_torch(params.seed, epoch, "dropout")
     negatives, rng = run.draws[-1], generator(params.seed, epoch, "order")
-    cut = batches(_lengths(training, negatives), params.train.batch_size, params.train.batching, rng)
+    pool, lengths = training.pool, training.tokens.lengths[training.pool.text]
+    of_pairs = lengths[pool.queries] + lengths[pool.counter_of[pool.queries]]
+    cut = batches(of_pairs, pool.text_group[pool.queries], params.train.batch_size, params.train.batching, rng)
     epoch_sums, log_sums, log_points = {}, {}, 0
     for number, rows in enumerate(cut, start=1):
         terms = losses(_forward(both, training, negatives, rows, compute), params.loss)
@@ -86,12 +88,6 @@ def refuse_infinite(what: str, values: torch.Tensor, when: str) -> None:
             f"{what} must stay finite; got {values[~finite].flatten()[0].item()} in {when}: "
             "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
         )
-
-
-def _lengths(training: Split, negatives: Negatives) -> np.ndarray:
-    """Tokens of each triple, (points,)."""
-    pool, of = training.pool, training.tokens.lengths[training.pool.text]
-    return of[pool.queries] + of[pool.counter_of[pool.queries]] + of[negatives.ids].sum(1)
 
 
 def _forward(both: nn.ModuleList, training: Split, negatives: Negatives, rows: np.ndarray, compute: Compute) -> Batch:

@@ -1,0 +1,75 @@
+"""All benchmarks, side by side, as a table and as JSON: python benchmarks/run.py --corpus ZIP."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+import epoch
+import peer
+import search
+import utilisation
+from timing import machine
+
+from counterpoint.records import write_json
+
+SUITE = {
+    "search": search.rows,
+    "epoch": epoch.rows,
+    "utilisation": utilisation.rows,
+    "peer": peer.rows,
+    "scale": search.scale_rows,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="run.py", description="Measure Counterpoint against what it is compared with.")
+    parser.add_argument("--corpus", type=Path, help="the ArguAna zip or directory; without it rows on real texts are not run")
+    parser.add_argument("--full", action="store_true", help="larger slices, and a pool of a million vectors")
+    parser.add_argument("--only", nargs="+", choices=SUITE, default=list(SUITE))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results.json"))
+    asked = parser.parse_args()
+    if asked.corpus and not asked.corpus.exists():
+        parser.error(f"--corpus must exist; got {asked.corpus}")
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")  # other people's
+    on = machine()
+    print("  ".join(f"{name} {value}" for name, value in on.items() if name != "packages"))
+    print("  ".join(f"{name} {version}" for name, version in on["packages"].items()))
+    found, start = [], time.monotonic()
+    for name in asked.only:
+        for row in SUITE[name](asked.corpus, asked.full):
+            found.append({"suite": name} | row)
+            print(line(row), flush=True)
+    print(f"{(time.monotonic() - start) / 60:.1f} minutes")
+    write_json(asked.out, json.loads(json.dumps({"machine": on, "full": asked.full, "rows": found}, default=float)))
+
+
+def line(row: dict) -> str:
+    """One line of the table: what, the ratio, what it must be, and the rest in short."""
+    if "not_run" in row:
+        return f"{row['what']:<78}  not run: {row['not_run']}"
+    ratio = f"{row['ratio']:8.2f}" if "ratio" in row else " " * 8
+    least = f"(≥ {row['at_least']:g})" if "at_least" in row else ""
+    return f"{row['what']:<78}{ratio} {least:<10}{short(row)}"
+
+
+def short(row: dict) -> str:
+    parts = [f"{name} {value:.3g}" for name, value in row.get("ratios", {}).items()]
+    for name in ("gflops", "gflops_peak", "padding", "peak_mib", "recall_at_10"):
+        parts += [f"{name} {row[name]:.3g}"] if name in row else []
+    parts += [f"{name} {value:.3g}/s" for name, value in row.get("per_second", {}).items()]
+    if not parts and isinstance(row.get("seconds"), dict):
+        parts = [f"{name} {value:.3g} s" for name, value in row["seconds"].items()]
+    if isinstance(row.get("seconds"), float):
+        parts = [f"{row['seconds']:.3g} s", *parts]
+    return ", ".join(parts)
+
+
+if __name__ == "__main__":
+    main()
