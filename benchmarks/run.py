@@ -61,7 +61,7 @@ def line(row: dict) -> str:
 
 def short(row: dict) -> str:
     parts = [f"{name} {value:.3g}" for name, value in row.get("ratios", {}).items()]
-    for name in ("gflops", "gflops_peak", "padding", "peak_mib", "recall_at_10"):
+    for name in ("gflops", "gflops_peak", "gflops_own_shape", "padding", "peak_mib", "recall_at_10"):
         parts += [f"{name} {row[name]:.3g}"] if name in row else []
     parts += [f"{name} {value:.3g}/s" for name, value in row.get("per_second", {}).items()]
     if not parts and isinstance(row.get("seconds"), dict):

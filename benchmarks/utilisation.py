@@ -37,8 +37,12 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
             ]
             continue
         bench = Bench(slices(corpus, 256 if full else 64), params, compute)
-        seconds = interleaved({"train": bench.train, "embed": bench.embed} | matmuls(compute))
+        width = bench.model.point.encoder.width
+        of_shape = {"product of a feed-forward layer": product(compute, compute.most, width, 4 * width)}
+        squares = {f"matmul {side}": product(compute, side, side, side) for side in SQUARES[compute.device.type]}
+        seconds = interleaved({"train": bench.train, "embed": bench.embed} | squares | of_shape)
         peak = max(2 * side**3 / seconds[f"matmul {side}"] for side in SQUARES[compute.device.type])
+        own = 2 * compute.most * width * 4 * width / seconds["product of a feed-forward layer"]
         for part in ("train", "embed"):
             flops, padding = bench.work[part]
             found.append(
@@ -46,6 +50,7 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
                     "what": f"{part} utilisation, {what}, {compute}",
                     "seconds": seconds,
                     "gflops_peak": peak / 1e9,
+                    "gflops_own_shape": own / 1e9,  # what bounds the encoder's products
                     "gflops": flops / seconds[part] / 1e9,
                     "padding": padding,
                     "ratio": flops / seconds[part] / peak,
@@ -111,15 +116,11 @@ def counted(encoder: Encoder):
     handle.remove()
 
 
-def matmuls(compute: Compute) -> dict[str, Callable[[], float]]:
-    """Square products in the precision at hand, several of each for a second of work or so."""
+def product(compute: Compute, m: int, k: int, n: int) -> Callable[[], object]:
+    """A matrix product (m, k) by (k, n) in the precision at hand."""
     dtype = torch.bfloat16 if compute.bf16 else torch.float32
-
-    def product(side: int) -> Callable[[], object]:
-        a, b = (torch.randn(side, side, dtype=dtype, device=compute.device) for _ in range(2))
-        return lambda: a @ b
-
-    return {f"matmul {side}": product(side) for side in SQUARES[compute.device.type]}
+    a, b = (torch.randn(shape, dtype=dtype, device=compute.device) for shape in ((m, k), (k, n)))
+    return lambda: a @ b
 
 
 if __name__ == "__main__":

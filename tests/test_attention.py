@@ -1,8 +1,9 @@
 import pytest
 import torch
 from transformers import AutoModel
+from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
-from counterpoint.attention import attend
+from counterpoint.attention import attend, short_mask
 from counterpoint.compute import Compute, choose
 from counterpoint.encoder import load_encoder
 
@@ -28,6 +29,27 @@ def test_it_is_softmax_of_scaled_products_with_its_gradient(dtype, tolerance):
     found.sum().backward()
     for mine, theirs in ((query, q), (key, k), (value, v)):
         torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=tolerance, atol=tolerance * 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_is_the_same_where_nothing_learns_and_with_a_row_of_mask_a_text(dtype):
+    query, key, value, mask = tensors(dtype)
+    learning = attend(None, query, key, value, mask)[0].detach()
+    with torch.no_grad():
+        for same in (mask, mask[:, :, :1], mask.clamp(min=torch.finfo(torch.float32).min)):
+            torch.testing.assert_close(attend(None, query, key, value, same)[0], learning, rtol=0, atol=2e-2)
+
+
+def test_the_mask_is_a_row_a_text_nothing_without_padding_and_whole_for_a_decoder():
+    sees = torch.arange(5) < torch.tensor([[5], [2]])
+    asked = {"batch_size": 2, "q_length": 5, "kv_length": 5, "dtype": torch.float32, "allow_is_bidirectional_skip": True}
+    asked |= {"mask_function": bidirectional_mask_function}
+    row = short_mask(attention_mask=sees, **asked)
+    assert torch.equal(row, torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None, None])
+    assert short_mask(attention_mask=torch.ones(2, 5, dtype=torch.bool), **asked) is None
+    asked |= {"mask_function": causal_mask_function, "allow_is_bidirectional_skip": False}
+    causal = short_mask(attention_mask=sees, **asked)
+    assert torch.equal(causal[:, 0] == 0, torch.ones(5, 5).tril().bool() & sees[:, None])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
