@@ -1,5 +1,6 @@
 """Mining one nearest wrong argument a point: the original's ball trees against the backends; and pools that grow."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -88,7 +89,11 @@ def scale_rows(corpus: Path | None, full: bool) -> list[dict]:
                 continue
             # a process of its own: peak memory never falls
             done = subprocess.run(
-                [sys.executable, __file__, str(n), backend], capture_output=True, text=True, check=True, env=None
+                [sys.executable, __file__, str(n), backend],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
             seconds, mib, recall = map(float, done.stdout.split())
             found.append({"what": what, "seconds": seconds, "peak_mib": mib, "recall_at_10": recall})

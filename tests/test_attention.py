@@ -71,5 +71,6 @@ def test_an_encoder_gives_what_transformers_gives(tiny_bert):
         for compute, tolerance in ((CPU, 1e-5), (BF16, 5e-2)):
             compute.place(encoder)
             with compute.autocast():
-                mine = encoder.transformer(ids, mask).last_hidden_state.float()
-            torch.testing.assert_close(mine[mask > 0], theirs[mask > 0], rtol=0, atol=tolerance)
+                mine = encoder.transformer(ids, mask).last_hidden_state
+            assert mine.dtype == (torch.bfloat16 if compute.bf16 else torch.float32)
+            torch.testing.assert_close(mine[mask > 0].float(), theirs[mask > 0], rtol=0, atol=tolerance)

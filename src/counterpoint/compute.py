@@ -20,13 +20,15 @@ class Compute:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def place(self, *modules: nn.Module | None) -> None:
-        """Move modules here; on a CPU attention is ours, and gradients of word embeddings are sparse until a step is due."""
+        """Move modules here; on a CPU attention is ours, and layers add in bf16 where products are in it."""
         for module in filter(None, modules):
             module.to(self.device)
             for part in module.modules():
                 if isinstance(part, PreTrainedModel) and self.device.type == "cpu":
                     part.set_attn_implementation(attention.NAME)
-                    part.get_input_embeddings().sparse = True
+                    part.get_input_embeddings().sparse = True  # its gradients, until a step is due
+                    if isinstance(getattr(part, "embeddings", None), nn.Module):
+                        part.embeddings.register_forward_hook(_narrow)
 
     @property
     def overhead(self) -> int:
@@ -41,6 +43,11 @@ class Compute:
     def __str__(self) -> str:
         where = f"{torch.get_num_threads()} CPU threads" if self.device.type == "cpu" else str(self.device)
         return f"{where}, {'bf16' if self.bf16 else 'fp32'}"
+
+
+def _narrow(embeddings: nn.Module, _, out: torch.Tensor) -> torch.Tensor:
+    """The sum that layers add to, in bf16 too: in float32 it is read twice as long, and every product casts it anew."""
+    return out.to(torch.bfloat16) if torch.is_autocast_enabled("cpu") and isinstance(out, torch.Tensor) else out
 
 
 def choose(device: str, precision: str) -> Compute:
