@@ -53,13 +53,13 @@ def learn(
     pool, lengths = training.pool, training.tokens.lengths[training.pool.text]
     of_pairs = lengths[pool.queries] + lengths[pool.counter_of[pool.queries]]
     cut = batches(of_pairs, pool.text_group[pool.queries], params.train.batch_size, params.train.batching, rng)
-    epoch_sums, log_sums, log_points = {}, {}, 0
+    epoch_sums, log_sums, log_points, dense = {}, {}, 0, DenseGradients()
     for number, rows in enumerate(cut, start=1):
         terms = losses(_forward(both, training, negatives, rows, compute), params.loss)
         refuse_infinite("the loss", terms["loss"], f"epoch {epoch}, batch {number}")
         optimizer.zero_grad()
         terms["loss"].backward()
-        densify(both)
+        dense.put(both)
         optimizer.step()
         schedule.step()
         for sums in (epoch_sums, log_sums):
@@ -74,11 +74,24 @@ def learn(
     return {name: float(total) / len(training.pool.queries) for name, total in epoch_sums.items()}
 
 
-def densify(module: nn.Module) -> None:
-    """Word embeddings' gradients have a row a token, from several passes; AdamW asks for one of all words."""
-    for parameter in module.parameters():
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.to_dense()
+class DenseGradients:
+    """Word embeddings' gradients have a row a token, from several passes; AdamW asks for one of all words.
+
+    That one is kept from step to step, and only the rows of the last one cleared: to zero it all is a tenth of a step.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[nn.Parameter, tuple[torch.Tensor, torch.Tensor]] = {}  # the gradient, and its rows that are not 0
+
+    def put(self, module: nn.Module) -> None:
+        """Put them in place of the sparse ones."""
+        for parameter in module.parameters():
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                sparse = parameter.grad.coalesce()
+                rows = sparse.indices()[0]
+                dense, last = self.kept.get(parameter) or (torch.zeros_like(parameter), rows)
+                dense.index_fill_(0, last, 0.0).index_copy_(0, rows, sparse.values())
+                parameter.grad, self.kept[parameter] = dense, (dense, rows)
 
 
 def refuse_infinite(what: str, values: torch.Tensor, when: str) -> None:
