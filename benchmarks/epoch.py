@@ -4,22 +4,26 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from original import OriginalLoop, nearest_other
-from texts import distinct_share, slices, tokenized
+from texts import distinct_share, slices
 
-from counterpoint.checkpoint import Checkpoint
-from counterpoint.compute import choose
-from counterpoint.encoder import locate
-from counterpoint.model import build
-from counterpoint.negatives import draw_random, forbidden_groups
-from counterpoint.params import Params, load_params
-from counterpoint.seeds import generator, seed_torch
-from counterpoint.training import fit
+from counterpoint.core.params import Params
+from counterpoint.core.params_file import load_params
+from counterpoint.core.seeds import seed_torch
+from counterpoint.model.bi_encoder import build, new_parts
+from counterpoint.model.compute import choose
+from counterpoint.model.locate import locate
+from counterpoint.negatives.sampler import NegativeSampler
+from counterpoint.negatives.schedule import Schedule
+from counterpoint.negatives.triples import first_negatives
+from counterpoint.training.checkpoint import Checkpoint
+from counterpoint.training.loop import fit
+from counterpoint.training.progress import Progress
+from counterpoint.training.split import Split
 
 PHASES = ("train", "embed", "search", "score")
 
@@ -64,14 +68,16 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
 def settings() -> Params:
     """params.yaml's, at the original's length and batch size; every negative is mined."""
     params = load_params(Path("params.yaml"))
-    train = replace(params.train, epochs=1, batch_size=8)
-    return replace(params, random_rate=0.0, model=replace(params.model, max_length=512), train=train)
+    train = params.train.model_copy(update={"epochs": 1, "batch_size": 8})
+    model = params.model.model_copy(update={"max_length": 512})
+    return params.model_copy(update={"random_rate": 0.0, "model": model, "train": train})
 
 
 def _original(texts: dict, params: Params) -> Callable[[], dict]:
     def run() -> dict:
         seed_torch(params.seed, 0, "weights")
-        loop = OriginalLoop(*build(params.model, locate(params.model.encoder), with_head=True), texts, params)
+        towers, head = new_parts(params.model, locate(params.model.encoder), with_head=True)
+        loop = OriginalLoop(towers["point"], head, texts, params)
         points, counters = loop.embed(texts["training"])
         negatives = nearest_other(points.embedding.numpy(), counters.embedding.numpy(), np.arange(len(texts["training"])))
         return loop.epoch(negatives)
@@ -84,17 +90,16 @@ def _ours(texts: dict, params: Params, precision: str) -> Callable[[], dict]:
 
     def run() -> dict:
         seed_torch(params.seed, 0, "weights")
-        model, head = build(params.model, locate(params.model.encoder), with_head=True)
-        compute.place(model, head)
-        splits = tokenized(texts, model.point.encoder)
+        model = build(params.model, locate(params.model.encoder), compute, with_head=True)
+        splits = {name: Split.of(pairs, model.point.encoder) for name, pairs in texts.items()}
         pool = splits["training"].pool
-        random = draw_random(pool, forbidden_groups(pool), params.negatives.per_point, generator(params.seed, 0, "negatives"))
+        first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
+        sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
         with tempfile.TemporaryDirectory() as folder:
             os.environ["CHECKPOINT_DIR"] = folder
             checkpoint = Checkpoint("benchmark", 1)
-            done = fit(model, head, splits, random, params, compute, checkpoint, lambda run, ended: None)
+            seconds = fit(model, sampler, splits, params, checkpoint, Progress(Path(folder), 1, 1)).seconds
             checkpoint.release()
-        seconds = done.seconds
         # a run of n epochs embeds n + 1 times; a checkpoint takes as long for a slice as for a corpus, and is left out
         return {
             "train": seconds["train"],

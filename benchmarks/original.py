@@ -6,13 +6,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from sklearn.neighbors import BallTree
-from torch import nn
 
-from counterpoint.dropout import Dropout
-from counterpoint.losses import Batch, losses
-from counterpoint.model import BiEncoder, PairHead, Vectors
-from counterpoint.params import Params
-from counterpoint.records import Pair
+from counterpoint.arguments.pairs import Pair
+from counterpoint.core.params import Params
+from counterpoint.model.pair_head import PairHead
+from counterpoint.model.towers import Tower, Vectors
+from counterpoint.training.losses import Batch, losses
 
 EMBED_BATCH = 16
 
@@ -36,16 +35,12 @@ def nearest_other(points: np.ndarray, counters: np.ndarray, queries: np.ndarray)
 
 
 class OriginalLoop:
-    """One epoch as the original ran it, on our model and losses: seconds by phase."""
+    """One epoch as the original ran it, on our tower, head and losses: seconds by phase."""
 
-    def __init__(self, model: BiEncoder, head: PairHead, splits: dict[str, list[Pair]], params: Params) -> None:
-        self.model, self.head, self.splits, self.params = model, head, splits, params
-        self.tower, self.tokenizer = model.point, model.point.encoder.tokenizer
-        for parent in list(model.modules()):  # torch's own dropout
-            for name, child in parent.named_children():
-                if isinstance(child, Dropout):
-                    setattr(parent, name, nn.Dropout(child.p))
-        self.optimizer = torch.optim.AdamW([*model.parameters(), *head.parameters()], lr=params.train.learning_rate)
+    def __init__(self, tower: Tower, head: PairHead, splits: dict[str, list[Pair]], params: Params) -> None:
+        self.tower, self.head, self.splits, self.params = tower, head, splits, params
+        self.tokenizer = tower.encoder.tokenizer
+        self.optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=params.train.learning_rate)
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -76,7 +71,7 @@ class OriginalLoop:
         return self.tower(tokens["input_ids"], tokens["attention_mask"])
 
     def train(self, pairs: list[Pair], negatives: list[tuple[int, int]]) -> None:
-        self.model.train()
+        self.tower.train()
         self.head.train()
         size = self.params.train.batch_size
         order = np.random.default_rng(0).permutation(len(pairs))
@@ -103,7 +98,7 @@ class OriginalLoop:
     @torch.no_grad()
     def embed(self, pairs: list[Pair]) -> tuple[Vectors, Vectors]:
         """All points, then all counters, in the order of the corpus."""
-        self.model.eval()
+        self.tower.eval()
         found = []
         for texts in ([pair.point for pair in pairs], [pair.counter for pair in pairs]):
             batches = (texts[start : start + EMBED_BATCH] for start in range(0, len(texts), EMBED_BATCH))

@@ -3,21 +3,21 @@
 import os
 import tempfile
 from contextlib import redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-from texts import slices, tokenized
+from texts import slices
 from timing import interleaved
 from utilisation import mined
 
-from counterpoint.compute import Compute, choose
-from counterpoint.encoder import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS, locate
-from counterpoint.learning import learn, learners
-from counterpoint.model import build
-from counterpoint.params import Params, load_params
-from counterpoint.run import Run, Split
-from counterpoint.seeds import seed_torch
+from counterpoint.core.params import Params
+from counterpoint.core.params_file import load_params
+from counterpoint.core.seeds import seed_torch
+from counterpoint.model.bi_encoder import build
+from counterpoint.model.compute import Compute, choose
+from counterpoint.model.encoder import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
+from counterpoint.model.locate import locate
+from counterpoint.training.epoch import Learner
+from counterpoint.training.split import Split
 
 ENCODE_BATCH = 32  # its default
 AT_LEAST = {"triples/s": 1.3, "texts/s": 1.1}
@@ -26,7 +26,8 @@ AT_LEAST = {"triples/s": 1.3, "texts/s": 1.1}
 def rows(corpus: Path | None, full: bool) -> list[dict]:
     """Two rows a precision: triples and texts a second, ours over theirs."""
     params = load_params(Path("params.yaml"))
-    params = replace(params, loss=replace(params.loss, pair=replace(params.loss.pair, weight=0.0)))  # its loss has no head
+    without_head = params.loss.model_copy(update={"pair": params.loss.pair.model_copy(update={"weight": 0.0})})
+    params = params.model_copy(update={"loss": without_head})  # its loss has none
     what = f"{params.model.max_length} tokens, batches of {params.train.batch_size}"
     found = []
     for precision in ("fp32", "bf16"):
@@ -53,25 +54,22 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
 def measured(texts: dict, params: Params, compute: Compute) -> tuple[dict[str, int], dict[str, float]]:
     """How many triples and texts, and the seconds of both sides."""
     seed_torch(params.seed, 0, "weights")
-    model, _ = build(params.model, locate(params.model.encoder), with_head=False)
-    compute.place(model)
-    split = tokenized(texts, model.point.encoder)["training"]
-    run = Run(draws=[mined(model, split, params, compute)])
-    both = torch.nn.ModuleList([model])
-    optimizer, schedule = learners(both, split.pool, params)
+    model = build(params.model, locate(params.model.encoder), compute, with_head=False)
+    split = Split.of(texts["training"], model.point.encoder)
+    negatives, learner = mined(model, split, params), Learner(model, split, params)
     distinct = list(split.pool.texts)
     with tempfile.TemporaryDirectory() as folder:
-        theirs = Peer(params, compute, split, run.draws[0].ids[:, 0], Path(folder))
+        theirs = Peer(params, compute, split, negatives.ids[:, 0], Path(folder))
         training = {
-            "triples/s": lambda: learn(0, both, optimizer, schedule, split, run, params, compute, lambda *_: None),
+            "triples/s": lambda: learner.learn(0, negatives, lambda row: None),
             "their triples/s": theirs.train,
         }
         embedding = {
-            "texts/s": lambda: model.embed(model.point.encoder.tokenize(distinct), compute),
+            "texts/s": lambda: model.embed(model.point.encoder.tokenize(distinct)),
             "their texts/s": lambda: theirs.encode(distinct),
         }
         seconds = interleaved(training) | interleaved(embedding, repeats=5)  # the second is short
-        return {"triples/s": len(run.draws[0].ids), "texts/s": len(distinct)}, seconds
+        return {"triples/s": len(negatives.ids), "texts/s": len(distinct)}, seconds
 
 
 class Peer:

@@ -16,7 +16,7 @@ import search
 import utilisation
 from timing import machine
 
-from counterpoint.records import write_json
+from counterpoint.core.files import write_json
 
 SUITE = {
     "search": search.rows,

@@ -12,14 +12,15 @@ import torch
 from original import nearest_other
 from timing import interleaved
 
-from counterpoint.compute import choose
-from counterpoint.corpus import read_corpus
-from counterpoint.encoder import locate
-from counterpoint.model import zero_shot
-from counterpoint.negatives import forbidden_groups, nearest_wrong
-from counterpoint.pool import Pool
-from counterpoint.records import Pair
-from counterpoint.search import BACKENDS, search
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
+from counterpoint.corpus.splits import read_splits
+from counterpoint.model.bi_encoder import zero_shot
+from counterpoint.model.compute import choose
+from counterpoint.model.locate import locate
+from counterpoint.negatives.mining import nearest_wrong
+from counterpoint.negatives.search import BACKENDS, search
+from counterpoint.negatives.wrong import right_groups
 
 WIDTH, TENTH = 128, 10
 ARGUANA, CLUSTERED = "ArguAna's 4,065 pairs × 128", "20,000 pairs × 128, clustered"
@@ -42,13 +43,13 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
 
 
 def measured(pool: Pool, points: torch.Tensor, counters: torch.Tensor) -> dict:
-    forbidden = forbidden_groups(pool)
+    right = right_groups(pool)
     vectors = torch.cat([points, counters])
     one = np.ones(len(points), dtype=np.int64)
     part = np.arange(0, len(points), TENTH)
     work = {"original": lambda: nearest_other(points.numpy(), counters.numpy(), part)}
     for backend in FASTER:
-        work[backend] = lambda backend=backend: nearest_wrong(pool, forbidden, points, vectors, one, backend)
+        work[backend] = lambda backend=backend: nearest_wrong(pool, right, points, vectors, one, backend)
     seconds = interleaved(work)
     seconds["original"] *= TENTH  # building its trees is little of it
     return {"seconds": seconds, "ratio": seconds["original"] / min(seconds[name] for name in FASTER)}
@@ -65,10 +66,9 @@ def clustered(n: int) -> tuple[Pool, torch.Tensor, torch.Tensor]:
 
 def real(corpus: Path, max_length: int) -> tuple[Pool, torch.Tensor, torch.Tensor]:
     """The training split, embedded by the untrained encoder and projected at random to 128."""
-    pairs = [pair for split, pair in read_corpus(corpus).rows if split == "training" and pair.counter is not None]
-    pool = Pool.of(pairs)
-    model, compute = zero_shot(locate("all-MiniLM-L6-v2"), max_length), choose("auto", "auto")
-    vectors, _ = model.embed(model.point.encoder.tokenize(pool.texts), compute)
+    pool = read_splits(corpus, None).pools["training"]
+    model = zero_shot(locate("all-MiniLM-L6-v2"), max_length, choose("auto", "auto"))
+    vectors, _ = model.embed(model.point.encoder.tokenize(pool.texts))
     embedding = vectors.embedding.cpu().float()
     projected = embedding @ torch.randn(embedding.shape[1], WIDTH, generator=torch.Generator().manual_seed(0)) / WIDTH**0.5
     at = [pool.queries, pool.counter_of[pool.queries]]

@@ -3,22 +3,25 @@
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from texts import slices, tokenized
+from texts import slices
 from timing import interleaved
 
-from counterpoint.compute import Compute, choose
-from counterpoint.encoder import Encoder, locate
-from counterpoint.learning import learn, learners
-from counterpoint.model import BiEncoder, build
-from counterpoint.negatives import draw_random, forbidden_groups, resample
-from counterpoint.params import Params, load_params
-from counterpoint.run import Run, Split
-from counterpoint.seeds import generator, seed_torch
+from counterpoint.core.params import Params
+from counterpoint.core.params_file import load_params
+from counterpoint.core.seeds import seed_torch
+from counterpoint.model.bi_encoder import BiEncoder, build
+from counterpoint.model.compute import Compute, choose
+from counterpoint.model.encoder import Encoder
+from counterpoint.model.locate import locate
+from counterpoint.negatives.sampler import Negatives, NegativeSampler
+from counterpoint.negatives.schedule import Schedule
+from counterpoint.negatives.triples import first_negatives
+from counterpoint.training.epoch import Learner
+from counterpoint.training.split import Split
 
 AT_LEAST = {("train", "fp32"): 0.65, ("train", "bf16"): 0.55, ("embed", "fp32"): 0.80, ("embed", "bf16"): 0.60}
 SQUARES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}
@@ -66,13 +69,10 @@ class Bench:
 
     def __init__(self, texts: dict, params: Params, compute: Compute) -> None:
         seed_torch(params.seed, 0, "weights")
-        self.params, self.compute = params, compute
-        self.model, self.head = build(params.model, locate(params.model.encoder), with_head=params.loss.pair.weight > 0)
-        compute.place(self.model, self.head)
-        self.training = tokenized(texts, self.model.point.encoder)["training"]
-        self.negatives = mined(self.model, self.training, params, compute)
-        self.both = torch.nn.ModuleList(filter(None, [self.model, self.head]))
-        self.optimizer, self.schedule = learners(self.both, self.training.pool, params)
+        self.model = build(params.model, locate(params.model.encoder), compute, params.trains_head)
+        self.training = Split.of(texts["training"], self.model.point.encoder)
+        self.negatives = mined(self.model, self.training, params)
+        self.learner = Learner(self.model, self.training, params)
         self.work = {}  # part -> FLOPs for real tokens, padding's share of all tokens
         for part, times, once in (("train", 3, self.train), ("embed", 1, self.embed)):
             with counted(self.model.point.encoder) as count:
@@ -80,19 +80,18 @@ class Bench:
             self.work[part] = times * count["flops"], 1 - count["real"] / count["tokens"]
 
     def train(self) -> None:
-        run = Run(draws=[self.negatives])
-        learn(0, self.both, self.optimizer, self.schedule, self.training, run, self.params, self.compute, lambda *_: None)
+        self.learner.learn(0, self.negatives, lambda row: None)
 
     def embed(self) -> None:
-        self.model.embed(self.training.tokens, self.compute)
+        self.model.embed(self.training.tokens)
 
 
-def mined(model: BiEncoder, training: Split, params: Params, compute: Compute):
+def mined(model: BiEncoder, training: Split, params: Params) -> Negatives:
     """Each point's nearest wrong argument."""
-    forbidden = forbidden_groups(training.pool)
-    random = draw_random(training.pool, forbidden, params.negatives.per_point, generator(params.seed, 0, "negatives"))
-    embeddings = (side.embedding for side in model.embed(training.tokens, compute))
-    return resample(0, [], training.pool, forbidden, *embeddings, random, replace(params, random_rate=0.0))
+    first = first_negatives(training.pool, params.negatives.per_point, params.prepare.seed)
+    sampler = NegativeSampler(training.pool, Schedule(0.0, None, 0.0), params.negatives, params.seed, first)
+    points, counters = model.embed(training.tokens)
+    return sampler.draw(0, points.embedding, counters.embedding)
 
 
 @contextmanager

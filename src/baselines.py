@@ -1,24 +1,24 @@
 """Stage baselines: BM25 and the untrained encoder rank what the trained model will rank, apart from all training."""
 
-from counterpoint import stage
+from counterpoint.core import process
 
 if __name__ == "__main__":
-    stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
 
 import logging
 from pathlib import Path
 
 import pandas as pd
 
-from counterpoint.bm25 import bm25
-from counterpoint.compute import choose
-from counterpoint.encoder import locate, weights_sha256
-from counterpoint.model import zero_shot
-from counterpoint.params import load_params
-from counterpoint.ranking import euclidean, rank
-from counterpoint.records import write_json
-from counterpoint.results import EVALUATED, write_table
-from counterpoint.tasks import embed_tasks, ranks_table, read_tasks
+from counterpoint.core.files import write_json
+from counterpoint.core.params_file import load_params
+from counterpoint.evaluation.bm25 import bm25
+from counterpoint.evaluation.table import EVALUATED, write_table
+from counterpoint.evaluation.tasks import embed_tasks, ranks_table, read_tasks
+from counterpoint.model.bi_encoder import zero_shot
+from counterpoint.model.compute import choose
+from counterpoint.model.locate import locate, weights_sha256
+from counterpoint.ranking.ranking import euclidean, rank
 
 TRIPLES, BASELINES = Path("data/triples"), Path("data/baselines")
 
@@ -27,12 +27,11 @@ def main() -> None:
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
-    model = zero_shot(directory, params.model.max_length)
-    compute.place(model)
+    model = zero_shot(directory, params.model.max_length, compute)
     tasks = read_tasks(TRIPLES, params.evaluate.beir)
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
-    tables = {split: [] for split in EVALUATED}
-    for task, vectors in zip(tasks, embed_tasks(tasks, model, compute), strict=True):
+    tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
+    for task, vectors in zip(tasks, embed_tasks(tasks, model), strict=True):
         for name, distance in (("bm25", bm25(task.pool)), ("zero_shot", euclidean(task.pool, *vectors))):
             for setting, ranking in rank(task.pool, distance, task.settings).items():
                 tables[task.split].append(ranks_table(task, setting, name, ranking.candidates, ranking.retrieved))
@@ -42,4 +41,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

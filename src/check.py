@@ -1,22 +1,17 @@
 """Before a run: refuse unusable params, corpus or encoder while the old results still stand."""
 
+from counterpoint.core import process
+
+if __name__ == "__main__":
+    process.begin()
+
 import logging
 import subprocess
 from pathlib import Path
 
-import numpy as np
-
-from counterpoint import stage
-from counterpoint.compute import choose
-from counterpoint.corpus import read_corpus
-from counterpoint.encoder import load_encoder, locate
-from counterpoint.errors import InputError
-from counterpoint.negatives import draw_random, forbidden_groups
-from counterpoint.params import load_params
-from counterpoint.pool import Pool
-from counterpoint.seeds import generator
-from counterpoint.selection import selection_queries, selection_setting
-from counterpoint.splits import mark_seen, split_rows
+from counterpoint.core.errors import InputError
+from counterpoint.core.params import Params
+from counterpoint.core.params_file import load_params
 
 FETCHED = Path("data/arguana")  # what a stage of its own brings
 
@@ -27,15 +22,32 @@ def main() -> None:
         raise InputError(f"DVC needs a Git repository; {Path.cwd()} is in none: git init, git add and commit, or clone it")
     corpus = Path(params.corpus)
     if corpus.exists() or corpus.parent != FETCHED:
-        splits = mark_seen(split_rows(read_corpus(corpus).rows, params.prepare.split))
-        pools = {name: Pool.of([pair for pair in pairs if pair.counter is not None]) for name, pairs in splits.items()}
-        pool = pools["training"]
-        draw_random(pool, forbidden_groups(pool), params.negatives.per_point, generator(params.seed, 0, "negatives"))
-        unseen = np.array([pair.seen == "none" for pair in splits["validation"] if pair.counter is not None])
-        selection_queries(unseen, params.select)
-        selection_setting(pools.values(), params.select)
-        sizes = ", ".join(f"{len(pairs):,} {name}" for name, pairs in splits.items())
-        logging.info("corpus %s: %s points", corpus, sizes)
+        check_corpus(params)
+    check_encoder(params)
+
+
+def check_corpus(params: Params) -> None:
+    """What prepare and train would refuse."""
+    from counterpoint.corpus.splits import read_splits, unseen
+    from counterpoint.negatives.triples import first_negatives
+
+    splits = read_splits(params.corpus, params.prepare.split)
+    pools = splits.pools
+    first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
+    sizes = ", ".join(f"{counts['points']:,} {name}" for name, counts in splits.counts.items())
+    logging.info("corpus %s: %s points", params.corpus, sizes)
+
+    from counterpoint.training.selection import Selection
+
+    Selection(pools, unseen(splits.pairs["validation"]), params.select)
+
+
+def check_encoder(params: Params) -> None:
+    """What train and baselines would refuse."""
+    from counterpoint.model.compute import choose
+    from counterpoint.model.encoder import load_encoder
+    from counterpoint.model.locate import locate
+
     compute = choose(params.train.device, params.train.precision)
     model = params.model
     encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length)
@@ -44,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

@@ -4,11 +4,13 @@ import argparse
 import io
 import json
 
-from counterpoint import stage
-from counterpoint.comparison import FORMATS, compare
-from counterpoint.errors import InputError
-from counterpoint.experiments import read_output
-from counterpoint.results import EVALUATED, QUERIES, RANKED, STAGES, read_table
+import pandas as pd
+
+from counterpoint.core import process
+from counterpoint.core.errors import InputError
+from counterpoint.evaluation.table import EVALUATED, QUERIES, RANKED, STEPS, read_table
+from counterpoint.experiments.comparison import FORMATS, compare
+from counterpoint.experiments.dvc_runs import read_output
 
 SPLITS = "splits.json"
 
@@ -37,27 +39,27 @@ def main() -> None:
             f"both runs must have the same {asked.split} split; {asked.a} has sha256 {hashes[0][:12]}…, "
             f"{asked.b} {hashes[1][:12]}…: they are runs on another corpus or another prepare.split"
         )
-    tables = [ranks_of(name, of, asked.split) for name, of in runs]
+    a, b = (ranks_of(name, step, asked.split) for name, step in runs)
     heading = {"split": asked.split, "queries": asked.queries} | {
-        key: f"{name}, {of}" for key, (name, of) in zip("ab", runs, strict=True)
+        key: f"{name}, {step}" for key, (name, step) in zip("ab", runs, strict=True)
     }
-    print(FORMATS[asked.form](heading, compare(*tables, asked.queries, asked.setting)))
+    print(FORMATS[asked.form](heading, compare(a, b, asked.queries, asked.setting)))
 
 
-def parse_run(word: str, default_stage: str) -> tuple[str, str]:
-    """A run's name and the stage that is compared, from NAME or NAME:STAGE."""
-    name, colon, of = word.partition(":")
-    if not name or (colon and of not in RANKED):
+def parse_run(word: str, default: str) -> tuple[str, str]:
+    """A run's name and the step that is compared, from NAME or NAME:STAGE."""
+    name, colon, step = word.partition(":")
+    if not name or (colon and step not in RANKED):
         raise InputError(f"a run must be NAME or NAME:STAGE with a stage of {', '.join(RANKED)}; got {word!r}")
-    return name, of or default_stage
+    return name, step or default
 
 
-def ranks_of(name: str, of: str, split: str):
-    """The table of a run's ranks of one stage."""
-    out = "data/ranks" if of in STAGES else "data/baselines"
+def ranks_of(name: str, step: str, split: str) -> pd.DataFrame:
+    """The table of a run's ranks by one step."""
+    out = "data/ranks" if step in STEPS else "data/baselines"
     ranks = read_table(io.StringIO(read_output(name, out, f"{split}.csv")))
-    return ranks[ranks["stage"] == of]
+    return ranks[ranks["stage"] == step]
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

@@ -7,9 +7,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from counterpoint import stage
-from counterpoint.errors import InputError
-from counterpoint.params import load_params
+from counterpoint.core import process
+from counterpoint.core.errors import InputError
+from counterpoint.core.files import sha256
+from counterpoint.core.params_file import load_params
 
 TARGET = Path("arguana-counterargs-corpus.zip")
 SECONDS = 30  # without a byte, until the server counts as gone
@@ -24,18 +25,21 @@ def main() -> None:
     fetch(params.url, params.sha256, TARGET)
 
 
-def fetch(url: str, sha256: str | None, target: Path) -> None:
-    """Download url to target by way of a .part of its own, which a later call continues; check its sha256 unless None."""
+def fetch(url: str, expected: str | None, target: Path) -> None:
+    """Download url to target by way of a .part of its own, which a later call continues.
+
+    Raises InputError where it cannot be had, or its sha256 is not the expected one (None = any).
+    """
     part = target.with_name(f"{target.name}.{hashlib.sha256(url.encode()).hexdigest()[:8]}.part")
     try:
         _download(url, part)
     except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise InputError(f"fetch.url: {url} cannot be fetched ({reason}); what has come is kept, run again to go on") from None
-    found = hashlib.sha256(part.read_bytes()).hexdigest()
-    if sha256 is not None and found != sha256.lower():
+    found = sha256(part)
+    if expected is not None and found != expected.lower():
         part.unlink()
-        raise InputError(f"fetch.sha256: {url} must have {sha256}; got {found}")
+        raise InputError(f"fetch.sha256: {url} must have {expected}; got {found}")
     part.replace(target)
     logging.info("%s: %d bytes, sha256 %s", target, target.stat().st_size, found)
 
@@ -64,4 +68,4 @@ def _download(url: str, part: Path) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

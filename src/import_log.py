@@ -4,11 +4,11 @@ import argparse
 import logging
 from pathlib import Path
 
-from counterpoint import stage
-from counterpoint.figures import save
-from counterpoint.original_log import read_logs
-from counterpoint.overlays import imported
-from counterpoint.records import write_series
+from counterpoint.core import process
+from counterpoint.core.files import write_series
+from counterpoint.experiments.original_log import read_logs
+from counterpoint.experiments.report_figures import imported
+from counterpoint.plots.figures import save
 
 
 def main() -> None:
@@ -26,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

@@ -1,36 +1,33 @@
 """Stage plot: the series become pictures, and some ranks a page to read."""
 
-from counterpoint import stage
+from counterpoint.core import process
 
 if __name__ == "__main__":
-    stage.die_with_parent()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
-from counterpoint import figures
-from counterpoint.examples import examples
-from counterpoint.params import load_params
-from counterpoint.records import read_pairs, write_text
-from counterpoint.results import read_table
+from counterpoint.arguments.pairs import read_pairs
+from counterpoint.core.files import read_json, read_series, write_text
+from counterpoint.core.params_file import load_params
+from counterpoint.evaluation.table import read_table
+from counterpoint.negatives.schedule import Schedule
+from counterpoint.plots import figures
+from counterpoint.plots.examples import examples
 
 METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plots"), "test.csv"
 
 
-def read(path: Path):
-    """The list under a series file's only key."""
-    return next(iter(json.loads(path.read_text(encoding="utf-8")).values()))
-
-
 def main() -> None:
     params = load_params()
-    history, steps, curve, winners = (read(SERIES / f"{name}.json") for name in ("history", "steps", "topk", "winners"))
-    measured = read(METRICS / "settings.json")
+    names = ("history", "steps", "topk", "winners")
+    history, steps, curve, winners = (read_series(SERIES / f"{name}.json") for name in names)
+    measured = read_series(METRICS / "settings.json")
     n = next(row["n"] for row in measured if (row["split"], row["setting"], row["queries"]) == ("test", "epa", "all"))
-    chosen = json.loads((METRICS / "train.json").read_text(encoding="utf-8"))["best_epoch"]
-    title = figures.describe_rate(params.random_rate, params.decay, params.floor)
+    chosen = read_json(METRICS / "train.json")["best_epoch"]
+    title = Schedule.of(params).title
     drawn = {
         "accuracy": figures.accuracy(history, chosen, f"{params.select.setting}, {params.select.stage}", title),
         "losses": figures.losses(history, steps, title),
@@ -47,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

@@ -6,16 +6,21 @@ import json
 import logging
 from pathlib import Path
 
-from counterpoint import figures, overlays, stage
-from counterpoint.answer import page
-from counterpoint.averages import SeedRun, best, by_schedule, paired, table
-from counterpoint.errors import InputError
-from counterpoint.experiments import Experiment, committed_params, experiments, read, read_output
-from counterpoint.original_log import read_logs
-from counterpoint.params import Params
-from counterpoint.records import write_json, write_text
-from counterpoint.results import read_table
-from counterpoint.schedules import NEVER, Schedule, all_else
+from matplotlib.figure import Figure
+
+from counterpoint.core import process
+from counterpoint.core.errors import InputError
+from counterpoint.core.files import write_json, write_text
+from counterpoint.core.params import Params
+from counterpoint.evaluation.table import STEPS, read_table
+from counterpoint.experiments import report_figures
+from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments, read, read_output
+from counterpoint.experiments.original_log import read_logs
+from counterpoint.experiments.report_page import page
+from counterpoint.experiments.seed_averages import SeedRun, best, by_schedule, paired, table
+from counterpoint.experiments.sweep_plan import all_else
+from counterpoint.negatives.schedule import Schedule
+from counterpoint.plots import figures
 
 SETTINGS = ("epa", "epc")
 
@@ -32,35 +37,48 @@ def main() -> None:
     params = committed_params(asked.set_param)
     runs, notes = comparable_runs(params)
     groups = by_schedule(runs)
-    select, trains_head = params.select, params.train.epochs > 0 and params.loss.pair.weight > 0
-    stages = [select.stage, *({"retrieved", "reranked"} - {select.stage} if trains_head else ())]
+    steps = [params.select.stage]
+    steps += [step for step in STEPS if params.trains_head and step not in steps]
     queries = "unseen" if unseen(runs[0]) else "all"
-    tables = {of: table(groups, of) for of in stages}
-    winner, compared = best(groups), against_none(groups, queries, stages)
-
-    about = f"{params.corpus}, {params.train.epochs} epochs, encoder {Path(params.model.encoder).name}"
-    summary = runs[0].train
-    which = "unseen " * (summary["selection_queries"] == "unseen")
-    chosen_on = f"{select.setting}, {select.stage}, {summary['selection_n']:,} {which}queries"
-    titled = f"{Path(params.corpus).name}, {params.train.epochs} epochs, {len({run.seed for run in runs})} seeds"
-    histories = {schedule: [run.history for run in of.values()] for schedule, of in groups.items()}
-    on_test = "unseen_test_epa" if queries == "unseen" else "test_epa"
-    panels = {"validation_epa": "validation split, epa", on_test: f"test split, {queries} queries, epa"}
-    drawn = {
-        "accuracy_by_decay": overlays.accuracy_by_decay([row for of in tables.values() for row in of], panels, titled),
-        "accuracy_by_epoch": overlays.accuracy_by_epoch(histories, logs, f"{select.setting}, {select.stage}", titled),
-        "negatives_by_epoch": overlays.negatives_by_epoch(histories, titled),
-    }
-    for name, figure in drawn.items():
+    tables = {step: table(groups, step) for step in steps}
+    winner, compared = best(groups), against_none(groups, queries, steps)
+    for name, figure in pictures(params, groups, tables, logs, queries).items():
         figures.save(figure, asked.out / f"{name}.png")
-    content = page(f"{len(runs)} runs: {about}.", chosen_on, tables, winner.label, compared, notes)
-    write_json(
-        asked.out / "report.json",
-        {"best": winner.label, "runs": [run.name for run in runs], "averages": tables, "against_none": compared},
-    )
+    about = f"{params.corpus}, {params.train.epochs} epochs, encoder {Path(params.model.encoder).name}"
+    content = page(f"{len(runs)} runs: {about}.", chosen_on(params, runs[0]), tables, winner.label, compared, notes)
+    names = [run.name for run in runs]
+    found = {"best": winner.label, "runs": names, "averages": tables, "against_none": compared}
+    write_json(asked.out / "report.json", found)
     write_text(asked.out / "report.md", content)
     logging.info(content)
     logging.info("written to %s", asked.out)
+
+
+def chosen_on(params: Params, run: SeedRun) -> str:
+    """What chose the epochs, and so the best decay, in words."""
+    which = "unseen " * (run.train["selection_queries"] == "unseen")
+    return f"{params.select.setting}, {params.select.stage}, {run.train['selection_n']:,} {which}queries"
+
+
+def pictures(
+    params: Params,
+    groups: dict[Schedule, dict[int, SeedRun]],
+    tables: dict[str, list[dict]],
+    logs: dict[str, list[dict]],
+    queries: str,
+) -> dict[str, Figure]:
+    seeds = {seed for runs in groups.values() for seed in runs}
+    titled = f"{Path(params.corpus).name}, {params.train.epochs} epochs, {len(seeds)} seeds"
+    histories = {schedule: [run.history for run in runs.values()] for schedule, runs in groups.items()}
+    on_test = "unseen_test_epa" if queries == "unseen" else "test_epa"
+    panels = {"validation_epa": "validation split, epa", on_test: f"test split, {queries} queries, epa"}
+    rows = [row for members in tables.values() for row in members]
+    measured = f"{params.select.setting}, {params.select.stage}"
+    return {
+        "accuracy_by_decay": report_figures.accuracy_by_decay(rows, panels, titled),
+        "accuracy_by_epoch": report_figures.accuracy_by_epoch(histories, logs, measured, titled),
+        "negatives_by_epoch": report_figures.negatives_by_epoch(histories, titled),
+    }
 
 
 def comparable_runs(params: Params) -> tuple[list[SeedRun], list[str]]:
@@ -71,12 +89,13 @@ def comparable_runs(params: Params) -> tuple[list[SeedRun], list[str]]:
         if experiment.state != "done" or not experiment.whole:
             unfinished.append(experiment.name)
             continue
-        of = experiment.params
-        starts_alike = Schedule.of(of).name == NEVER or (of.random_rate, of.floor) == (params.random_rate, params.floor)
-        if all_else(of) != all_else(params) or not starts_alike:
+        theirs = experiment.params
+        schedule = Schedule.of(theirs)
+        starts_alike = (theirs.random_rate, theirs.floor) == (params.random_rate, params.floor)
+        if all_else(theirs) != all_else(params) or not (starts_alike or schedule.never_random):
             apart.append(experiment.name)
         else:
-            chosen.setdefault((Schedule.of(of), of.seed), experiment)
+            chosen.setdefault((schedule, theirs.seed), experiment)
     if not chosen:
         raise InputError(
             f"a report must have experiments of this commit that differ from params.yaml in seed, random_rate, decay and floor "
@@ -88,11 +107,11 @@ def comparable_runs(params: Params) -> tuple[list[SeedRun], list[str]]:
     most = max(map(len, counts.values()))
     if short := [f"{schedule.label} has {len(seeds)}" for schedule, seeds in counts.items() if len(seeds) < most]:
         notes.append(f"Not every decay has {most} seeds: {', '.join(short)}.")
-    return [seed_run(experiment, *of) for of, experiment in chosen.items()], notes
+    return [seed_run(experiment, schedule, seed) for (schedule, seed), experiment in chosen.items()], notes
 
 
 def seed_run(experiment: Experiment, schedule: Schedule, seed: int) -> SeedRun:
-    def series(path: str):
+    def series(path: str) -> dict:
         return json.loads(read(experiment.rev, path))
 
     return SeedRun(
@@ -113,18 +132,18 @@ def unseen(run: SeedRun) -> bool:
     return 0 < n["unseen"] < n["all"]
 
 
-def against_none(groups: dict[Schedule, dict[int, SeedRun]], queries: str, stages: list[str]) -> list[dict]:
+def against_none(groups: dict[Schedule, dict[int, SeedRun]], queries: str, steps: list[str]) -> list[dict]:
     """Every schedule against the one without decay, on test."""
     if not (none := next((schedule for schedule in groups if schedule.label == "none"), None)):
         return []
     rows = []
     for schedule in groups:
         for setting in SETTINGS:
-            for of in stages:
-                if schedule != none and (row := paired(groups[none], groups[schedule], setting, queries, of)):
+            for step in steps:
+                if schedule != none and (row := paired(groups[none], groups[schedule], setting, queries, step)):
                     rows.append({"decay": schedule.label} | row)
     return rows
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

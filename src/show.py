@@ -1,16 +1,16 @@
 """After a run: what was produced and where to look."""
 
-import json
 from pathlib import Path
 
-from counterpoint import stage
+from counterpoint.core import process
+from counterpoint.core.files import read_json, read_series
 
 MEASURES = ("top1", "top5", "top10", "mrr")
 
 
 def main() -> None:
-    measured = json.loads(Path("metrics/settings.json").read_text(encoding="utf-8"))["settings"]
-    train = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
+    measured = read_series(Path("metrics/settings.json"))
+    train = read_json(Path("metrics/train.json"))
     test = [row for row in measured if row["split"] == "test" and row["setting"] in ("epa", "epc")]
     everything = [row for row in test if row["queries"] == "all"]
     unseen = [row for row in test if row["queries"] == "unseen" and 0 < row["n"] < everything[0]["n"]]
@@ -26,13 +26,13 @@ def main() -> None:
 
 def print_tables(title: str, rows: list[dict]) -> None:
     for setting in dict.fromkeys(row["setting"] for row in rows):
-        of = [row for row in rows if row["setting"] == setting]
-        heading = f"{setting}, {of[0]['n']:,} {title}"
+        members = [row for row in rows if row["setting"] == setting]
+        heading = f"{setting}, {members[0]['n']:,} {title}"
         print(f"\n{heading:<30}" + "".join(f"{measure:>8}" for measure in MEASURES) + "   95 % interval of top1")
-        for row in of:
+        for row in members:
             ends = "" if row["top1_low"] is None else f"   {row['top1_low']:.3f} to {row['top1_high']:.3f}"
             print(f"  {row['stage']:<28}" + "".join(f"{row[measure]:>8.3f}" for measure in MEASURES) + ends)
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

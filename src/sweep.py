@@ -9,12 +9,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from counterpoint import stage
-from counterpoint.errors import InputError
-from counterpoint.experiments import PENDING, Experiment, experiments, read
-from counterpoint.plan import Run, estimate, planned, refuse_namesakes, spoken
-from counterpoint.schedules import NEVER, STEPS
-from counterpoint.workspace import dvc, forget_branch, note_branch, put_back, refuse_edits, show_committed, take_head_back, why
+from counterpoint.core import process
+from counterpoint.core.errors import InputError
+from counterpoint.core.locks import alone
+from counterpoint.experiments.dvc_runs import PENDING, Experiment, experiments, read
+from counterpoint.experiments.sweep_plan import DECAYS, PlannedRun, estimate, missing, planned, refuse_namesakes, spoken
+from counterpoint.experiments.workspace import (
+    dvc,
+    forget_branch,
+    note_branch,
+    put_back,
+    refuse_edits,
+    show_committed,
+    take_head_back,
+    why,
+)
+from counterpoint.negatives.schedule import NEVER
 
 LOOK = 3  # seconds between two looks at the queue
 
@@ -23,14 +33,14 @@ def main() -> None:
     asked = parse()
     if not Path(".dvc/config").exists():
         raise InputError(f"a sweep must start at the root of a DVC repository; {Path.cwd()} is none")
-    with stage.alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
+    with alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
         if not asked.dry_run:
             take_head_back()
-        plan = planned(asked.seeds, asked.decays or STEPS[asked.steps], asked.set_param, asked.name)
+        plan = planned(asked.seeds, asked.decays or DECAYS[asked.steps], asked.set_param, asked.name)
         refuse_edits(plan)
         before = {experiment.name: experiment for experiment in experiments()}
         refuse_namesakes(plan, before, asked.queue)
-        todo = [run for run in plan if run.name not in before or before[run.name].state != "done"]
+        todo = missing(plan, before)
         describe(plan, todo, before, asked.jobs)
         if asked.dry_run:
             return
@@ -56,7 +66,7 @@ def parse() -> argparse.Namespace:
     steps = parser.add_mutually_exclusive_group()
     steps.add_argument("--decays", nargs="+", metavar="DECAY", help=f"numbers, none or {NEVER}")
     steps.add_argument(
-        "--steps", choices=STEPS, default="default", help="; ".join(f"{k}: {' '.join(v)}" for k, v in STEPS.items())
+        "--steps", choices=DECAYS, default="default", help="; ".join(f"{k}: {' '.join(v)}" for k, v in DECAYS.items())
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[13, 1, 2], metavar="SEED", help="default: 13 1 2")
     parser.add_argument(
@@ -72,7 +82,7 @@ def parse() -> argparse.Namespace:
     return asked
 
 
-def describe(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jobs: int) -> None:
+def describe(plan: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> None:
     for run in plan:
         state = before[run.name].state if run.name in before else "to run"
         logging.info("%-32s %s", run.name, {"Failed": "failed, to run again"}.get(state, state.lower()))
@@ -83,7 +93,7 @@ def describe(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jo
 # --- the runs --------------------------------------------------------------------------------------------------------
 
 
-def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
+def one_by_one(plan: list[PlannedRun], todo: list[PlannedRun]) -> dict[str, str]:
     """Each in the workspace; returns why the failed ones failed."""
     failed, start = {}, time.monotonic()
     for number, run in enumerate(todo, start=1):
@@ -109,7 +119,7 @@ def one_by_one(plan: list[Run], todo: list[Run]) -> dict[str, str]:
     return failed
 
 
-def queue(plan: list[Run], todo: list[Run], before: dict[str, Experiment], jobs: int) -> dict[str, str]:
+def queue(plan: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> dict[str, str]:
     """All by DVC's queue; returns why the failed ones failed. Workers outlive this process."""
     os.environ.setdefault("CHECKPOINT_DIR", str(Path(".checkpoints").resolve()))  # a run's own folder goes with it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
@@ -163,7 +173,7 @@ def result(run: str) -> str:
     return f"{epoch}, validation top1 {train['selection_score']:.3f}, test epa {test['epa']['retrieved']['top1']:.3f}"
 
 
-def tell(plan: list[Run], failed: dict[str, str]) -> None:
+def tell(plan: list[PlannedRun], failed: dict[str, str]) -> None:
     if failed:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise InputError(f"{len(failed)} of {len(plan)} runs failed; the same command runs them again:\n{lines}")
@@ -171,4 +181,4 @@ def tell(plan: list[Run], failed: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    stage.run(main)
+    process.run(main)

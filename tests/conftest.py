@@ -49,6 +49,13 @@ SPLIT_OF = ("training", "validation", "test")  # a theme's first, second and thi
 WORDS = sorted({*COMMON, *(word for debates in THEMES.values() for words in debates.values() for word in words.split())})
 
 
+def usable(corpus: Path, split: str) -> list:
+    """The pairs of a split of a corpus that names its splits."""
+    from counterpoint.corpus.splits import read_splits
+
+    return read_splits(corpus, None).pairs[split]
+
+
 def sentence(rng: np.random.Generator, words: list[str], length: int = 12) -> str:
     return " ".join(rng.choice(words + COMMON, length))
 
@@ -129,6 +136,7 @@ random_rate: 1.0
 decay: 0.4
 floor: 0.0
 prepare:
+  seed: 13
   split: {training: 0.6, validation: 0.2, test: 0.2, seed: 0}
 negatives: {search: exact, per_point: 1, every: 1}
 model:

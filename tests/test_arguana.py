@@ -5,13 +5,13 @@ import os
 import numpy as np
 import pytest
 
-from counterpoint.bm25 import bm25
-from counterpoint.candidates import SETTINGS, count_pairs
-from counterpoint.corpus import read_corpus
-from counterpoint.metrics import top_k
-from counterpoint.pool import Pool
-from counterpoint.ranking import rank
-from counterpoint.splits import count, mark_seen, split_rows
+from counterpoint.arguments.pool import Pool
+from counterpoint.corpus.read import read_corpus
+from counterpoint.corpus.splits import count, mark_seen, split_rows
+from counterpoint.evaluation.bm25 import bm25
+from counterpoint.ranking.metrics import top_k
+from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.settings import SETTINGS, count_pairs
 
 pytestmark = pytest.mark.skipif("ARGUANA" not in os.environ, reason="ARGUANA does not name the real corpus")
 

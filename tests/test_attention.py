@@ -3,9 +3,10 @@ import torch
 from transformers import AutoModel
 from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
-from counterpoint.attention import attend, short_mask
-from counterpoint.compute import Compute, choose
-from counterpoint.encoder import load_encoder
+from counterpoint.model.compute import Compute, choose
+from counterpoint.model.cpu.attention import attend, short_mask
+from counterpoint.model.cpu.speed_up import speed_up
+from counterpoint.model.encoder import load_encoder
 
 CPU, BF16 = choose("cpu", "fp32"), Compute(torch.device("cpu"), True)
 
@@ -64,12 +65,12 @@ def test_dropout_takes_weights_away_and_keeps_their_mean(dtype):
 
 def test_an_encoder_gives_what_transformers_gives(tiny_bert):
     encoder = load_encoder(tiny_bert, "mean", 32).eval()
+    speed_up(encoder)
     ids = torch.randint(5, 50, (4, 9), generator=torch.Generator().manual_seed(0))
     mask = (torch.arange(9) < torch.tensor([9, 3, 5, 9])[:, None]).long()
     with torch.no_grad():
         theirs = AutoModel.from_pretrained(tiny_bert, attn_implementation="eager").eval()(ids, mask).last_hidden_state
         for compute, tolerance in ((CPU, 1e-5), (BF16, 5e-2)):
-            compute.place(encoder)
             with compute.autocast():
                 mine = encoder.transformer(ids, mask).last_hidden_state
             assert mine.dtype == (torch.bfloat16 if compute.bf16 else torch.float32)

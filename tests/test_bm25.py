@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from conftest import bm25_score
-from counterpoint.bm25 import bm25, words
-from counterpoint.corpus import read_corpus
-from counterpoint.pool import Pool
-from counterpoint.records import Pair
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
+from counterpoint.corpus.read import read_corpus
+from counterpoint.evaluation.bm25 import bm25, words
 
 
 @pytest.mark.parametrize("split", ["training", "test"])

@@ -6,7 +6,7 @@ import zlib
 import pytest
 import torch
 
-from counterpoint.checkpoint import Checkpoint, fingerprint
+from counterpoint.training.checkpoint import Checkpoint, fingerprint
 
 CPU = torch.device("cpu")
 

@@ -1,5 +1,5 @@
-from counterpoint.clusters import clusters
-from counterpoint.records import Pair
+from counterpoint.arguments.clusters import clusters
+from counterpoint.arguments.pairs import Pair
 
 
 def test_pairs_hang_together_by_debate_and_by_text_at_whatever_remove():

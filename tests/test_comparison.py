@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from counterpoint.comparison import as_json, as_markdown, as_table, compare
-from counterpoint.errors import InputError
-from counterpoint.intervals import interval
+from counterpoint.core.errors import InputError
+from counterpoint.evaluation.statistics import interval
+from counterpoint.experiments.comparison import as_json, as_markdown, as_table, compare
 
 HEADING = {"split": "test", "queries": "all", "a": "HEAD, retrieved", "b": "slow, retrieved"}
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from counterpoint.compute import choose, has_native_bf16
-from counterpoint.errors import InputError
+from counterpoint.core.errors import InputError
+from counterpoint.model.compute import choose, has_native_bf16
 
 
 def test_precision_is_what_was_asked_for():

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from counterpoint.corpus import read_corpus
-from counterpoint.errors import InputError
+from counterpoint.core.errors import InputError
+from counterpoint.corpus.read import read_corpus
 
 PAIRS = [
     {"id": "a", "theme": "t", "debate": "d", "stance": "pro", "point": "One, two", "counter": 'He said "no"\nand left'},

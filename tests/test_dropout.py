@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from counterpoint.dropout import STEPS, Dropout, quicken
+from counterpoint.model.cpu.dropout import STEPS, Dropout, quicken
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9, 1 / STEPS, 0.0])

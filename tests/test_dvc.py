@@ -1,7 +1,7 @@
-"""dvc.yaml says what the stages do: their deps are their imports, their params the keys they read, their plots have data."""
+"""dvc.yaml says what stages do: deps are the rooms they open, params the keys they read, and their plots have data."""
 
 import ast
-import dataclasses
+import functools
 import importlib
 import json
 import re
@@ -11,45 +11,68 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from conftest import ROOT, command, fixture_params, outputs, restore, succeed, write_arguana
-from counterpoint import params as params_module
-from counterpoint.params import Params
+from counterpoint.core import params_file
+from counterpoint.core.params import Params
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FETCH = yaml.safe_load((ROOT / "data/arguana/dvc.yaml").read_text())["stages"]["fetch"]
 PLOTS = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+SRC = ROOT / "src"
+PACKAGE = SRC / "counterpoint"
+# Each room may open those above it in this list.
+ROOMS = ("core", "arguments", "corpus", "negatives", "model", "ranking", "training", "evaluation", "plots", "experiments")
 
 
-def imported(file: Path) -> set[str]:
+@functools.cache
+def imported(file: Path) -> set[Path]:
     """The modules of counterpoint that a file imports, wherever in it."""
-    names = set()
+    found = set()
     for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "counterpoint":
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("counterpoint."):
-            names.add(node.module.split(".")[1])
-    return names
-
-
-def closure(verb: str) -> set[str]:
-    found, todo = {"src/counterpoint/__init__.py"}, [f"src/{verb}.py"]
-    while todo:
-        found.add(file := todo.pop())
-        todo += [name for module in imported(ROOT / file) if (name := f"src/counterpoint/{module}.py") not in found]
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("counterpoint") for alias in node.names), f"{file}: from counterpoint… import"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "counterpoint":
+            place = SRC.joinpath(*node.module.split("."))
+            names = [place / alias.name for alias in node.names] if place.is_dir() else [place]
+            found |= {name.with_suffix(".py") for name in names}
     return found
 
 
+def closure(file: Path) -> set[Path]:
+    found, todo = set(), [file]
+    while todo:
+        found.add(now := todo.pop())
+        todo += imported(now) - found
+    return found
+
+
+def room(module: Path) -> str:
+    return module.relative_to(PACKAGE).parts[0]
+
+
 @pytest.mark.parametrize("verb", [*STAGES, "fetch"])
-def test_the_deps_of_a_stage_are_its_imports(verb):
+def test_the_deps_of_a_stage_are_the_rooms_that_it_opens(verb):
     deps = FETCH["deps"] if verb == "fetch" else STAGES[verb]["deps"]
-    code = [dep.removeprefix("../../") for dep in deps if dep.endswith(".py")]
+    code = [dep.removeprefix("../../") for dep in deps if "src/" in dep]
+    opened = {f"src/counterpoint/{room(module)}" for module in closure(SRC / f"{verb}.py") - {SRC / f"{verb}.py"}}
     assert len(code) == len(set(code))
-    assert set(code) == closure(verb)
+    assert set(code) == opened | {f"src/{verb}.py"}
 
 
-def test_imports_go_downwards_only():
-    graph = {file.stem: imported(file) for file in (ROOT / "src/counterpoint").glob("*.py")}
+def test_no_stage_opens_the_experiments_and_the_package_itself_holds_nothing():
+    assert not any("experiments" in dep for stage in STAGES.values() for dep in stage["deps"])
+    assert (PACKAGE / "__init__.py").read_text() == ""
+
+
+def test_imports_go_upwards_in_the_list_of_rooms_and_never_in_a_circle():
+    modules = [file for file in PACKAGE.rglob("*.py") if file.name != "__init__.py"]
+    assert {room(module) for module in modules} == set(ROOMS)
+    for module in modules:
+        above = ROOMS[: ROOMS.index(room(module)) + 1]
+        assert {room(other) for other in imported(module)} <= set(above), module
+    graph = {module: imported(module) for module in modules}
     below, todo = set(), set(graph)
     while todo:
         free = {name for name in todo if graph[name] <= below}
@@ -57,12 +80,28 @@ def test_imports_go_downwards_only():
         below, todo = below | free, todo - free
 
 
-def leaves(section: type, prefix: str = "") -> set[str]:
+def test_what_is_in_core_is_used_from_three_places_or_more():
+    """Rooms and scripts, not counting core itself."""
+    users = {file: room(file) for file in PACKAGE.rglob("*.py")} | {file: file.name for file in SRC.glob("*.py")}
+    for module in (PACKAGE / "core").glob("[!_]*.py"):
+        assert len({name for file, name in users.items() if name != "core" and module in closure(file)}) >= 3, module
+
+
+def leaves(section: type[BaseModel], prefix: str = "") -> set[str]:
     names = set()
-    for field in dataclasses.fields(section):
-        nested = dataclasses.is_dataclass(field.type)
-        names |= leaves(field.type, f"{prefix}{field.name}.") if nested else {prefix + field.name}
+    for name, field in section.model_fields.items():
+        nested = field.annotation
+        is_section = isinstance(nested, type) and issubclass(nested, BaseModel)
+        names |= leaves(nested, f"{prefix}{name}.") if is_section else {prefix + name}
     return names
+
+
+def sections(section: type[BaseModel], prefix: str = ""):
+    """Every section's class, with what stands before its keys."""
+    yield section, prefix
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from sections(field.annotation, f"{prefix}{name}.")
 
 
 def declared(verb: str) -> set[str]:
@@ -75,31 +114,28 @@ UNDECLARED = {"checkpoint.keep"}  # no result depends on it
 
 @pytest.fixture
 def keys_read(monkeypatch):
-    """The keys read from params once they are loaded."""
-    read, sections = set(), {}
-
-    def find(section, prefix):
-        sections[section] = prefix
-        for field in dataclasses.fields(section):
-            if dataclasses.is_dataclass(field.type):
-                find(field.type, f"{prefix}{field.name}.")
-
-    find(Params, "")
-    for section, prefix in sections.items():
+    """The keys read from params once they are loaded; a section that is dumped is read whole."""
+    read = set()
+    for section, prefix in sections(Params):
 
         def watch(self, name, original=section.__getattribute__, prefix=prefix):
             read.add(prefix + name)
             return original(self, name)
 
+        def dump(self, *, include, original=section.model_dump, section=section, prefix=prefix):
+            read.update(key for key in leaves(section, prefix) if key.removeprefix(prefix).partition(".")[0] in include)
+            return original(self, include=include)
+
         monkeypatch.setattr(section, "__getattribute__", watch)
-    load = params_module.load_params
+        monkeypatch.setattr(section, "model_dump", dump)
+    load = params_file.load_params
 
     def loaded(*args):
         params = load(*args)
         read.clear()
         return params
 
-    monkeypatch.setattr(params_module, "load_params", loaded)
+    monkeypatch.setattr(params_file, "load_params", loaded)
     return lambda: {key for key in read if key in leaves(Params)}
 
 

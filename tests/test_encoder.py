@@ -2,15 +2,17 @@ import json
 import shutil
 import sys
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 
 from conftest import WORDS
-from counterpoint import encoder as module
-from counterpoint.encoder import BUNDLED, load_encoder, locate
-from counterpoint.errors import InputError
+from counterpoint.core.errors import InputError
+from counterpoint.model import locate as module
+from counterpoint.model.encoder import load_encoder
+from counterpoint.model.locate import BUNDLED, locate
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_a_proxy_that_refuses_is_one_line(monkeypatch):
     def refuse(*args, **kwargs):
         raise ConnectionError("403") from RuntimeError("proxy")
 
-    monkeypatch.setattr(module, "snapshot_download", refuse)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(InputError, match=r"the hub cannot be reached \(RuntimeError\)"):
         locate("some/encoder")
 
@@ -143,17 +145,17 @@ def test_a_text_longer_than_the_encoder_is_refused(tiny_bert):
 
 
 def test_dropout_replaces_the_config_s(tiny_bert):
-    def rates(*given):
+    def rates_of(*given):
         modules = dict(load_encoder(tiny_bert, "mean", 32, *given).transformer.named_modules())
-        of = {name: module.p for name, module in modules.items() if isinstance(module, torch.nn.Dropout)}
-        inside = {name for name in of if ".attention.self." in name}
+        rates = {name: module.p for name, module in modules.items() if isinstance(module, torch.nn.Dropout)}
+        inside = {name for name in rates if ".attention.self." in name}
         assert inside
-        assert inside < set(of)
-        return {of[name] for name in set(of) - inside}, {of[name] for name in inside}
+        assert inside < set(rates)
+        return {rates[name] for name in set(rates) - inside}, {rates[name] for name in inside}
 
-    assert rates(0.3, 0.0) == ({0.3}, {0.0})
-    assert rates(None, 0.2) == ({0.1}, {0.2})
-    assert rates(0.0) == ({0.0}, {0.1})
+    assert rates_of(0.3, 0.0) == ({0.3}, {0.0})
+    assert rates_of(None, 0.2) == ({0.1}, {0.2})
+    assert rates_of(0.0) == ({0.0}, {0.1})
     assert json.loads((tiny_bert / "config.json").read_text())["hidden_dropout_prob"] == 0.1
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 
-from counterpoint.examples import EACH, examples
-from counterpoint.records import Pair
+from counterpoint.arguments.pairs import Pair
+from counterpoint.plots.examples import EACH, examples
 
 N = 30
 PAIRS = {f"q{i}": Pair(f"q{i}", "t", "d", "pro", f"point {i}", f"counter {i}") for i in range(N)}

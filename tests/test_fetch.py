@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from counterpoint.errors import InputError
+from counterpoint.core.errors import InputError
 from fetch import fetch
 
 DATA = bytes(range(256)) * 2000

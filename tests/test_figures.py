@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from counterpoint import figures
+from counterpoint.plots import figures
 
 HISTORY = [
     {
@@ -138,9 +138,3 @@ def test_an_untrained_model_has_its_pictures_too(name):
     canvas = FigureCanvasAgg(drawn(name, UNTRAINED, [], None))
     canvas.draw()
     assert np.asarray(canvas.buffer_rgba()).std() > 0
-
-
-def test_the_schedule_in_words():
-    assert figures.describe_rate(1.0, 0.005, 0.0) == "decay 0.005 from random rate 1"
-    assert figures.describe_rate(1.0, 0.1, 0.2) == "decay 0.1 from random rate 1 to 0.2"
-    assert figures.describe_rate(1.0, None, 0.0) == "no decay: random rate 1 throughout"

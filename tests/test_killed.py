@@ -17,11 +17,11 @@ HOOKS = {"PYTHONPATH": str(ROOT / "tests/hooks")}
 # (what is killed, at which call) along one run of 3 epochs of 3 batches; a run takes up where the one before was killed
 KILLS = [
     ("stage", "prepare.py>write_pairs:2"),
-    ("stage", "learning.py>backward:2"),  # in the first epoch: there is no checkpoint yet
+    ("stage", "epoch.py>backward:2"),  # in the first epoch: there is no checkpoint yet
     ("stage", "serialization.py>write:3"),  # in the middle of the first checkpoint
-    ("stage", "learning.py>backward:5"),  # in the second epoch
+    ("stage", "epoch.py>backward:5"),  # in the second epoch
     ("stage", "checkpoint.py>unlink:1"),  # the new checkpoint is in place, the old one not yet removed
-    ("dvc", "learning.py>backward:2"),
+    ("dvc", "epoch.py>backward:2"),
     ("stage", "train.py>replace:1"),  # all epochs are done, models/ is written under another name
     ("stage", "baselines.py>write_table:2"),
     ("dvc", "evaluate.py>write_series:2"),
@@ -84,20 +84,20 @@ def test_another_run_never_takes_up_the_checkpoint_of_a_killed_one(tiny_bert, tm
     succeed(folder, "python", "-c", SHIFT)
     succeed(folder, "python", "src/prepare.py")
     keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints")}
-    hooks = HOOKS | keep | {"KILL": "learning.py>backward:8"}
+    hooks = HOOKS | keep | {"KILL": "epoch.py>backward:8"}
     assert command(folder, "python", "src/train.py", env=hooks).returncode == -signal.SIGKILL
     (left,) = (tmp_path / "checkpoints").iterdir()
     assert [file.name[:11] for file in left.iterdir()] == ["state-00002"]
 
     params, corpus = folder / "params.yaml", folder / "data/triples/training.jsonl"
-    losses, tokenizer = folder / "src/counterpoint/losses.py", folder / "encoder/tokenizer_config.json"
+    losses, tokenizer = folder / "src/counterpoint/training/losses.py", folder / "encoder/tokenizer_config.json"
     for file, old, new in (
         (params, "seed: 13", "seed: 14"),
         (params, "decay: 0.4", "decay: 0.005"),
         (params, "encoder: encoder", "encoder: other"),
         (params, "batch_size: 8", "batch_size: 12"),
         (corpus, "purr", "whisker"),
-        (losses, "margin=margin)", "margin=2 * margin)"),
+        (losses, "margin=params.margin)", "margin=2 * params.margin)"),
         (tokenizer, "{", "{ "),
     ):
         text = file.read_text()

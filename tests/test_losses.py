@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.losses import Batch, losses, pair, triplet
-from counterpoint.params import LossParams, PairParams, TripletParams
+from counterpoint.core.params import LossParams, PairParams, TripletParams
+from counterpoint.training.losses import Batch, losses, pair, triplet
 
 
 def batch(anchor, positive, negative, right=None, wrong=None):
@@ -16,30 +16,34 @@ def batch(anchor, positive, negative, right=None, wrong=None):
     return Batch(*tensors, *logits, none, none, torch.zeros(b, k, dtype=torch.long))
 
 
+def params(triplet_weight, pair_weight):
+    return LossParams(triplet=TripletParams(weight=triplet_weight, margin=1), pair=PairParams(weight=pair_weight))
+
+
 def test_triplet_by_hand():
     # d(a, p) = 5, d(a, n) = 3 and 10; then d(a, p) = 1, d(a, n) = 2 and 1.5
     world = batch([[0, 0], [1, 1]], [[3, 4], [1, 2]], [[[3, 0], [10, 0]], [[3, 1], [1, 2.5]]])
     expected = (max(0, 5 - 3 + 1) + max(0, 5 - 10 + 1) + max(0, 1 - 2 + 1) + max(0, 1 - 1.5 + 1)) / 4
-    assert triplet(world, 1.0).item() == pytest.approx(expected, abs=1e-4)
+    assert triplet(world, TripletParams(weight=1, margin=1)).item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_pair_by_hand():
     world = batch([[0.0]], [[0.0]], [[[0.0], [0.0]]], right=[[0.0, 1.0]], wrong=[[[2.0, 0.0], [0.0, 3.0]]])
     right = -math.log(math.e / (1 + math.e))
     wrong = (-math.log(math.exp(2) / (math.exp(2) + 1)) - math.log(1 / (1 + math.exp(3)))) / 2
-    assert pair(world).item() == pytest.approx(right + wrong, rel=1e-5)
+    assert pair(world, PairParams(weight=1)).item() == pytest.approx(right + wrong, rel=1e-5)
 
 
 def test_the_loss_is_the_weighted_sum_and_weight_0_leaves_a_loss_out():
     world = batch([[0.0]], [[2.0]], [[[1.0]]], right=[[0.0, 0.0]], wrong=[[[0.0, 0.0]]])
-    got = losses(world, LossParams(TripletParams(0.5, 1.0), PairParams(2.0)))
+    got = losses(world, params(0.5, 2.0))
     assert got["loss"].item() == pytest.approx(0.5 * 2 + 2 * 2 * math.log(2), rel=1e-5)
-    alone = losses(batch([[0.0]], [[2.0]], [[[1.0]]]), LossParams(TripletParams(1.0, 1.0), PairParams(0)))
+    alone = losses(batch([[0.0]], [[2.0]], [[[1.0]]]), params(1.0, 0))
     assert set(alone) == {"loss", "triplet"}
 
 
 def test_the_gradient_pulls_the_positive_and_pushes_the_negative():
     world = batch([[0.0, 0.0]], [[1.0, 0.0]], [[[0.0, 1.0]]])
-    triplet(world, 1.0).backward()
+    triplet(world, TripletParams(weight=1, margin=1)).backward()
     np.testing.assert_allclose(world.positive.grad, [[1, 0]], atol=1e-5)
     np.testing.assert_allclose(world.negative.grad, [[[0, -1]]], atol=1e-5)

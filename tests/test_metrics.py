@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 
-from counterpoint.metrics import gains, gains_by_chance, mrr, top_k
+from counterpoint.ranking.metrics import gains, gains_by_chance, mrr, top_k
 
 
 def worlds():

@@ -6,10 +6,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from conftest import WORDS, sentence
-from counterpoint.compute import choose
-from counterpoint.encoder import BUNDLED, locate
-from counterpoint.model import FUSIONS, PairHead, Vectors, build, load, save
-from counterpoint.params import ModelParams
+from counterpoint.core.params import ModelParams
+from counterpoint.model.bi_encoder import build
+from counterpoint.model.compute import choose
+from counterpoint.model.files import load, save
+from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.model.pair_head import FUSIONS, PairHead
+from counterpoint.model.towers import Vectors
 
 CPU = choose("cpu", "fp32")
 TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in range(70)]  # some longer than max_length
@@ -17,7 +20,7 @@ TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in ran
 
 def params(**changes) -> ModelParams:
     values = {
-        "encoder": "", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
+        "encoder": "tiny", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
         "sharing": "shared", "freeze": False, "dropout": 0.1, "attention_dropout": 0.0, "max_length": 20,
     }  # fmt: skip
     return ModelParams(**(values | changes))
@@ -39,12 +42,12 @@ def unlike(model):
 )
 def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, pooling, projection, normalize, sharing):
     settings = params(pooling=pooling, projection=projection, normalize=normalize, sharing=sharing, fusion="cls")
-    model, head = build(settings, tiny_bert, with_head=True)
+    model = build(settings, tiny_bert, CPU, with_head=True)
     unlike(model)
-    save(tmp_path, model, head, {"encoder": "tiny"})
+    save(tmp_path, model, {"encoder": "tiny"})
     tokens = model.point.encoder.tokenize(TEXTS)
-    own = dict(zip(("point", "counter"), model.embed(tokens, CPU), strict=True))
-    again = dict(zip(("point", "counter"), load(tmp_path)[0].embed(tokens, CPU), strict=True))
+    own = dict(zip(("point", "counter"), model.embed(tokens), strict=True))
+    again = dict(zip(("point", "counter"), load(tmp_path, CPU).embed(tokens), strict=True))
     for name in model.towers:
         theirs = SentenceTransformer(str(tmp_path / name), device="cpu").encode(TEXTS)
         np.testing.assert_allclose(theirs, own[name].embedding, atol=1e-5)
@@ -56,50 +59,55 @@ def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, po
 
 def test_the_bundled_encoder_too(tmp_path):
     settings = params(projection=None, fusion="cls", max_length=256)
-    model, _ = build(settings, locate(BUNDLED), with_head=False)
-    save(tmp_path, model, None, {})
+    model = build(settings, locate(BUNDLED), CPU, with_head=False)
+    save(tmp_path, model, {})
     texts = ["Uniforms make pupils equal.", "They do not: shoes and phones show who has money. " * 40]
-    own = model.embed(model.point.encoder.tokenize(texts), CPU)[0].embedding
+    own = model.embed(model.point.encoder.tokenize(texts))[0].embedding
     for directory in (tmp_path / "point", locate(BUNDLED)):
         np.testing.assert_allclose(SentenceTransformer(str(directory), device="cpu").encode(texts), own, atol=1e-5)
 
 
 def test_embedding_is_without_dropout_also_amid_training(tiny_bert):
-    model, _ = build(params(dropout=0.5), tiny_bert, with_head=False)
+    model = build(params(dropout=0.5), tiny_bert, CPU, with_head=False)
     tokens = model.point.encoder.tokenize(TEXTS)
     model.train()
-    first, second = model.embed(tokens, CPU)[0], model.train().embed(tokens, CPU)[0]
+    first, second = model.embed(tokens)[0], model.train().embed(tokens)[0]
     assert torch.equal(first.embedding, second.embedding)
     model.train()
-    noisy = [model(tokens, np.arange(5), np.arange(5), CPU)[0].embedding for _ in range(2)]
+    noisy = [model(tokens, np.arange(5), np.arange(5))[0].embedding for _ in range(2)]
     assert not torch.equal(*noisy)
 
 
 def test_embedding_keeps_the_order_of_the_texts(tiny_bert):
-    model, _ = build(params(), tiny_bert, with_head=False)
-    together = model.embed(model.point.encoder.tokenize(TEXTS), CPU)[0]
+    model = build(params(), tiny_bert, CPU, with_head=False)
+    together = model.embed(model.point.encoder.tokenize(TEXTS))[0]
     for i in (0, 33, 69):
-        alone = model.embed(model.point.encoder.tokenize(TEXTS[i : i + 1]), CPU)[0]
+        alone = model.embed(model.point.encoder.tokenize(TEXTS[i : i + 1]))[0]
         torch.testing.assert_close(together[i].embedding, alone[0].embedding)
         torch.testing.assert_close(together[i].pooled, alone[0].pooled)
 
 
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
 def test_points_go_through_the_point_tower_and_all_else_through_the_counter_s(tiny_bert, sharing):
-    model, _ = build(params(sharing=sharing), tiny_bert, with_head=False)
+    model = build(params(sharing=sharing), tiny_bert, CPU, with_head=False)
     unlike(model).eval()
     tokens = model.point.encoder.tokenize(TEXTS)
-    points, counters = model(tokens, np.array([0, 1]), np.array([2, 3, 1]), CPU)
-    as_points, as_counters = model.embed(tokens, CPU)
+    points, counters = model(tokens, np.array([0, 1]), np.array([2, 3, 1]))
+    as_points, as_counters = model.embed(tokens)
     torch.testing.assert_close(points.embedding, as_points[[0, 1]].embedding)
     torch.testing.assert_close(counters.embedding, as_counters[[2, 3, 1]].embedding)
 
 
 def test_what_is_frozen_does_not_learn_and_has_no_dropout(tiny_bert):
-    model, head = build(params(freeze=True, dropout=0.5), tiny_bert, with_head=True)
-    learning = {name.split(".")[2] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    model = build(params(freeze=True, dropout=0.5), tiny_bert, CPU, with_head=True)
+    learning = {name.split(".")[2] for name, parameter in model.towers.named_parameters("towers") if parameter.requires_grad}
     assert learning == {"projection"}
-    assert all(parameter.requires_grad for parameter in head.parameters())
+    assert all(parameter.requires_grad for parameter in model.head.parameters())
+    pretrained, fresh = model.learning()
+    assert pretrained == []
+    assert {id(parameter) for parameter in fresh} == {
+        id(parameter) for part in (model.point.projection, model.head) for parameter in part.parameters()
+    }
     assert not model.train().point.encoder.training
     assert model.point.projection.training
 
@@ -122,23 +130,23 @@ def test_the_head_gives_the_probability_of_label_1(fusion, norm):
 
 
 def test_model_json_describes_the_model(tiny_bert, tmp_path):
-    model, head = build(params(sharing="separate"), tiny_bert, with_head=True)
-    save(tmp_path, model, head, {"encoder": "tiny", "epoch": 3})
+    model = build(params(sharing="separate"), tiny_bert, CPU, with_head=True)
+    save(tmp_path, model, {"encoder": "tiny", "epoch": 3})
     assert json.loads((tmp_path / "model.json").read_text()) == {
         "encoder": "tiny", "epoch": 3, "pooling": "mean", "projection": 8, "normalize": True, "sharing": "separate",
         "max_length": 20, "pair_head": {"fusion": "concat", "norm": True},
     }  # fmt: skip
-    again = load(tmp_path)[1]
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in head.state_dict().items())
-    model, head = build(params(), tiny_bert, with_head=False)
-    save(tmp_path / "bare", model, head, {})
-    assert load(tmp_path / "bare")[1] is None
+    again = load(tmp_path, CPU).head
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.head.state_dict().items())
+    model = build(params(), tiny_bert, CPU, with_head=False)
+    save(tmp_path / "bare", model, {})
+    assert load(tmp_path / "bare", CPU).head is None
 
 
 def test_the_same_model_gives_the_same_files(tiny_bert, tmp_path):
     for name in ("a", "b"):
         torch.manual_seed(3)
-        save(tmp_path / name, *build(params(), tiny_bert, with_head=True), {})
+        save(tmp_path / name, build(params(), tiny_bert, CPU, with_head=True), {})
     files = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()}
     assert len(files) > 8
     for file in files:

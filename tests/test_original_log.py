@@ -7,9 +7,9 @@ import sys
 import pytest
 
 import import_log
-from counterpoint import stage
-from counterpoint.errors import InputError
-from counterpoint.original_log import read_log
+from counterpoint.core import process
+from counterpoint.core.errors import InputError
+from counterpoint.experiments.original_log import read_log
 
 TOP1 = {"训练": 0.26, "验证": 0.2, "测试": 0.1}
 
@@ -174,7 +174,7 @@ def test_bytes_that_are_no_utf8(tmp_path):
 
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["import_log.py", *map(str, words)])
-    stage.run(import_log.main)
+    process.run(import_log.main)
 
 
 def test_the_command_writes_series_and_a_picture(write, tmp_path, monkeypatch):

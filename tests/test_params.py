@@ -1,15 +1,19 @@
 import copy
+from typing import Literal
 
 import pytest
 import yaml
+from pydantic import StrictBool, TypeAdapter, ValidationError
 
 from conftest import ROOT, fixture_params
-from counterpoint.candidates import SETTINGS
-from counterpoint.encoder import POOLINGS
-from counterpoint.errors import InputError
-from counterpoint.model import FUSIONS
-from counterpoint.params import ModelParams, NegativesParams, SelectParams, load_params
-from counterpoint.search import BACKENDS
+from counterpoint.core.errors import InputError
+from counterpoint.core.params import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
+from counterpoint.core.params_file import load_params, rule, schema_of
+from counterpoint.model.encoder import POOLINGS
+from counterpoint.model.pair_head import FUSIONS
+from counterpoint.negatives.search import BACKENDS
+from counterpoint.ranking.settings import SETTINGS
+from counterpoint.training.losses import LOSSES
 
 DEFAULTS = fixture_params()
 
@@ -72,7 +76,7 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("random_rate", 1.5, "random_rate must be a number from 0 to 1; got 1.5"),
         ("random_rate", None, "random_rate must be a number from 0 to 1; got None"),
         ("floor", float("inf"), "floor must be a number from 0 to 1; got inf"),
-        ("seed", -1, "seed must be an integer from 0 to"),
+        ("seed", -1, "seed must be an integer from 0 to 4294967295; got -1"),
         ("seed", "x", "seed must be an integer"),
         ("corpus", "", "corpus must be a non-empty string; got ''"),
         ("corpus", 3, "corpus must be a non-empty string; got 3"),
@@ -150,17 +154,81 @@ def test_zero_shot_needs_no_head_and_so_no_fusion(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "table"),
+    ("key", "table"),
     [
-        (NegativesParams, "search", BACKENDS),
-        (ModelParams, "pooling", POOLINGS),
-        (ModelParams, "fusion", FUSIONS),
-        (SelectParams, "setting", SETTINGS),
+        ("negatives.search", BACKENDS),
+        ("model.pooling", POOLINGS),
+        ("model.fusion", FUSIONS),
+        ("select.setting", SETTINGS),
     ],
 )
-def test_a_choice_offers_the_rows_of_its_table(section, key, table):
-    says = section.__dataclass_fields__[key].metadata["rule"].says
-    assert set(says.removeprefix("one of ").split(", ")) == set(table)
+def test_a_choice_offers_the_rows_of_its_table(key, table):
+    assert schema_of(*key.split("."))["enum"] == list(table)
+
+
+def test_a_loss_has_a_section_with_its_weight():
+    assert set(schema_of("loss")["properties"]) == set(LOSSES)
+    for name in LOSSES:
+        assert rule(schema_of("loss", name, "weight")) == "a number of at least 0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (FromZero, "a number of at least 0"),
+        (AboveZero, "a number above 0"),
+        (Share, "a number from 0 to 1"),
+        (PositiveShare, "a number above 0, at most 1"),
+        (AtLeastOne, "an integer of at least 1"),
+        (Literal["a", "b"], "one of a, b"),
+        (Maybe[FromZero], "a number of at least 0, or none"),
+        (StrictBool, "true or false"),
+        (Text, "a non-empty string"),
+    ],
+)
+def test_a_type_says_what_it_accepts(kind, says):
+    assert rule(TypeAdapter(kind).json_schema()) == says
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "accepted"),
+    [
+        (Share, "1e-05", 1e-5),
+        (Share, 1, 1.0),
+        (AtLeastOne, "3", 3),
+        (Maybe[AtLeastOne], "none", None),
+        (Maybe[AtLeastOne], None, None),
+        (StrictBool, False, False),
+    ],
+)
+def test_a_value_is_read(kind, value, accepted):
+    found = TypeAdapter(kind).validate_python(value)
+    assert (found, type(found)) == (accepted, type(accepted))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Share, 1.01), (AboveZero, 0), (FromZero, True), (FromZero, "x"), (FromZero, float("inf")), (FromZero, [1]),
+        (Count, 1.5), (Seed, 2**32), (Literal["a"], "b"), (StrictBool, 0), (Text, " "), (Text, 1), (Maybe[Text], ""),
+    ],
+)  # fmt: skip
+def test_a_value_outside_the_rule_is_refused(kind, value):
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(value)
+
+
+def test_every_key_has_a_sentence():
+    def sentences(*path):
+        for name, schema in schema_of(*path)["properties"].items():
+            if "properties" in (inside := schema_of(*path, name)):
+                yield from sentences(*path, name)
+            else:
+                yield ".".join([*path, name]), schema.get("description"), inside
+
+    for key, meaning, _ in sentences():
+        assert meaning, key
+    assert len(list(sentences())) > 40
 
 
 def test_a_missing_key_is_named(tmp_path):

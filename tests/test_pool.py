@@ -1,7 +1,7 @@
 import numpy as np
 
-from counterpoint.pool import Pool
-from counterpoint.records import Pair
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
 
 PAIRS = [
     Pair("0", "t", "d", "pro", "A", "B"),

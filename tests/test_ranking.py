@@ -5,13 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from counterpoint import candidates, ranking
-from counterpoint.candidates import BEIR, SETTINGS
-from counterpoint.corpus import read_corpus
-from counterpoint.model import Vectors
-from counterpoint.pool import Pool
-from counterpoint.ranking import by_head, euclidean, rank
-from counterpoint.records import Pair
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
+from counterpoint.corpus.read import read_corpus
+from counterpoint.model.towers import Vectors
+from counterpoint.ranking import ranking
+from counterpoint.ranking import settings as candidates
+from counterpoint.ranking.ranking import by_head, euclidean, rank
+from counterpoint.ranking.settings import BEIR, SETTINGS
 
 EPC, EPA = ({name: SETTINGS[name]} for name in ("epc", "epa"))
 
@@ -158,8 +159,8 @@ def worlds(draw):
     columns = [draw(st.lists(st.sampled_from(values), min_size=n, max_size=n)) for values in ("tu", "de", ("pro", "con"))]
     texts = draw(st.lists(st.integers(0, 2 * n), min_size=2 * n, max_size=2 * n))
     pairs = [
-        Pair(str(i), *of, f"p{point}", f"c{counter}")
-        for i, (of, point, counter) in enumerate(zip(zip(*columns, strict=True), texts[:n], texts[n:], strict=True))
+        Pair(str(i), *where, f"p{point}", f"c{counter}")
+        for i, (where, point, counter) in enumerate(zip(zip(*columns, strict=True), texts[:n], texts[n:], strict=True))
     ]
     far = draw(st.lists(st.lists(st.integers(0, 4), min_size=2 * n, max_size=2 * n), min_size=n, max_size=n))
     return pairs, np.array(far, dtype=float)  # (queries, n)

@@ -7,15 +7,15 @@ from itertools import permutations
 import pytest
 
 from conftest import ROOT, bm25_score
-from counterpoint.candidates import SETTINGS
-from counterpoint.compute import choose
-from counterpoint.corpus import read_corpus
-from counterpoint.encoder import BUNDLED, locate
-from counterpoint.metrics import top_k
-from counterpoint.model import zero_shot
-from counterpoint.pool import Pool
-from counterpoint.ranking import euclidean, rank
-from counterpoint.records import text_key
+from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.text import text_key
+from counterpoint.corpus.read import read_corpus
+from counterpoint.model.bi_encoder import zero_shot
+from counterpoint.model.compute import choose
+from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.ranking.metrics import top_k
+from counterpoint.ranking.ranking import euclidean, rank
+from counterpoint.ranking.settings import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_bm25_finds_some_of_the_test_counters_within_their_debate(splits):
 
 def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
     pool = Pool.of(splits["test"])
-    model = zero_shot(locate(BUNDLED), 256)
-    vectors = model.embed(model.point.encoder.tokenize(pool.texts), choose("cpu", "fp32"))
+    model = zero_shot(locate(BUNDLED), 256, choose("cpu", "fp32"))
+    vectors = model.embed(model.point.encoder.tokenize(pool.texts))
     found = top_k(rank(pool, euclidean(pool, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
     assert 0.25 <= found <= 0.75

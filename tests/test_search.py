@@ -6,9 +6,9 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from counterpoint import search as module
-from counterpoint.errors import InputError
-from counterpoint.search import BACKENDS, RECALL, search
+from counterpoint.core.errors import InputError
+from counterpoint.negatives import search as module
+from counterpoint.negatives.search import BACKENDS, RECALL, search
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="pip install -r requirements-faiss.txt")
 AVAILABLE = [pytest.param(name, marks=needs_faiss) if name == "faiss" else name for name in BACKENDS]

@@ -2,7 +2,7 @@ from itertools import product
 
 import torch
 
-from counterpoint.seeds import PURPOSES, generator, seed_torch
+from counterpoint.core.seeds import PURPOSES, generator, seed_torch
 
 
 def test_a_generator_is_a_function_of_seed_epoch_and_purpose():

@@ -2,13 +2,14 @@ from itertools import product
 
 import pytest
 
-from counterpoint.corpus import read_corpus
-from counterpoint.errors import InputError
-from counterpoint.params import SplitShares
-from counterpoint.records import Pair, text_key
-from counterpoint.splits import count, mark_seen, split_rows
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.text import text_key
+from counterpoint.core.errors import InputError
+from counterpoint.core.params import SplitShares
+from counterpoint.corpus.read import read_corpus
+from counterpoint.corpus.splits import count, mark_seen, split_rows
 
-SHARES = SplitShares(0.6, 0.2, 0.2, 0)
+SHARES = SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)
 
 
 def rows(n, debate=lambda i: None, text=lambda i: f"text {i}"):
@@ -19,7 +20,7 @@ def test_a_drawn_split_has_the_shares_asked_for_and_depends_on_its_seed_alone():
     splits = split_rows(rows(100), SHARES)
     assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 60, "validation": 20, "test": 20}
     assert split_rows(rows(100), SHARES) == splits
-    assert split_rows(rows(100), SplitShares(0.6, 0.2, 0.2, 1)) != splits
+    assert split_rows(rows(100), SHARES.model_copy(update={"seed": 1})) != splits
 
 
 def test_what_shares_a_debate_or_a_text_stays_together():

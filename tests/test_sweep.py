@@ -60,7 +60,7 @@ def first(base):
     """A sweep one run of which fails: a launcher sees to that."""
     launcher = base.parent / "launcher.sh"
     launcher.write_text(
-        "if grep -q 'decay: 0.9' params.yaml && grep -q 'seed: 13' params.yaml\n"
+        "if grep -q 'decay: 0.9' params.yaml && grep -q '^seed: 13' params.yaml\n"
         "then echo 'error: no luck' >&2; exit 1; fi\nexec python \"$@\"\n"
     )
     return sweep(base, *PLAN, env={"LAUNCHER": f"bash {launcher}"})
@@ -93,7 +93,7 @@ def test_the_same_command_runs_what_is_missing_only(base, first):
 
 
 def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(base, first):
-    params, code = base / "params.yaml", base / "src/counterpoint/losses.py"
+    params, code = base / "params.yaml", base / "src/counterpoint/training/losses.py"
     for file, text, says in (
         (params, params.read_text() + "# mine\n", "a sweep must run the committed params.yaml"),
         (
@@ -104,7 +104,7 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         (
             code,
             code.read_text() + "\n# mine\n",
-            "a sweep must run what is committed; src/counterpoint/losses.py is not",
+            "a sweep must run what is committed; src/counterpoint/training/losses.py is not",
         ),
     ):
         before = file.read_text()
@@ -116,7 +116,7 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
     for words, says in (
         (("--decays", "fast"), "--decays must be numbers, none or never-random; got 'fast'"),
         (("--decays", "-1"), "params.yaml: decay must be a number of at least 0, or none; got -1"),
-        (("--seeds", "-1"), "params.yaml: seed must be an integer from 0 to 4.29497e+09; got -1"),
+        (("--seeds", "-1"), "params.yaml: seed must be an integer from 0 to 4294967295; got -1"),
         (("-S", "seed=2"), "-S must leave seed and decay to --seeds and --decays; got seed=2"),
         (("-S", "train.epoch=2"), "-S must be KEY=VALUE with a key of params.yaml; got train.epoch=2 "),
         (("-S", "train.epochs=range(1,3)"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs=range(1,3) "),

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.candidates import SETTINGS
-from counterpoint.compute import choose
-from counterpoint.model import zero_shot
-from counterpoint.ranking import Ranks
-from counterpoint.records import Pair, write_pairs
-from counterpoint.tasks import embed_tasks, ranks_table, read_tasks
+from counterpoint.arguments.pairs import Pair, write_pairs
+from counterpoint.evaluation.tasks import embed_tasks, ranks_table, read_tasks
+from counterpoint.model.bi_encoder import zero_shot
+from counterpoint.model.compute import choose
+from counterpoint.ranking.ranking import Ranks
+from counterpoint.ranking.settings import SETTINGS
 
 
 @pytest.fixture
@@ -49,15 +49,13 @@ def test_what_a_corpus_does_not_say_is_said(triples, caplog):
 
 
 def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
-    model = zero_shot(tiny_bert, 16)
-    model.to("cpu")
+    model = zero_shot(tiny_bert, 16, choose("cpu", "fp32"))
     plain, more = (read_tasks(triples, beir) for beir in (False, True))
-    compute = choose("cpu", "fp32")
-    without, with_beir = embed_tasks(plain, model, compute), embed_tasks(more, model, compute)
+    without, with_beir = embed_tasks(plain, model), embed_tasks(more, model)
     for a, b in zip(without, with_beir[:2], strict=True):
         assert torch.equal(a[0].embedding, b[0].embedding)
     for task, (points, _) in zip(more, with_beir, strict=True):
-        alone = model.embed(model.point.encoder.tokenize(task.pool.texts), compute)[0].embedding
+        alone = model.embed(model.point.encoder.tokenize(task.pool.texts))[0].embedding
         assert torch.allclose(points.embedding, alone, atol=1e-5)
 
 

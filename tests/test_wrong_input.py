@@ -19,7 +19,7 @@ import yaml
 from safetensors.torch import load_file
 
 from conftest import fixture_params, write_arguana
-from counterpoint import stage
+from counterpoint.core import process
 
 ROW = '{"point": "a", "counter": "b"}\n'
 POINT = "02-extracted-arguments/training/animals/cats/pro/pro01a-point.txt"
@@ -29,7 +29,7 @@ COUNTER = "02-extracted-arguments/training/animals/cats/pro/pro01b-counter.txt"
 def refusal(main, capfd) -> str:
     """The line with which a main refuses."""
     with pytest.raises(SystemExit) as ended:
-        stage.run(main)
+        process.run(main)
     assert ended.value.code == 1
     err = capfd.readouterr().err
     assert err.startswith("error: ")
@@ -305,7 +305,7 @@ PARAMS = {
     "text": ({"corpus": 3}, "corpus must be a non-empty string; got 3"),
     "text-empty": ({"corpus": " "}, "corpus must be a non-empty string; got ' '"),
     "list": ({"random_rate": [1]}, "random_rate must be a number from 0 to 1; got [1]"),
-    "mapping": ({"seed": {"a": 1}}, "seed must be an integer from 0 to 4.29497e+09; got {'a': 1}"),
+    "mapping": ({"seed": {"a": 1}}, "seed must be an integer from 0 to 4294967295; got {'a': 1}"),
     "section": ({"model": 3}, "model must be a mapping of keys; got 3"),
     "nothing": ({"floor": None}, "floor must be a number from 0 to 1; got None"),
     "low": ({"decay": -0.1}, "decay must be a number of at least 0, or none; got -0.1"),
@@ -416,8 +416,8 @@ def test_a_bad_encoder(name, world, arguana, capfd):
 
 
 def test_the_bundled_encoder_with_other_weights(world, arguana, capfd, monkeypatch):
-    from counterpoint import encoder
+    from counterpoint.model import locate
 
-    monkeypatch.setattr(encoder, "BUNDLED_SHA256", "0" * 64)
+    monkeypatch.setattr(locate, "BUNDLED_SHA256", "0" * 64)
     line = refused_by_check_and("baselines", world, capfd, corpus=str(arguana), model__encoder="all-MiniLM-L6-v2")
     assert re.search(r"model.safetensors must have sha256 0{64}; got [0-9a-f]{64}", line)

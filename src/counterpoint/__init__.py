@@ -1,1 +1,0 @@
-"""Counterpoint: train a bi-encoder to retrieve counter-arguments, from random to hard negatives."""

@@ -1,0 +1,96 @@
+"""params.yaml, read and checked once, at the border; what is wrong with it is one line: file, key, rule, value."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from counterpoint.core.errors import InputError
+from counterpoint.core.params import Params
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check every key of params.yaml.
+
+    Raises InputError naming the key, its rule and the value, for a file that is no YAML mapping, for an unknown, missing
+    or mistyped key, and for values that contradict each other.
+    """
+    try:
+        content = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run from the root of the repository") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return parse_params(content, Path(path).name)
+
+
+def parse_params(content: str, file: str) -> Params:
+    """The params that stand in the text of a file, checked as `load_params` does, which names the file in its errors."""
+    try:
+        values = yaml.load(content, _Loader)
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: a key twice, or a date that is none
+        raise _unreadable(file, error) from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        worst = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a typo misses its key, too
+        raise InputError(f"{file}: {_wrong(worst)}") from None
+
+
+def _unreadable(file: str | Path, error: Exception) -> InputError:
+    return InputError(f"{file} must be readable YAML; got {' '.join(str(error).split())}")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which would let a later key replace an earlier one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [self.construct_object(name, deep=True) for name, _ in node.value]
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ValueError(f"the key {twice[0]} twice")
+        return super().construct_mapping(node, deep)
+
+
+# --- what is wrong, in words -----------------------------------------------------------------------------------------
+
+
+def _wrong(error: ErrorDetails) -> str:
+    path = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {path}; known are {', '.join(schema_of(*error['loc'][:-1])['properties'])}"
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    schema = schema_of(*error["loc"])
+    if error["type"] == "value_error" and "properties" in schema:  # a rule over several keys
+        return f"{path}{': ' * bool(path)}{error['ctx']['error']}"
+    return f"{path or 'the file'} must be {rule(schema)}; got {error['input']!r}"
+
+
+def schema_of(*path: Any) -> dict[str, Any]:
+    """The JSON schema of a section or a key of params.yaml; of all of it without a path."""
+    whole = Params.model_json_schema()
+    schema = whole
+    for name in path:
+        schema = schema["properties"][name]
+        if "$ref" in schema:
+            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def rule(schema: dict[str, Any]) -> str:
+    """What a value must be by its JSON schema, in words."""
+    if "anyOf" in schema:
+        return f"{rule(schema['anyOf'][0])}, or none"
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    kind = schema["type"]
+    if kind not in ("number", "integer"):
+        return {"boolean": "true or false", "string": "a non-empty string", "object": "a mapping of keys"}[kind]
+    noun = "a number" if kind == "number" else "an integer"
+    low, above, high = (schema.get(bound) for bound in ("minimum", "exclusiveMinimum", "maximum"))
+    if high is not None:
+        return f"{noun} from {low} to {high}" if above is None else f"{noun} above {above}, at most {high}"
+    return f"{noun} of at least {low}" if above is None else f"{noun} above {above}"

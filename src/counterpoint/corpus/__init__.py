@@ -1,0 +1,1 @@
+"""From a corpus to pairs in three splits; `prepare` alone opens this room."""

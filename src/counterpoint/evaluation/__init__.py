@@ -1,0 +1,1 @@
+"""The baselines, the tables of ranks, and how sure their numbers are; an edit here trains nothing."""

@@ -1,0 +1,1 @@
+"""Many runs: sweeps, comparisons, reports; no stage opens this room."""

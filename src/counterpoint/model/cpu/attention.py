@@ -1,0 +1,52 @@
+"""Attention for a CPU: torch's fused kernels where they are the faster, else plain matrix products."""
+
+import torch
+from torch import nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import bidirectional_mask_function, eager_mask
+
+from counterpoint.model.cpu.dropout import drop
+
+NAME = "counterpoint_cpu"
+
+
+def attend(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **_,
+) -> tuple[torch.Tensor, None]:
+    """Attention as transformers asks for it: query, key, value (B, heads, L, d) to (B, L, heads, d); no weights are returned.
+
+    attention_mask (B, 1, 1 or L, L) is added to the scores. Fused for float32, and in bf16 where nothing learns: its backward
+    in bf16 takes twice as long as that of plain products, and its dropout's numbers are drawn one by one.
+    """
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if attention_mask is not None:  # in float32 it would make all that follows so
+        attention_mask = attention_mask.to(query.dtype).clamp(min=torch.finfo(query.dtype).min)
+    if not dropout and (query.dtype == torch.float32 or not torch.is_grad_enabled()):
+        out = nn.functional.scaled_dot_product_attention(query, key, value, attention_mask, scale=scaling)
+    else:
+        scores = torch.matmul(query * scaling, key.transpose(2, 3))  # (B, heads, L, L)
+        if attention_mask is not None:
+            scores += attention_mask
+        out = torch.matmul(drop(scores.softmax(-1), dropout), value)
+    return out.transpose(1, 2).contiguous(), None
+
+
+def short_mask(**asked) -> torch.Tensor | None:
+    """What transformers asks for, to be added to scores; for an encoder a row a text, (B, 1, 1, L), or None without padding."""
+    if asked["mask_function"] is not bidirectional_mask_function:
+        return eager_mask(**asked)
+    sees = asked["attention_mask"]  # (B, L)
+    if sees is None or sees.all():
+        return None
+    return torch.where(sees[:, None, None].bool(), 0.0, torch.finfo(torch.float32).min)
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, short_mask)

@@ -1,0 +1,135 @@
+"""Encoders: texts to tokens to one pooled vector each."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from counterpoint.core.errors import InputError
+from counterpoint.core.params import Pooling
+
+transformers_logging.set_verbosity_error()
+transformers_logging.disable_progress_bar()
+
+HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout")  # BERT's name, DistilBERT's
+ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+
+
+class Tokens:
+    """Token ids of n texts, made once; a batch is padded when it is asked for."""
+
+    def __init__(self, ids: Sequence[Sequence[int]], padding: int) -> None:
+        self.lengths = np.array([len(row) for row in ids])
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.flat = torch.tensor([token for row in ids for token in row], dtype=torch.int32)
+        self.padding = padding
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and attention mask of the rows, (B, longest) each."""
+        place = np.arange(self.lengths[rows].max())
+        mask = torch.from_numpy(place < self.lengths[rows, None])  # (B, longest)
+        at = np.minimum(self.starts[rows, None] + place, len(self.flat) - 1)
+        ids = self.flat[torch.from_numpy(at)].long().masked_fill_(~mask, self.padding)
+        return _move(ids, device), _move(mask.long(), device)
+
+
+def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """To the device, without waiting for it where it is a GPU."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    weights = mask[:, :, None].to(states.dtype)
+    return (states * weights).sum(1) / weights.sum(1)
+
+
+# (output of the transformer, attention mask (B, L)) -> pooled (B, width)
+POOLINGS: dict[Pooling, Callable[[Any, torch.Tensor], torch.Tensor]] = {
+    "cls": lambda output, mask: output.last_hidden_state[:, 0],
+    "mean": lambda output, mask: _mean(output.last_hidden_state.float(), mask),
+    "pooler": lambda output, mask: output.pooler_output,  # tanh of a dense layer over cls
+}
+
+
+class Encoder(nn.Module):
+    """A transformer and its tokenizer; forward gives one pooled vector a text, (B, width)."""
+
+    def __init__(self, transformer: nn.Module, tokenizer: Any, pooling: Pooling, max_length: int) -> None:
+        super().__init__()
+        self.transformer: Any = transformer
+        self.tokenizer, self.pooling, self.max_length = tokenizer, pooling, max_length
+
+    @property
+    def width(self) -> int:
+        return self.transformer.config.hidden_size
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
+        return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return POOLINGS[self.pooling](self.transformer(input_ids=ids, attention_mask=mask), mask)
+
+
+def load_encoder(
+    directory: Path, pooling: Pooling, max_length: int, dropout: float | None = None, attention_dropout: float | None = None
+) -> Encoder:
+    """Read an encoder in Hugging Face format; safetensors only, no code from the directory is run.
+
+    dropout (of hidden states) and attention_dropout (of attention weights) replace the rates that the encoder's config
+    names; None leaves them. Raises InputError where weights or tokenizer are missing or unreadable, and where pooling or
+    max_length (tokens) ask for what the encoder has not.
+    """
+    where = f"model.encoder: {directory}"
+    _check_files(directory, where)
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        _set_dropout(config, dropout, attention_dropout)
+        transformer, loading = AutoModel.from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a config with odd values can make the library stumble anywhere
+        raise InputError(f"{where} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    kind = type(transformer).__name__
+    missing = [name for name in sorted(loading["missing_keys"]) if pooling == "pooler" or not name.startswith("pooler.")]
+    if missing:
+        raise InputError(f"{where} must hold all weights of {kind}; {missing[0]} is missing")
+    if pooling == "pooler" and not hasattr(getattr(transformer, "pooler", None), "dense"):
+        raise InputError(f"model.pooling must be cls or mean: {kind} has no pooler like BERT's; got 'pooler'")
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"{where} must have a padding token; {type(tokenizer).__name__} has none")
+    longest = getattr(config, "max_position_embeddings", max_length)
+    if max_length > longest:
+        raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
+    return Encoder(transformer, tokenizer, pooling, max_length)
+
+
+def _check_files(directory: Path, where: str) -> None:
+    if not (directory / "config.json").is_file():
+        raise InputError(f"{where} must hold config.json in Hugging Face format; it does not")
+    if not list(directory.glob("*.safetensors")):
+        raise InputError(f"{where} must hold weights as *.safetensors; it does not")
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise InputError(f"{where} must hold a tokenizer, tokenizer.json or vocab.txt; it does not")
+
+
+def _set_dropout(config: Any, hidden: float | None, attention: float | None) -> None:
+    for names, rate in ((HIDDEN_DROPOUTS, hidden), (ATTENTION_DROPOUTS, attention)):
+        for name in names:
+            if rate is not None and hasattr(config, name):
+                setattr(config, name, rate)

@@ -1,0 +1,85 @@
+"""The model in files: models/point (and models/counter) as SentenceTransformer directories, head and model.json beside."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from counterpoint.core.files import read_json, write_json
+from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.model.compute import Compute
+from counterpoint.model.encoder import load_encoder
+from counterpoint.model.pair_head import PairHead
+from counterpoint.model.towers import Tower
+
+
+def save(directory: Path, model: BiEncoder, about: dict) -> None:
+    """Write the model; about (encoder, its hash, the chosen epoch) joins the settings in model.json."""
+    head = model.head
+    try:
+        _save_tower(directory / "point", model.point)
+        if not model.shared:
+            _save_tower(directory / "counter", model.counter)
+        if head is not None:
+            save_file(head.state_dict(), directory / "pair_head.safetensors")
+    except SafetensorError as error:  # no space left, say
+        raise OSError(errno.EIO, str(error), str(directory)) from None
+    settings = {
+        "pooling": model.point.encoder.pooling,
+        "projection": model.point.width if isinstance(model.point.projection, nn.Linear) else None,
+        "normalize": model.point.normalize,
+        "sharing": "shared" if model.shared else "separate",
+        "max_length": model.point.encoder.max_length,
+        "pair_head": head and {"fusion": head.fusion, "norm": isinstance(head.norm, nn.Sequential)},
+    }
+    write_json(directory / "model.json", about | settings)
+
+
+def load(directory: Path, compute: Compute) -> BiEncoder:
+    """Read a model as `save` wrote it, in eval mode."""
+    settings = read_json(directory / "model.json")
+    towers = {}
+    for name in ("point",) if settings["sharing"] == "shared" else ("point", "counter"):
+        encoder = load_encoder(directory / name, settings["pooling"], settings["max_length"])
+        towers[name] = Tower(encoder, settings["projection"], settings["normalize"])
+        if settings["projection"]:
+            weights = load_file(_projection_directory(directory / name) / "model.safetensors")
+            towers[name].projection.load_state_dict({key.removeprefix("linear."): value for key, value in weights.items()})
+    head = None
+    if about := settings["pair_head"]:
+        head = PairHead(about["fusion"], towers["point"].width, towers["point"].encoder.width, about["norm"])
+        head.load_state_dict(load_file(directory / "pair_head.safetensors"))
+    return BiEncoder(towers, head, compute).eval()
+
+
+def _projection_directory(directory: Path) -> Path:
+    modules = read_json(directory / "modules.json")
+    return directory / [module["path"] for module in modules if module["path"].endswith("_Dense")][-1]
+
+
+def _save_tower(directory: Path, tower: Tower) -> None:
+    """As a SentenceTransformer: Transformer, Pooling, Dense (BERT's own pooler layer), Dense (projection), Normalize."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+
+    encoder = tower.encoder
+    encoder.tokenizer.model_max_length = encoder.max_length
+    encoder.transformer.save_pretrained(directory)
+    encoder.tokenizer.save_pretrained(directory)
+    modules: list[nn.Module] = [Transformer(str(directory), max_seq_length=encoder.max_length)]
+    modules += [Pooling(encoder.width, "cls" if encoder.pooling == "pooler" else encoder.pooling)]
+    if encoder.pooling == "pooler":
+        modules += [_dense(Dense, encoder.transformer.pooler.dense, nn.Tanh())]
+    if isinstance(tower.projection, nn.Linear):
+        modules += [_dense(Dense, tower.projection, nn.Identity())]
+    if tower.normalize:
+        modules += [Normalize()]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(directory), create_model_card=False)
+
+
+def _dense(dense: Any, linear: nn.Linear, activation: nn.Module) -> nn.Module:
+    weight, bias = linear.weight.detach().cpu().clone(), linear.bias.detach().cpu().clone()
+    return dense(linear.in_features, linear.out_features, True, activation, weight, bias)

@@ -1,0 +1,41 @@
+"""The pair head, which re-ranks: is this counter the answer to that point?"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from counterpoint.core.params import Fusion
+from counterpoint.model.towers import Vectors
+
+
+def _relate(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.cat([a, b, (a - b).abs()], dim=-1)
+
+
+# (point, counter) -> the features the pair head sees
+FUSIONS: dict[Fusion, Callable[[Vectors, Vectors], torch.Tensor]] = {
+    "embedding": lambda point, counter: _relate(point.embedding, counter.embedding),
+    "cls": lambda point, counter: _relate(point.pooled, counter.pooled),
+    "concat": lambda point, counter: torch.cat(
+        [_relate(point.embedding, counter.embedding), _relate(point.pooled, counter.pooled)], dim=-1
+    ),
+}
+
+
+class PairHead(nn.Module):
+    """Tells right pairs of point and counter from wrong ones: logits (..., 2), label 1 = right."""
+
+    def __init__(self, fusion: Fusion, embedding_width: int, pooled_width: int, norm: bool) -> None:
+        super().__init__()
+        self.fusion: Fusion = fusion
+        width = 3 * {"embedding": embedding_width, "cls": pooled_width, "concat": embedding_width + pooled_width}[fusion]
+        self.norm = nn.Sequential(nn.LayerNorm(width), nn.ReLU()) if norm else nn.Identity()
+        self.linear = nn.Linear(width, 2)
+
+    def forward(self, point: Vectors, counter: Vectors) -> torch.Tensor:
+        return self.linear(self.norm(FUSIONS[self.fusion](point, counter))).float()
+
+    def probability(self, point: Vectors, counter: Vectors) -> torch.Tensor:
+        """How probable each pair is to be a right one, (...)."""
+        return self(point, counter).softmax(-1)[..., 1]

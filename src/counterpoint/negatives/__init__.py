@@ -1,0 +1,1 @@
+"""The method: the decaying random rate, and every epoch's draw of negatives."""

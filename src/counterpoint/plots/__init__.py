@@ -1,0 +1,1 @@
+"""What a run shows: pictures, and a page of examples."""

@@ -1,0 +1,1 @@
+"""Which arguments are a query's candidates, in what order they come, and what that order is worth."""

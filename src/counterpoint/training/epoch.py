@@ -1,0 +1,103 @@
+"""One epoch on the triples: batch by batch, forward, losses, zero, backward, step."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from counterpoint.core.errors import InputError
+from counterpoint.core.params import Params
+from counterpoint.core.seeds import generator, seed_torch
+from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.negatives.sampler import Negatives
+from counterpoint.training.batches import batches
+from counterpoint.training.losses import Batch, by_name, losses
+from counterpoint.training.optimizer import Optimizer
+from counterpoint.training.split import Split
+
+
+class Learner:
+    """What takes the model through an epoch: the training split, the params, and an optimizer of its own."""
+
+    def __init__(self, model: BiEncoder, training: Split, params: Params) -> None:
+        self.model, self.training, self.params = model, training, params
+        steps = params.train.epochs * math.ceil(len(training.pool.queries) / params.train.batch_size)
+        self.optimizer = Optimizer(model, params.train, steps)
+
+    def learn(self, epoch: int, negatives: Negatives, logged: Callable[[dict], None]) -> dict[str, float]:
+        """Train on every point once; returns the mean of each loss over the points.
+
+        logged is called with a row of plots/series/steps.json each train.log_every batches, and at the end.
+        """
+        self.model.train()
+        seed_torch(self.params.seed, epoch, "dropout")
+        whole, recent = Means(), Means()
+        cut = self._batches(epoch)
+        for number, rows in enumerate(cut, start=1):
+            terms = losses(self._batch(negatives, rows), self.params.loss)
+            refuse_infinite("the loss", terms["loss"], f"epoch {epoch}, batch {number}")
+            self.optimizer.zero()
+            terms["loss"].backward()
+            self.optimizer.step()
+            whole.add(terms, len(rows))
+            recent.add(terms, len(rows))
+            if number % self.params.train.log_every == 0 or number == len(cut):
+                logged({"step": epoch * len(cut) + number, "epoch": epoch} | by_name(recent.value()))
+                recent = Means()
+        return whole.value()
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        """The rows (queries of the pool, by number) of each batch."""
+        pool, lengths = self.training.pool, self.training.tokens.lengths[self.training.pool.text]
+        of_pairs = lengths[pool.queries] + lengths[pool.counter_of[pool.queries]]
+        train, rng = self.params.train, generator(self.params.seed, epoch, "order")
+        return batches(of_pairs, pool.text_group[pool.queries], train.batch_size, train.batching, rng)
+
+    def _batch(self, negatives: Negatives, rows: np.ndarray) -> Batch:
+        """The rows' points, counters and negatives through the model in one go."""
+        pool, device = self.training.pool, self.model.compute.device
+        anchor, negative = pool.queries[rows], negatives.ids[rows]  # (B,), (B, K)
+        positive, (size, k) = pool.counter_of[anchor], negative.shape
+        answers = pool.text[np.concatenate([positive, negative.ravel()])]
+        points, counters = self.model(self.training.tokens, pool.text[anchor], answers)
+        logits = None
+        if self.model.head is not None:
+            whose = np.concatenate([np.arange(size), np.repeat(np.arange(size), k)])  # the point of each of counters
+            logits = self.model.logits(points[torch.as_tensor(whose, device=device)], counters)
+        groups = [torch.as_tensor(pool.text_group[ids], device=device) for ids in (anchor, positive, negative)]
+        return Batch(
+            anchor=points.embedding,
+            positive=counters.embedding[:size],
+            negative=counters.embedding[size:].unflatten(0, (size, k)),
+            right=None if logits is None else logits[:size],
+            wrong=None if logits is None else logits[size:].unflatten(0, (size, k)),
+            anchor_group=groups[0],
+            positive_group=groups[1],
+            negative_group=groups[2],
+        )
+
+
+class Means:
+    """Means of losses over points, of batches that may differ in size."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.points = 0
+
+    def add(self, terms: dict[str, torch.Tensor], points: int) -> None:
+        self.points += points
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, torch.zeros(())) + term.detach() * points
+
+    def value(self) -> dict[str, float]:
+        return {name: float(total) / self.points for name, total in self.sums.items()}
+
+
+def refuse_infinite(what: str, values: torch.Tensor, when: str) -> None:
+    """Stop before a step or a score takes up a NaN; the last epoch's checkpoint stays."""
+    if not (finite := values.isfinite()).all():
+        raise InputError(
+            f"{what} must stay finite; got {values[~finite].flatten()[0].item()} in {when}: "
+            "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
+        )

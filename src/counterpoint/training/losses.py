@@ -1,0 +1,62 @@
+"""Losses: functions of a batch's vectors and groups, with no model inside, as rows of a table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from counterpoint.core.params import LossParams, PairParams, TripletParams
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as the losses see it.
+
+    anchor and positive (B, d), negative (B, K, d) are embeddings; right (B, 2) and wrong (B, K, 2) the pair head's logits,
+    None without a head; anchor_group and positive_group (B,), negative_group (B, K) text groups.
+    """
+
+    anchor: torch.Tensor
+    positive: torch.Tensor
+    negative: torch.Tensor
+    right: torch.Tensor | None
+    wrong: torch.Tensor | None
+    anchor_group: torch.Tensor
+    positive_group: torch.Tensor
+    negative_group: torch.Tensor
+
+
+def triplet(batch: Batch, params: TripletParams) -> torch.Tensor:
+    """Mean of max(0, d(anchor, positive) - d(anchor, negative) + margin), Euclidean, over all negatives."""
+    anchor = batch.anchor[:, None].expand_as(batch.negative)
+    positive = batch.positive[:, None].expand_as(batch.negative)
+    d = batch.negative.shape[-1]
+    triples = (anchor.reshape(-1, d), positive.reshape(-1, d), batch.negative.reshape(-1, d))
+    return F.triplet_margin_loss(*triples, margin=params.margin)
+
+
+def pair(batch: Batch, params: PairParams) -> torch.Tensor:
+    """Cross-entropy of the right pairs (label 1) plus that of the wrong ones (label 0), by a pair head, which must be there."""
+    assert batch.right is not None
+    assert batch.wrong is not None
+    right = torch.ones(len(batch.right), dtype=torch.long, device=batch.right.device)
+    wrong = torch.zeros(batch.wrong.shape[:-1].numel(), dtype=torch.long, device=batch.wrong.device)
+    return F.cross_entropy(batch.right, right) + F.cross_entropy(batch.wrong.reshape(-1, 2), wrong)
+
+
+# name -> loss; the section of params of the same name has its weight, and whatever else it needs
+LOSSES: dict[str, Callable[[Batch, Any], torch.Tensor]] = {"triplet": triplet, "pair": pair}
+
+
+def losses(batch: Batch, params: LossParams) -> dict[str, torch.Tensor]:
+    """Each loss of weight above 0, unweighted, and their weighted sum under the name loss."""
+    sections = {name: getattr(params, name) for name in LOSSES}
+    terms = {name: loss(batch, sections[name]) for name, loss in LOSSES.items() if sections[name].weight > 0}
+    return {"loss": sum((sections[name].weight * term for name, term in terms.items()), torch.zeros(()))} | terms
+
+
+def by_name(means: dict[str, float]) -> dict[str, float | None]:
+    """Means of losses as the series name them; None for a loss that is not trained on."""
+    return {"loss": means.get("loss")} | {f"{name}_loss": means.get(name) for name in LOSSES}

@@ -1,0 +1,92 @@
+"""A training run as it stands, and the same as what a checkpoint can hold."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from counterpoint.arguments.pairs import POINT
+from counterpoint.arguments.pool import Pool
+from counterpoint.negatives.sampler import Negatives, NegativeSampler
+from counterpoint.training.epoch import Learner
+from counterpoint.training.losses import by_name
+
+ARRAYS = ("ids", "was_random", "distance", "to_counter")
+
+
+@dataclass
+class State:
+    """What a run has come to: rows of the two series, the best epoch's weights, seconds by phase.
+
+    best has epoch, score ([top1, mrr]) and weights.
+    """
+
+    epochs: list[dict] = field(default_factory=list)
+    steps: list[dict] = field(default_factory=list)
+    best: dict = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def keep_if_best(self, epoch: int, score: list[float], model: nn.Module) -> None:
+        """Keep the weights where the score, compared entry by entry, is above all before; the first of equals stays."""
+        if not self.best or score > self.best["score"]:
+            self.best = {"epoch": epoch, "score": score, "weights": copy_of(model)}
+
+
+def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights, apart from the model that goes on learning."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict, score: dict, pool: Pool) -> dict:
+    """A row of plots/series/history.json; negatives is None and means empty for the untrained model."""
+    made_of: dict[str, float | None] = dict.fromkeys(("random_share", "same_debate_share", "point_share", "hardness"))
+    if negatives is not None:
+        debate = pool.debate[pool.queries, None]
+        known = (debate >= 0).all()
+        made_of = {
+            "random_share": float(negatives.was_random.mean()),
+            "same_debate_share": float((pool.debate[negatives.ids] == debate).mean()) if known else None,
+            "point_share": float((pool.source[negatives.ids] == POINT).mean()),
+            "hardness": negatives.hardness,
+        }
+    top1 = {f"{name}_top1": score[name] for name in ("training", "validation", "test")}
+    return {"epoch": epoch, "random_rate": rate} | made_of | by_name(means) | top1 | {"selection_score": score["selection"][0]}
+
+
+# --- for a checkpoint ------------------------------------------------------------------------------------------------
+
+
+def packed(state: State, learner: Learner, sampler: NegativeSampler) -> dict:
+    """All that `unpacked` needs, in what a checkpoint can hold; the best weights only where the current ones are others."""
+    draws = [{name: torch.as_tensor(getattr(negatives, name)) for name in ARRAYS} for negatives in sampler.draws]
+    learning = {"weights": learner.model.state_dict(), "optimizer": learner.optimizer.state_dict()}
+    best = state.best
+    if best["epoch"] == state.epochs[-1]["epoch"]:
+        best = {name: value for name, value in best.items() if name != "weights"}
+    return vars(state) | {"draws": draws, "best": best} | learning
+
+
+def unpacked(found: dict | None, learner: Learner, sampler: NegativeSampler) -> State:
+    """The run that was packed, with weights, optimizer and draws put in place; a new run for None."""
+    if found is None:
+        return State()
+    learner.model.load_state_dict(found["weights"])
+    learner.optimizer.load_state_dict(found["optimizer"])
+    sampler.draws = [_negatives(arrays) for arrays in found["draws"]]
+    best = {"weights": copy_of(learner.model)} | found["best"]
+    return State(found["epochs"], found["steps"], best, found["seconds"])
+
+
+def _negatives(arrays: dict[str, torch.Tensor]) -> Negatives:
+    columns: dict[str, np.ndarray] = {name: value.cpu().numpy() for name, value in arrays.items()}
+    return Negatives(**columns)

@@ -1,0 +1,283 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import types
+
+import pytest
+
+from conftest import ROOT
+from counterpoint.core import process
+from counterpoint.core.errors import InputError
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+def test_what_a_user_can_put_right_is_one_line(capsys):
+    for error, line in (
+        (InputError("corpus: x must be y; got z"), "error: corpus: x must be y; got z\n"),
+        (OSError(28, "No space left on device", "models"), "error: models: No space left on device; put that right and give"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            process.run(raising(error))
+        assert ended.value.code == 1
+        err = capsys.readouterr().err
+        assert err.startswith(line)
+        assert err.count("\n") == 1
+
+
+BUSY = {
+    "product": "import torch\na = torch.randn(6000, 6000)\nprint('ready', flush=True)\n"
+    "for _ in range(100):\n    a @ a",  # seconds each, outside of Python
+    "loop": "print('ready', flush=True)\nwhile True:\n    pass",
+    "sleep": "import time\nprint('ready', flush=True)\ntime.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("work", BUSY)
+def test_a_signal_ends_a_stage_within_two_seconds_with_one_line(work, number):
+    body = textwrap.indent(BUSY[work], "    ")
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    code = f"{path}\nfrom counterpoint.core import process\ndef main():\n{body}\nprocess.run(main)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.2)
+    child.send_signal(number)
+    start = time.monotonic()
+    _, err = child.communicate(timeout=30)
+    assert time.monotonic() - start < 2
+    assert child.returncode == 128 + number
+    assert err == f"{process.SIGNALS[number]}; the same command goes on from here\n"
+
+
+def test_after_a_stage_signals_are_what_they_were():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    process.run(lambda: None)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(
+    ("main", "code"),
+    [
+        ("for i in range(9): logging.info('line %d', i)\n    open('done', 'w')", 0),  # a stage's work goes on
+        ("for i in range(99999): print('line', i)", 128 + signal.SIGPIPE),
+    ],
+)
+def test_a_reader_that_has_enough_is_no_traceback(tmp_path, main, code):
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    source = f"{path}\nimport logging, time\nfrom counterpoint.core import process\ndef main():\n    {main}\nprocess.run(main)"
+    command = f'{sys.executable} -u -c "$CODE" | head -1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=os.environ | {"CODE": source}, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert re.fullmatch(rf"line 0\n{code}\n", done.stdout)
+    assert (tmp_path / "done").exists() == (code == 0)
+
+
+# --- where DVC will record it ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    (tmp_path / ".dvc").mkdir()
+    return tmp_path
+
+
+def test_a_stage_that_works_in_a_folder_leaves_no_repository_there(recorded, monkeypatch):
+    (recorded / "data").mkdir()
+    monkeypatch.chdir(recorded / "data")
+    process.run(lambda: None)
+    assert list((recorded / "data").iterdir()) == []  # DVC takes a folder with .dvc in it for another repository
+    assert (recorded / ".dvc/tmp/stage.lock").exists()
+
+
+def ended(main, capsys):
+    with pytest.raises(SystemExit) as end:
+        process.run(main)
+    assert end.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_what_main_returns_is_called_when_nothing_has_changed(recorded, capsys):
+    called = []
+    process.run(lambda: lambda: called.append(1))
+    assert called == [1]
+
+    def edit():
+        (recorded / "params.yaml").write_text("seed: 2\n")
+        return lambda: called.append(2)
+
+    err = ended(edit, capsys)
+    assert err == "error: params.yaml must not change while a stage runs; it did, so nothing is recorded: run it again\n"
+    assert called == [1]
+
+
+def test_code_must_hold_still_too(recorded, capsys, monkeypatch):
+    package = recorded / "src" / "counterpoint"
+    package.mkdir(parents=True)
+    (package / "noun.py").write_text("x = 1\n")
+    module = types.ModuleType("noun")
+    module.__file__ = str(package / "noun.py")
+    monkeypatch.setitem(sys.modules, "noun", module)
+    monkeypatch.setattr(process, "__file__", str(package / "core" / "process.py"))
+    err = ended(lambda: (package / "noun.py").write_text("x = 2\n") and None, capsys)
+    assert err.startswith("error: src/counterpoint/noun.py must not change while a stage runs")
+
+
+def test_a_second_stage_in_the_workspace_is_refused(recorded, capsys):
+    def second():
+        with open(recorded / ".dvc/tmp/stage.lock") as lock:
+            assert lock.read() == str(os.getpid())
+        assert ended(lambda: None, capsys) == (
+            f"error: a workspace must have one run at a time; process {os.getpid()} runs a stage in this one\n"
+        )
+
+    process.run(second)
+    process.run(lambda: None)  # the lock goes with its holder
+
+
+def test_a_temp_run_out_of_a_shallow_clone_is_refused(recorded, capsys, monkeypatch):
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for number in (1, 2):
+        subprocess.run([*git, "init", "--quiet", "full"], cwd=recorded, check=True)
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", str(number)], cwd=recorded / "full", check=True)
+    subprocess.run(
+        [*git, "clone", "--quiet", "--depth", "1", (recorded / "full").as_uri(), "shallow"], cwd=recorded, check=True
+    )
+    monkeypatch.setenv("DVC_ROOT", str(recorded / "full"))
+    process.run(lambda: None)
+    monkeypatch.setenv("DVC_ROOT", str(recorded / "shallow"))
+    assert ended(lambda: None, capsys) == (
+        f"error: a queue or temp run needs the full history; {recorded / 'shallow'} is a shallow clone: git fetch --unshallow\n"
+    )
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        process.run(raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("verb", ["prepare", "baselines", "train", "evaluate", "plot", "check"])
+def test_a_stage_asks_for_that_before_its_slow_imports(verb):
+    lines = [line for line in (ROOT / f"src/{verb}.py").read_text().splitlines() if line.strip()]
+    assert lines[1:3] == ["from counterpoint.core import process", 'if __name__ == "__main__":']
+    assert lines[3].startswith("    process.begin()")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_a_stage_ends_with_its_parent(tmp_path):
+    code = f"import sys, time; sys.path.insert(0, {str(ROOT / 'src')!r}); from counterpoint.core.process import begin; "
+    code += "begin(); print('ready', flush=True); time.sleep(60)"
+    parent = (
+        f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {code!r}]); print(p.pid, flush=True); p.wait()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    lines = {child.stdout.readline().strip() for _ in range(2)}
+    pid = int((lines - {"ready"}).pop())
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    for _ in range(100):
+        if not alive(pid):
+            return
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the child outlived its parent")
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")])
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise(given, expected):
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from counterpoint.core import process; process.begin(); "
+    )
+    code += "assert 'torch' not in sys.modules; print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))"
+    env = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | given
+    assert subprocess.check_output([sys.executable, "-c", code], env=env, text=True) == f"{expected}\n"
+
+
+def test_a_signal_ends_a_stage_whose_reader_is_gone():
+    """What a sweep that was killed reads no more."""
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    body = textwrap.indent(BUSY["sleep"], "    ")
+    code = f"{path}\nfrom counterpoint.core import process\ndef main():\n{body}\nprocess.run(main)"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert child.stdout.readline() == "ready\n"
+    child.stdout.close()
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=10) == 128 + signal.SIGTERM
+
+
+def stage_under_dvc(folder, main, **env):
+    """A stage as DVC runs it, in a workspace of its own; main is the body of its main()."""
+    (folder / ".dvc").mkdir(exist_ok=True)
+    (folder / "params.yaml").write_text("seed: 1\n")
+    path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
+    code = f"{path}\nimport logging\nfrom counterpoint.core import process\ndef main():\n    {main}\nprocess.run(main)"
+    given = os.environ | {"DVC_STAGE": "train", "DVC_ROOT": str(folder)} | env
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, env=given, capture_output=True, text=True)
+
+
+def test_a_stage_adds_what_it_says_to_the_log_of_its_experiment(tmp_path):
+    for number in (1, 2):
+        done = stage_under_dvc(tmp_path, f"logging.info('said %d', {number})", DVC_EXP_NAME="slow")
+        assert (done.returncode, done.stdout) == (0, f"said {number}\n")
+    first, said, again, more = (tmp_path / "logs" / "slow.log").read_text().splitlines()
+    assert (first, again) == ("--- train", "--- train")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  said 1", said)
+    assert more.endswith("  said 2")
+    stage_under_dvc(tmp_path, "pass", DVC_EXP_NAME="")
+    assert (tmp_path / "logs" / "workspace.log").read_text() == "--- train\n"
+
+
+def test_the_log_says_how_a_stage_ended(tmp_path):
+    for main, last in (
+        (
+            "from counterpoint.core.errors import InputError; raise InputError('x must be y; got z')",
+            "error: x must be y; got z",
+        ),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        (
+            "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)",
+            "terminated; the same command goes on from here",
+        ),
+    ):
+        assert stage_under_dvc(tmp_path, main).returncode
+        assert (tmp_path / "logs" / "workspace.log").read_text().rstrip().splitlines()[-1] == last
+
+
+def test_a_log_that_cannot_be_opened_is_one_line(tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    done = stage_under_dvc(tmp_path, "pass")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_outside_of_dvc_there_is_no_log(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    process.run(lambda: None)
+    assert list(tmp_path.iterdir()) == []

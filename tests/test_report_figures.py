@@ -1,0 +1,57 @@
+"""What is drawn, read from the figures."""
+
+import pytest
+
+from counterpoint.experiments.report_figures import FAULTY, accuracy_by_decay, accuracy_by_epoch, imported, negatives_by_epoch
+from counterpoint.experiments.seed_averages import spread
+from counterpoint.negatives.schedule import Schedule
+
+NONE, SLOW, NEVER = Schedule(1.0, None, 0.0), Schedule(1.0, 0.1, 0.0), Schedule(0.0, None, 0.0)
+SHARES = ("hardness", "random_share", "same_debate_share", "point_share")
+
+
+def history(*values):
+    keys = ("validation_top1", "test_top1", *SHARES)
+    return [{"epoch": epoch} | dict.fromkeys(keys, value) for epoch, value in enumerate(values)]
+
+
+def lines(axes):
+    return {line.get_label(): list(line.get_ydata()) for line in axes.lines if not line.get_label().startswith("_")}
+
+
+def test_a_dot_a_seed_and_a_bar_for_their_mean():
+    rows = [
+        {"decay": "none", "stage": "retrieved", "seeds": [1, 2], "test_epa": spread([0.2, 0.4])},
+        {"decay": "0.1", "stage": "retrieved", "seeds": [2], "test_epa": spread([0.6])},
+    ]
+    (axes,) = accuracy_by_decay(rows, {"test_epa": "test split"}, "tiny").axes
+    dots = {
+        round(float(line.get_ydata()[0]), 6): float(line.get_xdata()[0]) for line in axes.lines if len(line.get_ydata()) == 1
+    }
+    assert {value: round(place) for value, place in dots.items()} == {0.2: 0, 0.4: 0, 0.6: 1}
+    assert [list(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 2] == [
+        pytest.approx([0.3, 0.3]),
+        [0.6, 0.6],
+    ]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "0.1"]
+
+
+def test_a_line_a_decay_is_the_mean_over_its_seeds():
+    histories = {NONE: [history(0.1, 0.3), history(0.3, 0.5)], SLOW: [history(0.2, 0.9)], NEVER: [history(0.4, None)]}
+    logs = {"old": [{"epoch": 0, "validation_top1": 0.9, "test_top1": None}]}
+    for axes, old in zip(accuracy_by_epoch(histories, logs, "epa", "tiny").axes, ([0.9], []), strict=True):
+        drawn = lines(axes)
+        assert drawn.pop(f"old ({FAULTY})") == old
+        assert drawn == {"none": pytest.approx([0.2, 0.4]), "0.1": [0.2, 0.9], "never random": [0.4]}
+    figure = negatives_by_epoch(histories, "tiny")
+    assert [lines(axes)["0.1"] for axes in figure.axes] == [[0.2, 0.9]] * 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no decay", "decay 0.1", "never random"]
+
+
+def test_an_imported_log_is_marked():
+    epochs = [{"epoch": 0, "training_top1": 0.5, "validation_top1": 0.25, "test_top1": None}]
+    figure = imported(epochs, [{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.0}], "old")
+    top, below = figure.axes
+    assert lines(top) == {"training": [0.5], "validation": [0.25], "test": []}
+    assert list(below.lines[0].get_ydata()) == [2.0, 1.0]
+    assert FAULTY in figure.get_suptitle()

@@ -1,0 +1,87 @@
+import pytest
+import yaml
+
+from conftest import fixture_params
+from counterpoint.core.errors import InputError
+from counterpoint.core.params_file import parse_params
+from counterpoint.experiments.sweep_plan import DECAYS, all_else, overrides
+from counterpoint.negatives.schedule import Schedule
+
+
+def params(**changes):
+
+    return parse_params(yaml.safe_dump(fixture_params(**changes)), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("start", "decay", "floor", "rates"),
+    [
+        (1.0, 0.1, 0.0, [1.0, 0.9, 0.8, 0.7]),  # the original went 0.8, 1.0, 0.99
+        (1.0, 0.005, 0.0, [1.0, 0.995, 0.99, 0.985]),
+        (1.0, None, 0.0, [1.0, 1.0, 1.0, 1.0]),  # the original decayed here, too
+        (0.4, None, 0.1, [0.4, 0.4, 0.4, 0.4]),
+        (1.0, 0.4, 0.1, [1.0, 0.6, 0.2, 0.1]),
+        (1.0, 0.0, 0.0, [1.0, 1.0, 1.0, 1.0]),
+        (0.0, 0.5, 0.0, [0.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_the_rate_starts_at_random_rate_and_falls_by_decay(start, decay, floor, rates):
+    assert [Schedule(start, decay, floor).rate(epoch) for epoch in range(4)] == rates
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "label"),
+    [
+        ({"decay": 0.005}, "decay-0.005", "0.005"),
+        ({"decay": 0.1}, "decay-0.1", "0.1"),
+        ({"decay": "none"}, "decay-none", "none"),
+        ({"decay": 0}, "decay-0", "0"),
+        ({"random_rate": 0, "decay": 0.1}, "never-random", "never random"),
+    ],
+)
+def test_a_schedule_has_its_name(changes, name, label):
+    schedule = Schedule.of(params(**changes))
+    assert (schedule.name, schedule.label) == (name, label)
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({"decay": 0.4}, "decay 0.4 from random rate 1"),
+        ({"decay": 0.4, "floor": 0.1}, "decay 0.4 from random rate 1 to 0.1"),
+        ({"decay": "none", "random_rate": 0.5}, "no decay: random rate 0.5 throughout"),
+        ({"decay": 0.4, "random_rate": 0}, "never random: the nearest wrong argument from the first epoch on"),
+    ],
+)
+def test_a_schedule_has_its_title(changes, title):
+    assert Schedule.of(params(**changes)).title == title
+
+
+def test_all_that_never_draw_at_random_are_one():
+    assert Schedule.of(params(random_rate=0, decay=0.1)) == Schedule.of(params(random_rate=0, decay="none"))
+
+
+def test_they_sort_from_no_decay_to_never_random():
+    values = [{"random_rate": 0}, {"decay": 0.5}, {"decay": "none"}, {"decay": 0.05}]
+    ordered = sorted((Schedule.of(params(**changes)) for changes in values), key=lambda schedule: schedule.order)
+    assert [schedule.label for schedule in ordered] == ["none", "0.05", "0.5", "never random"]
+
+
+def test_words_become_settings_of_dvc():
+    assert overrides("0.10") == ["decay=0.1"]
+    assert overrides("0.123456789") == ["decay=0.123456789"]
+    assert overrides("none") == ["decay=none"]
+    assert overrides("never-random") == ["random_rate=0", "floor=0", "decay=none"]
+    with pytest.raises(InputError, match="--decays must be numbers, none or never-random; got 'fast'"):
+        overrides("fast")
+
+
+def test_the_steps_of_the_original_are_its_own():
+    assert DECAYS["original"] == ("none", "0.005", "0.01", "0.015", "0.02", "0.03", "0.04", "0.05")
+    assert DECAYS["default"] == ("none", "0.05", "0.1", "0.2", "0.5", "never-random")
+
+
+def test_runs_of_one_sweep_agree_in_all_else():
+    same = [params(), params(seed=1), params(decay=0.1), params(random_rate=0), params(checkpoint__keep=9)]
+    assert all(all_else(each) == all_else(same[0]) for each in same)
+    assert all_else(params(train__epochs=2)) != all_else(params())

@@ -1,0 +1,140 @@
+"""Averages and comparisons of worlds small enough to work out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp
+
+from counterpoint.evaluation.statistics import interval
+from counterpoint.experiments.report_page import page
+from counterpoint.experiments.seed_averages import SeedRun, best, by_schedule, paired, seed_interval, spread, table, verdict
+from counterpoint.negatives.schedule import Schedule
+
+NONE, SLOW, NEVER = Schedule(1.0, None, 0.0), Schedule(1.0, 0.1, 0.0), Schedule(0.0, None, 0.0)
+
+
+def ranks(hits, setting="epa", stage="retrieved"):
+    """hits: a string, a query each: x is right; two queries a cluster; the last one was seen in training."""
+    n = len(hits)
+    rank = [1 if hit == "x" else 2 for hit in hits]
+    return pd.DataFrame(
+        {
+            "setting": setting, "stage": stage, "id": [f"q{i}" for i in range(n)], "seen": ["none"] * (n - 1) + ["pair"],
+            "cluster": np.arange(n) // 2, "candidates": 9, "rank": rank, "ties_hit": rank,
+        }
+    )  # fmt: skip
+
+
+def run(schedule, seed, hits, validation=0.5, top1=0.25):
+    settings = [
+        {"split": split, "setting": setting, "queries": queries, "stage": stage, "top1": top1 if queries == "all" else None}
+        for split in ("validation", "test")
+        for setting in ("epa", "epc")
+        for queries in ("all", "unseen")
+        for stage in ("zero_shot", "retrieved", "reranked")
+    ]
+    train = {"best_epoch": seed, "selection_score": validation}
+    return SeedRun(f"{schedule.name}-seed-{seed}", schedule, seed, settings, train, 60.0 + seed, [], ranks(hits))
+
+
+def test_spread_by_hand():
+    assert spread([0.5, 0.7, 0.9]) == {"mean": pytest.approx(0.7), "sd": pytest.approx(0.2), "values": [0.5, 0.7, 0.9]}
+    assert spread([0.5]) == {"mean": 0.5, "sd": None, "values": [0.5]}
+    assert spread([0.5, None]) == {"mean": None, "sd": None, "values": [0.5, None]}
+
+
+def test_the_table_by_hand():
+    runs = [run(SLOW, 2, "x...", top1=0.5), run(NONE, 1, "....", top1=0.2), run(SLOW, 1, "xx..", top1=0.75)]
+    groups = by_schedule(runs)
+    assert [(schedule, list(of)) for schedule, of in groups.items()] == [(NONE, [1]), (SLOW, [1, 2])]
+    none, slow = table(groups, "retrieved")
+    assert (none["decay"], none["seeds"], none["test_epa"]["mean"], none["test_epa"]["sd"]) == ("none", [1], 0.2, None)
+    assert slow["test_epa"] == {"mean": 0.625, "sd": pytest.approx(0.25 / 2**0.5), "values": [0.75, 0.5]}
+    assert slow["unseen_test_epc"]["mean"] is None
+    assert (slow["best_epoch"]["values"], slow["seconds"]["mean"]) == ([1, 2], 61.5)
+
+
+def test_the_best_is_by_validation_and_the_gentler_of_equals():
+    scores = {NONE: (0.5, 0.7), SLOW: (0.6, 0.8), NEVER: (0.9, 0.5)}
+    groups = by_schedule(run(schedule, seed, "....", score) for schedule, of in scores.items() for seed, score in enumerate(of))
+    assert best(groups) == SLOW
+
+
+def test_an_easy_seed_does_not_decide():
+    groups = by_schedule([run(NONE, 1, "....", 0.9), run(NONE, 2, "....", 0.5), run(SLOW, 1, "....", 0.8)])
+    assert best(groups) == NONE
+
+
+def test_a_pair_of_schedules_by_hand():
+    a = {1: run(NONE, 1, "x..x.x"), 2: run(NONE, 2, "...xxx"), 3: run(NONE, 3, "xxxxxx")}
+    b = {1: run(SLOW, 1, "xx.xxx"), 2: run(SLOW, 2, "x..xxx"), 4: run(SLOW, 4, "......")}
+    row = paired(a, b, "epa", "all", "retrieved")
+    assert row["seeds"] == [1, 2]  # those that both have
+    assert row["by_seed"] == pytest.approx([2 / 6, 1 / 6])
+    assert (row["a"], row["b"], row["difference"]) == pytest.approx((6 / 12, 9 / 12, 3 / 12))
+    # query by query, the mean of two seeds: q0 0 and 1, q1 1 and 0, q4 1 and 0
+    each = np.array([0.5, 0.5, 0, 0, 0.5, 0])
+    assert (row["low"], row["high"]) == interval(each, np.arange(6) // 2)
+    expected = ttest_1samp([2 / 6, 1 / 6], 0).confidence_interval(0.95)
+    assert (row["seed_low"], row["seed_high"]) == pytest.approx((expected.low, expected.high))
+    assert (row["n"], row["clusters"], row["verdict"]) == (6, 3, "within noise (queries and seeds)")
+
+
+def test_unseen_queries_alone():
+    a, b = {1: run(NONE, 1, "...x")}, {1: run(SLOW, 1, "x..x")}
+    row = paired(a, b, "epa", "unseen", "retrieved")
+    assert (row["n"], row["a"], row["b"]) == (3, 0, pytest.approx(1 / 3))
+
+
+def test_what_cannot_be_paired():
+    a = {1: run(NONE, 1, "...x")}
+    assert paired(a, {2: run(SLOW, 2, "...x")}, "epa", "all", "retrieved") is None
+    assert paired(a, a, "sdoc", "all", "retrieved") is None
+    assert paired(a, a, "epa", "all", "retrieved")["verdict"] == "unknown: two seeds that differ are needed"
+
+
+@pytest.mark.parametrize(
+    ("queries", "seeds", "says"),
+    [
+        ((0.1, 0.3), (0.05, 0.2), "beyond noise"),
+        ((-0.3, -0.1), (-0.2, -0.05), "beyond noise"),
+        ((-0.1, 0.3), (0.05, 0.2), "within noise (queries)"),
+        ((0.1, 0.3), (-0.05, 0.2), "within noise (seeds)"),
+        ((0.0, 0.3), (-0.05, 0.2), "within noise (queries and seeds)"),
+        ((None, None), (0.1, 0.2), "unknown: two clusters are needed"),
+    ],
+)
+def test_a_difference_is_beyond_noise_where_neither_interval_holds_zero(queries, seeds, says):
+    assert verdict(queries, seeds) == says
+
+
+def test_the_interval_over_seeds_is_students():
+    values = np.array([0.1, 0.2, 0.4])
+    expected = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert seed_interval(values) == pytest.approx((expected.low, expected.high))
+    assert seed_interval(values[:1]) == seed_interval(np.array([0.1, 0.1])) == (None, None)
+    assert seed_interval(np.zeros(3)) == (0, 0)
+
+
+def pages(runs):
+    groups = by_schedule(runs)
+    none = next(of for schedule, of in groups.items() if schedule == NONE)
+    others = {schedule: of for schedule, of in groups.items() if schedule != NONE}
+    compared = [{"decay": s.label} | paired(none, of, "epa", "all", "retrieved") for s, of in others.items()]
+    return page("2 runs.", "epa", {"retrieved": table(groups, "retrieved")}, best(groups).label, compared, ["A note."])
+
+
+def test_the_page_says_the_answer_and_whether_it_is_noise():
+    won = [run(SLOW, seed, "x" * 20, 0.9) for seed in (1, 2, 3)]
+    lost = [run(NONE, seed, "." * 19 + "x"[: seed % 2].rjust(1, "."), 0.4) for seed in (1, 2, 3)]
+    text = pages(won + lost)
+    assert "Best by validation: **decay 0.1**, top1 0.900 (epa; 3 seeds)." in text
+    assert "against no decay (0.033 to 1.000, epa, retrieved): **beyond noise**." in text
+    assert "| 0.1 | 3 | 0.250 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 | 1, 2, 3 | 62 |" in text
+    assert "unseen" not in text.split("## Against")[0]  # the runs have none
+    assert "A note." in text
+
+
+def test_the_page_where_no_decay_is_best():
+    text = pages([run(SLOW, 1, "x...", 0.3), run(NONE, 1, "x..x", 0.4)])
+    assert "Best by validation: **no decay**, top1 0.400 (epa; one seed). Letting the random rate fall gained nothing" in text

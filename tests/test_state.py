@@ -1,0 +1,69 @@
+from copy import deepcopy
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
+from counterpoint.negatives.sampler import Negatives
+from counterpoint.training.state import State, epoch_row, packed, unpacked
+
+POOL = Pool.of([Pair(str(i), "t", f"d{i // 2}", None, f"p{i}", f"c{i}") for i in range(4)])  # points 0-3, counters 4-7
+DRAW = Negatives(
+    ids=np.array([[1], [6], [7], [0]]),
+    was_random=np.array([[True], [False], [False], [True]]),
+    distance=np.array([[1.0], [2.0], [3.0], [4.0]], dtype=np.float32),
+    to_counter=np.array([2.0, 2.0, 2.0, 2.0], dtype=np.float32),
+)
+SCORE = {"training": 0.1, "validation": 0.2, "test": 0.3, "selection": [0.4, 0.5]}
+
+
+def test_a_row_says_what_the_negatives_were():
+    row = epoch_row(3, 0.7, DRAW, {"loss": 1.0, "triplet": 0.6}, SCORE, POOL)
+    assert row == {
+        "epoch": 3, "random_rate": 0.7, "random_share": 0.5, "same_debate_share": 0.5, "point_share": 0.5,
+        "hardness": 2 - 2.5, "loss": 1.0, "triplet_loss": 0.6, "pair_loss": None, "training_top1": 0.1,
+        "validation_top1": 0.2, "test_top1": 0.3, "selection_score": 0.4,
+    }  # fmt: skip
+
+
+def test_without_debates_no_share_of_the_debate():
+    pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(4)])
+    assert epoch_row(0, 1.0, DRAW, {}, SCORE, pool)["same_debate_share"] is None
+
+
+def test_what_is_packed_comes_back_with_weights_optimizer_and_draws():
+    def learner(seed):
+        torch.manual_seed(seed)
+        net = nn.Linear(2, 1)
+        return SimpleNamespace(model=net, optimizer=torch.optim.AdamW(net.parameters(), 0.1))
+
+    def learn(learner):
+        learner.optimizer.zero_grad()
+        learner.model(torch.ones(1, 2)).sum().backward()
+        learner.optimizer.step()
+
+    first, second, sampler, empty = learner(0), learner(1), SimpleNamespace(draws=[DRAW]), SimpleNamespace(draws=[])
+    learn(first)
+    state = State([{"epoch": 0}], [{"step": 1}], seconds={"train": 1.5})
+    state.keep_if_best(0, [1.0, 1.0], first.model)
+    restored = unpacked(deepcopy(packed(state, first, sampler)), second, empty)  # a copy, as a file is
+    assert (restored.epochs, restored.steps, restored.seconds) == (state.epochs, state.steps, state.seconds)
+    assert all(np.array_equal(getattr(empty.draws[0], name), getattr(DRAW, name)) for name in vars(DRAW))
+    learn(first)
+    learn(second)
+    assert torch.equal(first.model.weight, second.model.weight)
+    assert not torch.equal(restored.best["weights"]["weight"], first.model.weight)
+    assert unpacked(None, second, empty) == State()
+
+
+def test_the_first_of_equally_good_epochs_is_kept():
+    net, state = nn.Linear(2, 1), State()
+    for epoch, score in enumerate(([0.5, 0.6], [0.5, 0.7], [0.5, 0.7], [0.4, 0.9])):
+        with torch.no_grad():
+            net.weight.fill_(epoch)
+        state.keep_if_best(epoch, score, net)
+    assert (state.best["epoch"], state.best["score"]) == (1, [0.5, 0.7])
+    assert state.best["weights"]["weight"].tolist() == [[1.0, 1.0]]

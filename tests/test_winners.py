@@ -1,0 +1,47 @@
+import numpy as np
+
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
+from counterpoint.evaluation.winners import RELATIONS, relation
+from counterpoint.plots import figures
+
+
+def of_first(pairs):
+    pool = Pool.of(pairs)
+    everything = np.arange(1, len(pool))
+    return relation(pool, np.zeros(len(everything), dtype=int), everything).tolist()
+
+
+def test_every_argument_has_its_name():
+    pairs = [
+        Pair("pro1", "t", "d", "pro", "a", "b"),
+        Pair("pro2", "t", "d", "pro", "c", "d"),
+        Pair("con1", "t", "d", "con", "e", "f"),
+        Pair("other", "t", "e", "pro", "g", "h"),
+    ]
+    assert of_first(pairs) == [
+        "own side's point",
+        "other side's point",
+        "another debate's point",
+        "true counter",
+        "other side's counter",  # speaks against the own side, though not against the query
+        "own side's counter",
+        "another debate's counter",
+    ]
+
+
+def test_the_point_said_again_is_no_argument_of_another_debate():
+    pairs = [Pair("0", "t", "d", "pro", "a", "b"), Pair("1", "u", "d", "pro", "A ", "c")]
+    assert of_first(pairs) == ["the point's own twin", "true counter", "another debate's counter"]
+
+
+def test_what_a_corpus_does_not_say_is_not_guessed():
+    no_sides = [Pair(str(i), "t", "d", None, f"p{i}", f"c{i}") for i in range(2)]
+    assert of_first(no_sides) == ["same debate's point", "true counter", "same debate's counter"]
+    no_debates = [Pair(str(i), None, None, "pro", f"p{i}", f"c{i}") for i in range(2)]
+    assert of_first(no_debates) == ["another point", "true counter", "another counter"]
+
+
+def test_every_relation_has_a_colour_of_its_own():
+    assert set(figures.WINNERS) == set(RELATIONS)
+    assert len({colour for colour, _ in figures.WINNERS.values()}) == len(RELATIONS)
