@@ -1,14 +1,20 @@
 """All benchmarks, side by side, as a table and as JSON: python benchmarks/run.py --corpus ZIP."""
 
-import argparse
-import json
-import logging
 import sys
-import time
-import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+from counterpoint.core import process
+
+if __name__ == "__main__":
+    process.begin()  # before torch is imported, as in a stage
+
+import argparse
+import json
+import logging
+import time
+import warnings
 
 import epoch
 import peer

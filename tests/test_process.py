@@ -208,7 +208,7 @@ def alive(pid):
         return False
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "1000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")])
+@pytest.mark.parametrize(("given", "expected"), [({}, "10000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")])
 def test_threads_wait_without_spinning_unless_the_user_says_otherwise(given, expected):
     code = (
         f"import os, sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from counterpoint.core import process; process.begin(); "

@@ -19,6 +19,7 @@ from counterpoint.core.files import imported_code
 from counterpoint.core.locks import alone
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+SPINS = "10000"  # some microseconds, where libgomp waits for milliseconds; benchmarks/NOTES.md
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 CHATTY = ("bm25s", "httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers")
 Main = Callable[[], Callable[[], None] | None]
@@ -27,12 +28,12 @@ Main = Callable[[], Callable[[], None] | None]
 def begin() -> None:
     """What must be done before the slow imports: end with the parent, and let threads wait for each other without spinning.
 
-    Two runs whose threads spin starve each other: each takes six times as long beside the other as alone. libgomp reads
-    this when torch is imported; a wait policy that the user has set stays.
+    Two runs whose threads spin starve each other: on two cores, each takes eight times as long beside the other as alone.
+    libgomp reads this when torch is imported; a wait policy that the user has set stays.
     """
     die_with_parent()
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "1000"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def die_with_parent() -> None:
