@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro compare sweep report experiments bench test quick lint
+.PHONY: help setup repro restore compare sweep report experiments bench test quick lint
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,9 @@ repro: setup ## the main job: prepare, train, evaluate, plot
 	@python src/check.py
 	@dvc repro
 	@python src/show.py
+
+restore: setup ## bring the committed params.yaml and results back
+	@python src/restore.py
 
 compare: setup ## two runs query by query: make compare A=HEAD B=slow ARGS='--queries unseen'
 	@python src/compare.py $(A) $(B) $(ARGS)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from counterpoint.core import process
 from counterpoint.core.files import read_json, read_series
+from counterpoint.experiments.baseline import lines_of_difference
 
 MEASURES = ("top1", "top5", "top10", "mrr")
 
@@ -22,6 +23,8 @@ def main() -> None:
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots').glob('*.png')))}")
     print("examples  plots/examples.md")
     print("next      dvc exp run -n slow -S decay=0.005; make compare A=HEAD B=slow; dvc plots diff HEAD slow")
+    for line in lines_of_difference():
+        print(line)
 
 
 def print_tables(title: str, rows: list[dict]) -> None:

@@ -12,17 +12,16 @@ from pathlib import Path
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.locks import alone
+from counterpoint.experiments.commands import dvc, why
 from counterpoint.experiments.dvc_runs import PENDING, Experiment, experiments, read
 from counterpoint.experiments.sweep_plan import DECAYS, PlannedRun, estimate, missing, planned, refuse_namesakes, spoken
 from counterpoint.experiments.workspace import (
-    dvc,
     forget_branch,
     note_branch,
     put_back,
     refuse_edits,
     show_committed,
     take_head_back,
-    why,
 )
 from counterpoint.negatives.schedule import NEVER
 

@@ -1,13 +1,13 @@
-"""The workspace that a sweep runs in: dvc and Git as commands, and what must stand as committed."""
+"""The workspace that experiments run in: what must stand there as committed, and how it comes back."""
 
 import logging
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_text
-from counterpoint.core.process import die_with_parent
+from counterpoint.experiments.baseline import check_out
+from counterpoint.experiments.commands import git
 from counterpoint.experiments.sweep_plan import PlannedRun
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
@@ -17,8 +17,19 @@ NOTES = ("EXEC_BASELINE", "EXEC_MERGE", "EXEC_BRANCH")  # DVC's, which a run in 
 BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
 
 
+def look_again() -> None:
+    """Make Git read the files that runs change.
+
+    Where DVC wrote one in the second in which Git's index noted it, with the same length, Git takes it for unchanged.
+    """
+    for name in git("ls-files", "--", *RESULTS).splitlines():
+        if Path(name).exists():
+            os.utime(name)
+
+
 def refuse_edits(plan: list[PlannedRun]) -> None:
     """A sweep's experiments belong to a commit: code and params must be the committed ones, or a run's of this sweep."""
+    look_again()
     done = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
     if edited := [line[3:] for line in done.splitlines()]:
         raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
@@ -62,36 +73,27 @@ def forget_branch() -> None:
     BRANCH.unlink(missing_ok=True)
 
 
-def show_committed() -> None:
-    """The results of the commit, in place of the last run's."""
+def attach_head() -> None:
+    """Where a killed dvc exp run left HEAD detached and its notes: HEAD goes back on the one branch that is there."""
+    detached = git("rev-parse", "--symbolic-full-name", "HEAD").strip() == "HEAD"
+    if not detached or not git("for-each-ref", "refs/exps/exec/EXEC_BASELINE"):
+        return
+    branches = git("for-each-ref", "--format=%(refname)", "--points-at", "HEAD", "refs/heads").split()
+    if len(branches) == 1:
+        logging.info("HEAD goes back to %s, from where a killed dvc left it", branches[0].removeprefix("refs/heads/"))
+        git("symbolic-ref", "HEAD", branches[0])
+        for name in NOTES:
+            git("update-ref", "-d", f"refs/exps/exec/{name}")
+
+
+def show_tracked() -> None:
+    """params.yaml and all results that Git keeps, as committed."""
+    look_again()
     git("checkout", "HEAD", "--", *git("ls-tree", "-r", "--name-only", "HEAD", "--", *RESULTS).splitlines())
-    if dvc("checkout", "--quiet", "dvc.yaml").returncode:
-        logging.info("\nmodels/ and data/ are the last run's; dvc repro brings back the committed run's")
 
 
-def why(output: str) -> str:
-    """The line that says it: the stage's own, DVC's, or the last."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for start in ("error: ", "ERROR: "):
-        if found := [line for line in lines if line.startswith(start)]:
-            return found[-1].removeprefix(start)
-    return lines[-1] if lines else "it said nothing"
-
-
-def dvc(*words: str) -> subprocess.CompletedProcess:
-    """Run dvc, which ends when this process does."""
-    return subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        preexec_fn=die_with_parent,
-    )
-
-
-def git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True)
-    if done.returncode:
-        raise InputError(f"git {words[0]} must succeed; it said: {why(done.stderr)}")
-    return done.stdout
+def show_committed() -> None:
+    """The results of the commit, in place of the last run's, as far as the cache has them."""
+    show_tracked()
+    if missing := check_out():
+        logging.info("\nno cache has %s of the commit: make restore makes them anew", ", ".join(missing))
