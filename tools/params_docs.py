@@ -15,11 +15,11 @@ from counterpoint.core.params_file import rule, schema_of
 
 HEAD = """# Params
 
-Every key of `params.yaml`, generated from `src/counterpoint/core/params.py` by `make docs`. Unknown, missing and mistyped keys are
-refused with the rule, before anything is touched. `none` may be written wherever it is offered. Editors that know
-`params.schema.json`, which the file's first line names, complete and check it as you type.
+Every key of `params.yaml`, generated from `src/counterpoint/core/params.py` by `make docs`. Unknown, missing and mistyped
+keys are refused with the rule, before anything is touched. `none` may be written wherever it is offered. Editors with a YAML
+language server complete and check the file as you type, by `params.schema.json`, which its first line names.
 
-The defaults were chosen on the sample's validation split. Under DVC a variant is `dvc exp run -S key=value`.
+The defaults were chosen on the sample's validation split. A variant is `dvc exp run -S key=value`.
 
 | key | default | must be | meaning |
 |---|---|---|---|
