@@ -11,7 +11,7 @@ import torch
 from original import OriginalLoop, nearest_other
 from texts import distinct_share, slices
 
-from counterpoint.core.params import Params
+from counterpoint.core.params import Params, Precision
 from counterpoint.core.params_file import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import build, new_parts
@@ -25,6 +25,7 @@ from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
 from counterpoint.training.split import Split
 
+PRECISIONS: tuple[Precision, ...] = ("fp32", "auto")
 PHASES = ("train", "embed", "search", "score")
 
 
@@ -36,7 +37,7 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
         return [{"what": f"{what}, {precision}", "not_run": "needs --corpus"} for precision in ("fp32", "auto")]
     texts = slices(corpus, 256 if full else 64)
     work = {"original": _original(texts, params)}
-    for precision in ("fp32", "auto"):
+    for precision in PRECISIONS:
         work[precision] = _ours(texts, params, precision)
     rounds: dict[str, list[dict]] = {name: [] for name in work}
     for _ in range(3):
@@ -49,8 +50,8 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
     }
     sizes = " + ".join(str(len(members)) for members in texts.values())
     about = f"{sizes} pairs, {distinct_share(texts['training']):.0%} of the training texts distinct"
-    found = []
-    for precision in ("fp32", "auto"):
+    found: list[dict] = []
+    for precision in PRECISIONS:
         by_phase = {phase: seconds["original"][phase] / seconds[precision][phase] for phase in PHASES}
         found.append(
             {
@@ -85,7 +86,7 @@ def _original(texts: dict, params: Params) -> Callable[[], dict]:
     return run
 
 
-def _ours(texts: dict, params: Params, precision: str) -> Callable[[], dict]:
+def _ours(texts: dict, params: Params, precision: Precision) -> Callable[[], dict]:
     compute = choose("auto", precision)
 
     def run() -> dict:
@@ -114,6 +115,6 @@ def _ours(texts: dict, params: Params, precision: str) -> Callable[[], dict]:
 if __name__ == "__main__":
     import sys
 
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(os.cpu_count() or 1)
     for row in rows(Path(sys.argv[1]), full=False):
         print(row)

@@ -1,13 +1,14 @@
 """The method of the original research code, written anew from its description, to measure against."""
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from sklearn.neighbors import BallTree
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import COUNTER, POINT, Pair
 from counterpoint.core.params import Params
 from counterpoint.model.pair_head import PairHead
 from counterpoint.model.towers import Tower, Vectors
@@ -37,14 +38,15 @@ def nearest_other(points: np.ndarray, counters: np.ndarray, queries: np.ndarray)
 class OriginalLoop:
     """One epoch as the original ran it, on our tower, head and losses: seconds by phase."""
 
-    def __init__(self, tower: Tower, head: PairHead, splits: dict[str, list[Pair]], params: Params) -> None:
+    def __init__(self, tower: Tower, head: PairHead | None, splits: dict[str, list[Pair]], params: Params) -> None:
+        assert head is not None
         self.tower, self.head, self.splits, self.params = tower, head, splits, params
         self.tokenizer = tower.encoder.tokenizer
         self.optimizer = torch.optim.AdamW([*tower.parameters(), *head.parameters()], lr=params.train.learning_rate)
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def timed(self, phase: str):
+    def timed(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
@@ -58,7 +60,8 @@ class OriginalLoop:
         with self.timed("embed"):
             vectors = self.embed(training)
         with self.timed("search"):
-            nearest_other(*(side.embedding.numpy() for side in vectors), np.arange(len(training)))
+            points, counters = vectors
+            nearest_other(points.embedding.numpy(), counters.embedding.numpy(), np.arange(len(training)))
         with self.timed("score"):
             for name, pairs in self.splits.items():
                 self.score(*(vectors if name == "training" else self.embed(pairs)))
@@ -75,10 +78,10 @@ class OriginalLoop:
         self.head.train()
         size = self.params.train.batch_size
         order = np.random.default_rng(0).permutation(len(pairs))
-        sides = [pair.point for pair in pairs], [pair.counter for pair in pairs]
+        sides = [pair.text(POINT) for pair in pairs], [pair.text(COUNTER) for pair in pairs]
         for rows in (order[start : start + size] for start in range(0, len(order), size)):
             points = self.forward([pairs[row].point for row in rows])
-            counters = self.forward([pairs[row].counter for row in rows])
+            counters = self.forward([pairs[row].text(COUNTER) for row in rows])
             wrong = self.forward([sides[source][index] for source, index in (negatives[row] for row in rows)])
             group = torch.zeros(len(rows), dtype=torch.long)  # no loss here looks at groups
             batch = Batch(
@@ -100,7 +103,7 @@ class OriginalLoop:
         """All points, then all counters, in the order of the corpus."""
         self.tower.eval()
         found = []
-        for texts in ([pair.point for pair in pairs], [pair.counter for pair in pairs]):
+        for texts in ([pair.text(POINT) for pair in pairs], [pair.text(COUNTER) for pair in pairs]):
             batches = (texts[start : start + EMBED_BATCH] for start in range(0, len(texts), EMBED_BATCH))
             found.append(Vectors.joined([self.forward(batch) for batch in batches]))
         return found[0], found[1]

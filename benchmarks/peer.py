@@ -5,9 +5,10 @@ import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 from texts import slices
 from timing import interleaved
-from utilisation import mined
+from utilisation import PRECISIONS, mined
 
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
@@ -29,8 +30,8 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
     without_head = params.loss.model_copy(update={"pair": params.loss.pair.model_copy(update={"weight": 0.0})})
     params = params.model_copy(update={"loss": without_head})  # its loss has none
     what = f"{params.model.max_length} tokens, batches of {params.train.batch_size}"
-    found = []
-    for precision in ("fp32", "bf16"):
+    found: list[dict] = []
+    for precision in PRECISIONS:
         if corpus is None:
             names = [f"{name}, sentence-transformers, {what}, {precision}" for name in AT_LEAST]
             found += [{"what": name, "not_run": "needs --corpus"} for name in names]
@@ -75,7 +76,7 @@ def measured(texts: dict, params: Params, compute: Compute) -> tuple[dict[str, i
 class Peer:
     """The same encoder, dropout, loss, optimizer and precision in sentence-transformers' hands."""
 
-    def __init__(self, params: Params, compute: Compute, split: Split, negative_ids, folder: Path) -> None:
+    def __init__(self, params: Params, compute: Compute, split: Split, negative_ids: np.ndarray, folder: Path) -> None:
         from datasets import Dataset, disable_progress_bars
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss

@@ -5,7 +5,10 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from timing import interleaved
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.params import Search
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
@@ -31,7 +35,7 @@ FASTER = [name for name in BACKENDS if name != "balltree"]
 def rows(corpus: Path | None, full: bool) -> list[dict]:
     """A row per case: seconds of the original and of each backend, and the ratio of the best."""
     cases = {CLUSTERED: clustered(20_000)}
-    found = []
+    found: list[dict] = []
     if corpus is None:
         found.append({"what": f"search, {ARGUANA}", "not_run": "needs --corpus"})
     else:
@@ -47,9 +51,9 @@ def measured(pool: Pool, points: torch.Tensor, counters: torch.Tensor) -> dict:
     vectors = torch.cat([points, counters])
     one = np.ones(len(points), dtype=np.int64)
     part = np.arange(0, len(points), TENTH)
-    work = {"original": lambda: nearest_other(points.numpy(), counters.numpy(), part)}
+    work: dict[str, Callable[[], object]] = {"original": lambda: nearest_other(points.numpy(), counters.numpy(), part)}
     for backend in FASTER:
-        work[backend] = lambda backend=backend: nearest_wrong(pool, right, points, vectors, one, backend)
+        work[backend] = partial(nearest_wrong, pool, right, points, vectors, one, backend)
     seconds = interleaved(work)
     seconds["original"] *= TENTH  # building its trees is little of it
     return {"seconds": seconds, "ratio": seconds["original"] / min(seconds[name] for name in FASTER)}
@@ -80,7 +84,7 @@ def real(corpus: Path, max_length: int) -> tuple[Pool, torch.Tensor, torch.Tenso
 
 def scale_rows(corpus: Path | None, full: bool) -> list[dict]:
     """Seconds and peak memory of 10,000 queries in pools of 10^4, 10^5 and, with full, 10^6 vectors of 128 numbers."""
-    found = []
+    found: list[dict] = []
     for n in (10**4, 10**5, 10**6):
         for backend in FASTER:
             what = f"scale, 10,000 queries in {n:,} × 128, {backend}"
@@ -100,7 +104,7 @@ def scale_rows(corpus: Path | None, full: bool) -> list[dict]:
     return found
 
 
-def once(n: int, backend: str) -> None:
+def once(n: int, backend: Search) -> None:
     """Print seconds, the peak of memory above what stood before in MiB, and recall@10 of 1,000 queries against exact."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(max(1, n // 100), WIDTH, generator=generator)
@@ -125,4 +129,4 @@ def peak_kib() -> int:
 
 
 if __name__ == "__main__":
-    once(int(sys.argv[1]), sys.argv[2])
+    once(int(sys.argv[1]), cast(Search, sys.argv[2]))

@@ -20,7 +20,7 @@ def slices(corpus: Path, pairs: int) -> dict[str, list[Pair]]:
 
 
 def distinct_share(pairs: Sequence[Pair]) -> float:
-    texts = [text_key(text) for pair in pairs for text in (pair.point, pair.counter)]
+    texts = [text_key(text) for pair in pairs for text in pair.texts]
     return len(set(texts)) / len(texts)
 
 

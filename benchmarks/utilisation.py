@@ -1,7 +1,7 @@
 """How much of the machine training and embedding use: of the FLOPs a second that square matrix products reach here."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 from texts import slices
 from timing import interleaved
 
-from counterpoint.core.params import Params
+from counterpoint.core.params import Params, Precision
 from counterpoint.core.params_file import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build
@@ -24,6 +24,7 @@ from counterpoint.training.epoch import Learner
 from counterpoint.training.split import Split
 
 AT_LEAST = {("train", "fp32"): 0.65, ("train", "bf16"): 0.55, ("embed", "fp32"): 0.80, ("embed", "bf16"): 0.60}
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 SQUARES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}
 
 
@@ -31,8 +32,8 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
     """A row for training and one for embedding, in each precision."""
     params = load_params(Path("params.yaml"))
     what = f"{params.model.max_length} tokens, batches of {params.train.batch_size}"
-    found = []
-    for precision in ("fp32", "bf16"):
+    found: list[dict] = []
+    for precision in PRECISIONS:
         compute = choose("auto", precision)
         if corpus is None:
             found += [
@@ -95,7 +96,7 @@ def mined(model: BiEncoder, training: Split, params: Params) -> Negatives:
 
 
 @contextmanager
-def counted(encoder: Encoder):
+def counted(encoder: Encoder) -> Iterator[dict]:
     """Counts what goes through the encoder: tokens, the real ones, and the latter's FLOPs in one forward pass.
 
     A token costs 2 FLOPs a weight outside the embeddings, and 4 * layers * width * length in attention.
@@ -104,7 +105,7 @@ def counted(encoder: Encoder):
     weights = sum(p.numel() for n, p in encoder.transformer.named_parameters() if "embeddings." not in n and "pooler." not in n)
     count = dict.fromkeys(("tokens", "real", "flops"), 0)
 
-    def look(module, args) -> None:
+    def look(module: object, args: tuple) -> None:
         lengths = args[1].sum(1).cpu().numpy().astype(np.float64)
         count["tokens"] += args[0].numel()
         count["real"] += lengths.sum()

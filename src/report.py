@@ -27,8 +27,8 @@ SETTINGS = ("epa", "epc")
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="report.py", description="Tables and pictures of the experiments of this commit.")
-    as_dvc = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
-    parser.add_argument("-S", "--set-param", **as_dvc, help="of those that were run with this, as in sweep.py")
+    with_this = "of those that were run with this, as in sweep.py"
+    parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help=with_this)
     parser.add_argument("--logs", nargs="+", type=Path, default=[], metavar="LOG", help="logs of the original code, to overlay")
     parser.add_argument("--out", type=Path, default=Path("reports"), help="default: reports")
     asked = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> None:
     params = committed_params(asked.set_param)
     runs, notes = comparable_runs(params)
     groups = by_schedule(runs)
-    steps = [params.select.stage]
+    steps: list[str] = [params.select.stage]
     steps += [step for step in STEPS if params.trains_head and step not in steps]
     queries = "unseen" if unseen(runs[0]) else "all"
     tables = {step: table(groups, step) for step in steps}

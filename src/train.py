@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,8 @@ def write_model(model: BiEncoder, sampler: NegativeSampler, about: dict) -> None
     unfinished = MODELS.with_name(".models.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     save(unfinished, model.cpu(), about)
-    np.savez_compressed(unfinished / "negatives.npz", **sampler.columns())
+    columns: dict[str, Any] = sampler.columns()
+    np.savez_compressed(unfinished / "negatives.npz", **columns)
     shutil.rmtree(MODELS, ignore_errors=True)
     os.replace(unfinished, MODELS)
 

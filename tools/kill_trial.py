@@ -40,7 +40,7 @@ def main() -> None:
         run(original, folder / "log")
         expected, seconds = outputs(original), time.monotonic() - start
         print(f"a run left alone: {len(expected)} files, {seconds:.0f} s", flush=True)
-        tally = Counter()
+        tally: Counter[str] = Counter()
         for trial in range(asked.n):
             same = one(trial, copy_repository(folder / "trial", params), expected, seconds, rng, tally)
             tally["byte-identical" if same else "DIFFERENT"] += 1

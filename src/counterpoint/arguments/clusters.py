@@ -15,7 +15,7 @@ def clusters(pairs: Sequence[Pair]) -> np.ndarray:
     keys: dict[tuple, int] = {}  # a debate or a text group -> its node
     edges = []
     for i, pair in enumerate(pairs):
-        shared = [("text", text_key(text)) for text in pair.texts]
+        shared: list[tuple] = [("text", text_key(text)) for text in pair.texts]
         shared += [("debate", pair.theme, pair.debate)] if pair.debate is not None else []
         edges += [(i, len(pairs) + keys.setdefault(key, len(keys))) for key in shared]
     ends = np.array(edges).T  # (2, edges)

@@ -28,6 +28,10 @@ class Pair:
     negatives: tuple[tuple[int, int], ...] | None = None
     split: str | None = None
 
+    def text(self, source: int) -> str:
+        """The point or the counter, which must be there."""
+        return self.texts[source]
+
     @property
     def texts(self) -> list[str]:
         return [self.point] if self.counter is None else [self.point, self.counter]

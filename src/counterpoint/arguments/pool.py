@@ -50,7 +50,7 @@ class Pool:
         row = np.concatenate([np.arange(n), countered])
         arguments = [*(pair.point for pair in pairs), *counters.values()]
         texts, text = _number(arguments)
-        side = np.array([SIDES.get(pair.stance, UNKNOWN) for pair in pairs], dtype=np.int64)
+        side = np.array([SIDES.get(pair.stance or "", UNKNOWN) for pair in pairs], dtype=np.int64)
         counter_of = np.full(len(row), -1)
         counter_of[countered] = n + np.arange(len(countered))
         return cls(

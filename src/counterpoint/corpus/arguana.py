@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from counterpoint.arguments.pairs import Pair
@@ -37,7 +38,7 @@ def read_directory(path: Path) -> Corpus:
                 raise InputError(f"corpus: {Path(folder, name)} must be a directory; it is a file")
             if name.endswith(".txt"):
                 file = Path(folder, name)
-                files[f"{path.name}/{file.relative_to(path).as_posix()}"] = lambda file=file: _bounded(file)
+                files[f"{path.name}/{file.relative_to(path).as_posix()}"] = partial(_bounded, file)
     return _read(files, path)
 
 
@@ -74,7 +75,7 @@ def _members(archive: zipfile.ZipFile, path: Path) -> Files:
             raise InputError(f"corpus: {path}: a zip must hold a name once; got {name!r} twice")
         if name.endswith(".txt"):
             refuse_size(info.file_size, f"{path}: {name}")  # as declared; zipfile reads no more than that
-            files[name] = lambda info=info: archive.read(info)
+            files[name] = partial(archive.read, info)
     return files
 
 

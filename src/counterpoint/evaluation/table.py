@@ -93,6 +93,5 @@ def curve(rows: pd.DataFrame) -> list[dict]:
 
 def winners(rows: pd.DataFrame) -> list[dict]:
     """What came out on top in one setting, as a share of each step's queries; relations that nothing has are left out."""
-    shares = pd.crosstab(rows["best_is"], rows["stage"], normalize="columns")
-    found = [name for name in RELATIONS if name in shares.index]
-    return [{"best": name} | {step: float(shares.loc[name, step]) for step in RANKED} for name in found]
+    shares = pd.crosstab(rows["best_is"], rows["stage"], normalize="columns").to_dict("index")
+    return [{"best": name} | {step: float(shares[name][step]) for step in RANKED} for name in RELATIONS if name in shares]

@@ -44,11 +44,11 @@ def read_tasks(triples: Path, beir: bool) -> list[Task]:
             logging.info("%s: not every pair says its debate, theme and stance: no %s", split, ", ".join(left_out))
     if beir:
         names = ("training", *EVALUATED, "unpaired")  # counterless points are arguments, too
-        pairs = {name: read_pairs(triples / f"{name}.jsonl") for name in names}
-        everything = [pair for members in pairs.values() for pair in members]
-        start = len(pairs["training"]) + len(pairs["validation"])
+        parts = {name: read_pairs(triples / f"{name}.jsonl") for name in names}
+        everything = [pair for members in parts.values() for pair in members]
+        start = len(parts["training"]) + len(parts["validation"])
         pool = Pool.of(everything)  # points first, so that a pair's point is at its place
-        tasks.append(Task("test", everything, pool.distinct(np.arange(start, start + len(pairs["test"]))), BEIR))
+        tasks.append(Task("test", everything, pool.distinct(np.arange(start, start + len(parts["test"]))), BEIR))
     return tasks
 
 

@@ -23,7 +23,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[s
     if lacking := [setting for setting in settings if setting not in common]:
         raise InputError(f"--setting must be one that both runs have, {', '.join(common)}; got {lacking[0]!r}")
     return [
-        _row(setting, *(ranks[ranks["setting"] == setting] for ranks in (a, b)), queries)
+        _row(setting, a[a["setting"] == setting], b[b["setting"] == setting], queries)
         for setting in dict.fromkeys(settings) or common
     ]
 

@@ -49,8 +49,8 @@ class Fact:
 
     line: int
     kind: str  # epoch, batch or a split
-    number: int | None
-    value: float | None
+    number: int = -1  # of the epoch or the batch
+    value: float = math.nan  # the loss or the accuracy
 
 
 def _facts(path: Path, lines: list[str]) -> list[Fact]:
@@ -60,11 +60,11 @@ def _facts(path: Path, lines: list[str]) -> list[Fact]:
             value = _value(path, number, line, found.end())
             if not 0 <= value <= 1:
                 raise InputError(f"{path}, line {number}: an accuracy must be from 0 to 1; got {value:g}")
-            facts.append(Fact(number, SPLITS[found[1]], None, value))
+            facts.append(Fact(number, SPLITS[found[1]], value=value))
         elif found := BATCH.search(line):
             facts.append(Fact(number, "batch", int(found[1]), _value(path, number, line, found.end())))
         elif found := EPOCH.search(line):
-            facts.append(Fact(number, "epoch", int(found[1]), None))
+            facts.append(Fact(number, "epoch", int(found[1])))
     if all(fact.kind == "epoch" for fact in facts):
         raise InputError(
             f"{path} must be a log of the original research code, with lines like 训练集top1 accuracy为0.26; "
@@ -88,7 +88,8 @@ def _rows(path: Path, facts: list[Fact]) -> tuple[list[dict], list[dict]]:
     scored_first = first == 0 and any(kind in SPLITS.values() for kind in kinds[:begun])
     top1: dict[int, dict[str, float]] = {}
     losses: dict[int, list[float]] = {}
-    steps, epoch, base, last, fresh = [], first - 1, 0, -1, False
+    steps: list[dict] = []
+    epoch, base, last, fresh = first - 1, 0, -1, False
 
     def refuse(fact: Fact, what: str) -> InputError:
         return InputError(f"{path}, line {fact.line}: a log must be of one run, in order; got {what}")

@@ -1,6 +1,7 @@
 """Several runs in one picture: accuracy against decay, and the series by epoch, a line a decay."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -129,7 +130,7 @@ def _over_seeds(rows: tuple[dict, ...], key: str) -> dict:
     return {"epoch": rows[0]["epoch"], "mean": sum(values) / len(values), "low": min(values), "high": max(values)}
 
 
-def _looks(histories: dict[Schedule, list[History]]) -> list[tuple[str, str]]:
+def _looks(histories: dict[Schedule, list[History]]) -> list[tuple[Any, str]]:
     """A colour and line style per schedule: from dark to light as decay grows, never random apart."""
     scale, falling = colormaps["viridis"], [schedule for schedule in histories if not schedule.never_random]
     looks = [(scale(0.9 * i / max(1, len(falling) - 1)), ("-", "--", "-.")[i % 3]) for i in range(len(falling))]

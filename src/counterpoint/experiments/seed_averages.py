@@ -19,6 +19,9 @@ MEASURED = tuple(  # column of the table -> which row of metrics/settings.json
 )
 
 
+Ends = tuple[float | None, float | None]  # of an interval; None where there is none
+
+
 @dataclass(frozen=True)
 class SeedRun:
     """What a report takes of one run: rows of metrics/settings.json and history.json, the two summaries, test ranks."""
@@ -43,10 +46,11 @@ def by_schedule(runs: Iterable[SeedRun]) -> dict[Schedule, dict[int, SeedRun]]:
 
 def spread(values: Sequence[float | None]) -> dict:
     """Mean, standard deviation (n - 1 in the denominator; None of one value) and the values; None where one is None."""
-    known = None not in values and len(values) > 0
+    numbers = [value for value in values if value is not None]
+    known = len(numbers) == len(values) > 0
     return {
-        "mean": float(np.mean(values)) if known else None,
-        "sd": float(np.std(values, ddof=1)) if known and len(values) > 1 else None,
+        "mean": float(np.mean(numbers)) if known else None,
+        "sd": float(np.std(numbers, ddof=1)) if known and len(values) > 1 else None,
         "values": list(values),
     }
 
@@ -88,12 +92,11 @@ def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: 
     of one seed). A difference is beyond noise when neither interval contains 0.
     """
     seeds = [seed for seed in a if seed in b]
-    sides = [
-        [run.ranks[(run.ranks["setting"] == setting) & (run.ranks["stage"] == step)] for run in (a[s], b[s])] for s in seeds
-    ]
+    sides = [(_ranks(a[seed], setting, step), _ranks(b[seed], setting, step)) for seed in seeds]
     if not seeds or not len(sides[0][0]):
         return None
-    both = pd.concat([align(*tables, queries).assign(seed=seed) for seed, tables in zip(seeds, sides, strict=True)])
+    aligned = [align(ours, theirs, queries) for ours, theirs in sides]
+    both = pd.concat([rows.assign(seed=seed) for seed, rows in zip(seeds, aligned, strict=True)])
     both["difference"] = both["hit_b"].astype(float) - both["hit_a"]
     each = both.groupby("seed", sort=False)["difference"].mean()
     of_query = both.groupby(["id", "cluster"], sort=False)["difference"].mean().reset_index()
@@ -120,7 +123,11 @@ def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: 
     }
 
 
-def seed_interval(differences: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+def _ranks(run: SeedRun, setting: str, step: str) -> pd.DataFrame:
+    return run.ranks[(run.ranks["setting"] == setting) & (run.ranks["stage"] == step)]
+
+
+def seed_interval(differences: np.ndarray) -> Ends:
     """The 95 % interval of the mean of some seeds' differences, by Student's t; None of fewer than two, and where they agree.
 
     A few seeds that happen to win by the same number of queries do not say how much others would differ.
@@ -132,10 +139,11 @@ def seed_interval(differences: np.ndarray) -> tuple[float, float] | tuple[None, 
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
-def verdict(queries: tuple[float | None, float | None], seeds: tuple[float | None, float | None]) -> str:
+def verdict(queries: Ends, seeds: Ends) -> str:
     """Whether a difference is beyond noise, or within that of what."""
-    if None in queries or None in seeds:
-        missing = " and ".join(what for what, ends in (("clusters", queries), ("seeds that differ", seeds)) if None in ends)
-        return f"unknown: two {missing} are needed"
-    within = [what for what, (low, high) in (("queries", queries), ("seeds", seeds)) if low <= 0 <= high]
+    kinds = {"queries": queries, "seeds": seeds}
+    needed = {"queries": "clusters", "seeds": "seeds that differ"}
+    if missing := [needed[what] for what, ends in kinds.items() if None in ends]:
+        return f"unknown: two {' and '.join(missing)} are needed"
+    within = [what for what, (low, high) in kinds.items() if (low or 0) <= 0 <= (high or 0)]
     return f"within noise ({' and '.join(within)})" if within else "beyond noise"

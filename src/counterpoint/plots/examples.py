@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import COUNTER, POINT, Pair
 
 EACH = 5  # right ones and wrong ones
 
@@ -35,9 +35,9 @@ def _example(pairs: Mapping[str, Pair], name: str, by_step: Mapping[str, pd.Seri
     lines += [f"**Point.** {_plain(pair.point)}", ""]
     if final["rank"] > 1:
         source, best = final["best"].split(" ", 1)
-        text = pairs[best].point if source == "point" else pairs[best].counter
+        text = pairs[best].text(POINT if source == "point" else COUNTER)
         lines += [f"**On top, {final['best_is']}** ({_plain(best)}). {_plain(text)}", ""]
-    return [*lines, f"**True counter.** {_plain(pair.counter)}", ""]
+    return [*lines, f"**True counter.** {_plain(pair.text(COUNTER))}", ""]
 
 
 def _plain(text: str) -> str:

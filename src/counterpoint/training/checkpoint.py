@@ -8,7 +8,7 @@ import re
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -67,7 +67,7 @@ class Checkpoint:
         with unfinished.open("wb") as stream:
             summed = _Summed(stream)
             try:
-                torch.save({"fingerprint": self.name, "state": state}, summed)
+                torch.save({"fingerprint": self.name, "state": state}, cast(IO[bytes], summed))
             except (OSError, RuntimeError):  # torch may hide the stream's error behind one of its own
                 if summed.error is None:
                     raise

@@ -1,5 +1,7 @@
 """Attention for a CPU: torch's fused kernels where they are the faster, else plain matrix products."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -18,7 +20,7 @@ def attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    **_,
+    **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers asks for it: query, key, value (B, heads, L, d) to (B, L, heads, d); no weights are returned.
 
@@ -38,7 +40,7 @@ def attend(
     return out.transpose(1, 2).contiguous(), None
 
 
-def short_mask(**asked) -> torch.Tensor | None:
+def short_mask(**asked: Any) -> torch.Tensor | None:
     """What transformers asks for, to be added to scores; for an encoder a row a text, (B, 1, 1, L), or None without padding."""
     if asked["mask_function"] is not bidirectional_mask_function:
         return eager_mask(**asked)
