@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro restore compare sweep report experiments bench test quick lint
+.PHONY: help setup repro restore compare sweep report experiments bench test quick lint docs constraints
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,11 +10,11 @@ help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 13
 
 setup: ## make .venv when it is missing or stale
-	@cmp -s requirements.txt $(VENV)/requirements.txt && $(VENV)/bin/python -c '' 2>/dev/null || { \
+	@cat requirements.txt constraints.txt | cmp -s - $(VENV)/installed.txt && $(VENV)/bin/python -c '' 2>/dev/null || { \
 	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or later is needed; got {sys.version.split()[0]}")' && \
 	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV) && \
-	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt && \
-	  cp requirements.txt $(VENV)/requirements.txt; }
+	  $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt && \
+	  cat requirements.txt constraints.txt > $(VENV)/installed.txt; }
 
 repro: setup ## the main job: prepare, train, evaluate, plot
 	@python src/check.py
@@ -37,14 +37,24 @@ experiments: setup ## dvc exp show, short
 	@dvc exp show --no-pager --only-changed --drop '$(LONG)'
 
 bench: setup ## how fast, against what: make bench ARGS='--corpus ZIP' (with it 15 minutes, else 3)
-	@python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -c constraints.txt
 	@python benchmarks/run.py $(ARGS)
 
 test: setup ## the whole test suite
-	@python -m pytest -n 2 --dist loadfile
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup ## the tests without DVC runs
-	@python -m pytest -m 'not dvc'
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not dvc'
 
-lint: setup ## ruff: rules and format
-	@ruff check . && ruff format --check .
+lint: setup ## rules, format, types
+	@ruff check . && ruff format --check . && mypy
+
+docs: setup ## renew params.schema.json and docs/params.md
+	@python tools/params_docs.py
+
+constraints: ## renew constraints.txt: all that a fresh environment gets, but for torch's own CUDA packages
+	@rm -rf $(VENV)-fresh && $(PYTHON) -m venv $(VENV)-fresh
+	@$(VENV)-fresh/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-faiss.txt -r benchmarks/requirements.txt
+	@{ echo '# Every version as tested, by make constraints; torch is the one whose build may differ.'; \
+	  $(VENV)-fresh/bin/python -m pip freeze --disable-pip-version-check | grep -vE '^(nvidia|cuda|triton)' | sed 's/+.*//'; } > constraints.txt
+	@rm -rf $(VENV)-fresh

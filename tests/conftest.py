@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test needs the network
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is: tiny models gain nothing by more, and suffer from what else runs
@@ -127,7 +129,8 @@ def write_bert(directory: Path) -> Path:
     return directory
 
 
-# The tiny world's params.yaml, whole: what a user writes into the repository's own changes no test.
+# The tiny world's params.yaml: what a user writes into the repository's own changes no test. Keys that are not here, new ones,
+# have the values that they have there.
 FIXTURE_PARAMS = """
 seed: 13
 corpus: data/fixture
@@ -156,7 +159,7 @@ fetch: {url: none, sha256: none}
 
 def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
     """The values of the tiny world's params.yaml; changes are keys with __ for the dots."""
-    values = yaml.safe_load(FIXTURE_PARAMS)
+    values = merged(yaml.safe_load((ROOT / "params.yaml").read_text()), yaml.safe_load(FIXTURE_PARAMS))
     values["model"]["encoder"] = str(encoder)
     for name, value in changes.items():
         *sections, key = name.split("__")
@@ -166,6 +169,12 @@ def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
         assert key in section, name
         section[key] = value
     return values
+
+
+def merged(below: dict, above: dict) -> dict:
+    """All keys of both; where both have one, the value is above's."""
+    both = {name: merged(below[name], above[name]) for name in above if isinstance(below.get(name), dict)}
+    return below | above | both
 
 
 def environment(folder: Path, more: dict | None = None) -> dict[str, str]:
@@ -211,9 +220,26 @@ def copy_repository(target: Path, params: dict | None = None, corpus: bool = Tru
     return target
 
 
+def once(place: Path, make: Callable[[Path], object]) -> Path:
+    """Make something in a place that all test workers share; the first that comes makes it, the others wait."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            make(place.with_name(f"{place.name}-unfinished"))
+            place.with_name(f"{place.name}-unfinished").rename(place)
+    return place
+
+
 @pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory) -> Path:
-    return write_bert(tmp_path_factory.mktemp("encoder") / "bert")
+def shared(tmp_path_factory, worker_id) -> Path:
+    """A folder that all test workers of this session have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return (own if worker_id == "master" else own.parent) / "shared"
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(shared) -> Path:
+    return once(shared / "bert", write_bert)
 
 
 @pytest.fixture(scope="session")
@@ -222,17 +248,19 @@ def arguana(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def repository(tiny_bert, tmp_path_factory) -> Path:
-    """The fixture corpus run through the whole pipeline, committed, with two experiments."""
-    folder = tmp_path_factory.mktemp("dvc") / "repository"
-    copy_repository(folder, fixture_params(tiny_bert))
-    succeed(folder, "dvc", "repro")
-    succeed(folder, "git", "add", "--all")
-    succeed(folder, "git", "commit", "--quiet", "--message", "Run")
-    for name, decay in (("slow", "0.005"), ("constant", "none")):
-        succeed(folder, "dvc", "exp", "run", "--name", name, "-S", f"decay={decay}")
-        restore(folder)
-    return folder
+def repository(tiny_bert, shared, tmp_path_factory) -> Path:
+    """The fixture corpus run through the whole pipeline, committed, with two experiments; run once, a copy a worker."""
+
+    def make(folder: Path) -> None:
+        copy_repository(folder, fixture_params(tiny_bert))
+        succeed(folder, "dvc", "repro")
+        succeed(folder, "git", "add", "--all")
+        succeed(folder, "git", "commit", "--quiet", "--message", "Run")
+        for name, decay in (("slow", "0.005"), ("constant", "none")):
+            succeed(folder, "dvc", "exp", "run", "--name", name, "-S", f"decay={decay}")
+            restore(folder)
+
+    return shutil.copytree(once(shared / "repository", make), tmp_path_factory.mktemp("dvc") / "repository", symlinks=True)
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
@@ -270,6 +298,10 @@ def restore(folder: Path) -> str:
     return succeed(folder, "python", "src/restore.py")
 
 
+LONGEST = ("test_killed", "test_sweep", "test_machine", "test_pipeline", "test_compare", "test_restore", "test_dvc")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long ones first, so that two workers end at about the same time."""
-    items.sort(key=lambda item: item.get_closest_marker("dvc") is None)
+    """The long files first, so that two workers end at about the same time."""
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))

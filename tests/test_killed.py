@@ -29,7 +29,7 @@ KILLS = [
 ]
 
 
-def test_ten_kills_along_a_run_change_no_byte_of_it(repository, tiny_bert, tmp_path):
+def test_ten_kills_along_a_run_change_no_byte_of_it(request, tiny_bert, tmp_path):
     """Two clones give the same bytes, even where one of them is killed on its way."""
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert))
     logs = []
@@ -41,7 +41,7 @@ def test_ten_kills_along_a_run_change_no_byte_of_it(repository, tiny_bert, tmp_p
     logs.append(succeed(folder, "dvc", "repro"))
     assert [log.split("going on after epoch ")[1][0] for log in logs if "going on after" in log] == ["1", "2", "2", "3"]
     assert not any("Traceback" in log or "is ignored" in log for log in logs)
-    whole, pieced = outputs(repository), outputs(folder)
+    whole, pieced = outputs(request.getfixturevalue("repository")), outputs(folder)
     assert whole.keys() == pieced.keys()
     assert [name for name in whole if whole[name] != pieced[name]] == []
     assert not list((folder / ".checkpoints").iterdir())

@@ -55,3 +55,11 @@ def test_an_imported_log_is_marked():
     assert lines(top) == {"training": [0.5], "validation": [0.25], "test": []}
     assert list(below.lines[0].get_ydata()) == [2.0, 1.0]
     assert FAULTY in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("name", ["run", "a very long name of a log " * 9, "x" * 200])
+def test_a_title_stays_in_its_picture(name):
+    figure = imported([{"epoch": 0, "training_top1": 0.1, "validation_top1": 0.2, "test_top1": 0.3}], [], name)
+    figure.draw_without_rendering()
+    box = figure.get_suptitle() and figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width

@@ -177,8 +177,8 @@ class Params(Section):
                 f"floor must be at most random_rate; got {self.floor:g} and {self.random_rate:g}",
             ),
             (
-                trains and loss.triplet.weight == loss.pair.weight == 0,
-                "loss.triplet.weight or loss.pair.weight must be above 0 to train; got 0 and 0",
+                trains and not any(section.weight for _, section in loss),
+                f"{' or '.join(f'loss.{name}.weight' for name, _ in loss)} must be above 0 to train; got 0 for each",
             ),
             (
                 self.trains_head and model.projection is None and model.fusion != "cls",

@@ -1,6 +1,7 @@
 """Several runs in one picture: accuracy against decay, and the series by epoch, a line a decay."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 from matplotlib import colormaps
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, RANKERS, finish, line
+from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, RANKERS, TITLE_CHARACTERS, finish, line
 
 MARKS = "osD^vPX*<>"  # a seed each
 FAULTY = "original's log, by its faulty evaluator"
@@ -142,5 +143,6 @@ def _with_legend(figure: Figure, all_axes: list, heading: str, title: str) -> Fi
     columns = 2 if any(FAULTY in label for label in labels) else 4  # those are long
     labels = [label if FAULTY in label else f"decay {label}" if label[0].isdigit() else label for label in labels]
     labels = ["no decay" if label == "none" else label for label in labels]
+    labels = [fill(label, int(figure.get_figwidth() * TITLE_CHARACTERS / columns)) for label in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, fontsize=12, frameon=False)
     return finish(figure, all_axes[-1], heading, title)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.neighbors import BallTree
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Search
@@ -32,6 +31,8 @@ def _distances(queries: torch.Tensor, pool: torch.Tensor, ids: torch.Tensor) -> 
 
 def balltree(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """scikit-learn's ball tree, the structure of the original research code."""
+    from sklearn.neighbors import BallTree  # here, since it is slow to import and seldom asked for
+
     distances, ids = BallTree(pool.cpu().numpy()).query(queries.cpu().numpy(), k)
     return distances.astype(np.float32), ids
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 STYLES = ("-", "--", "-.")
 LOSSES = (ORANGE, GREEN, PURPLE, BLUE)
 PERCENT = "{x:.0%}"
+TITLE_CHARACTERS = 8  # an inch
 # what ranked -> label, colour, marker
 RANKERS = {
     "chance": ("chance", GREY, "|"),
@@ -214,7 +216,8 @@ def percent(axes: Axes, label: str) -> None:
 def finish(figure: Figure, bottom: Axes, heading: str, title: str, x: str = "epoch") -> Figure:
     bottom.set_xlabel(x)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.suptitle(f"{heading}\n{title}", fontsize=15)
+    width = int(figure.get_figwidth() * TITLE_CHARACTERS)
+    figure.suptitle("\n".join(fill(part, width) for part in (heading, title)), fontsize=15)
     for axes in figure.axes:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
