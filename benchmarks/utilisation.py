@@ -70,7 +70,7 @@ class Bench:
 
     def __init__(self, texts: dict, params: Params, compute: Compute) -> None:
         seed_torch(params.seed, 0, "weights")
-        self.model = build(params.model, locate(params.model.encoder), compute, params.trains_head)
+        self.model = build(params.model, locate(params.model.encoder), compute, with_head=params.trains_head)
         self.training = Split.of(texts["training"], self.model.point.encoder)
         self.negatives = mined(self.model, self.training, params)
         self.learner = Learner(self.model, self.training, params)

@@ -28,7 +28,7 @@ def main() -> None:
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
     model = zero_shot(directory, params.model.max_length, compute)
-    tasks = read_tasks(TRIPLES, params.evaluate.beir)
+    tasks = read_tasks(TRIPLES, beir=params.evaluate.beir)
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
     tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
     for task, vectors in zip(tasks, embed_tasks(tasks, model), strict=True):

@@ -29,7 +29,7 @@ def main() -> None:
     params = load_params()
     refuse_another_encoder()
     model = load(MODELS, choose(params.train.device, params.train.precision))
-    tasks = read_tasks(TRIPLES, params.evaluate.beir)
+    tasks = read_tasks(TRIPLES, beir=params.evaluate.beir)
     tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
     for task, vectors in zip(tasks, embed_tasks(tasks, model), strict=True):
         distance, probability = euclidean(task.pool, *vectors), by_head(task.pool, *vectors, model.head)

@@ -38,7 +38,7 @@ def main() -> None:
         plan = planned(asked.seeds, asked.decays or DECAYS[asked.steps], asked.set_param, asked.name)
         refuse_edits(plan)
         before = {experiment.name: experiment for experiment in experiments()}
-        refuse_namesakes(plan, before, asked.queue)
+        refuse_namesakes(plan, before, queue=asked.queue)
         todo = missing(plan, before)
         describe(plan, todo, before, asked.jobs)
         if asked.dry_run:

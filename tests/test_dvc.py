@@ -87,6 +87,15 @@ def test_what_is_in_core_is_used_from_three_places_or_more():
         assert len({name for file, name in users.items() if name != "core" and module in closure(file)}) >= 3, module
 
 
+def test_modules_and_functions_stay_short():
+    for file in SRC.rglob("*.py"):
+        text = file.read_text()
+        assert len(text.splitlines()) <= 250, file
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 40, f"{file}: {node.name}"
+
+
 def leaves(section: type[BaseModel], prefix: str = "") -> set[str]:
     names = set()
     for name, field in section.model_fields.items():

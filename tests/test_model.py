@@ -122,7 +122,7 @@ def test_the_fusions_by_hand():
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_the_head_gives_the_probability_of_label_1(fusion, norm):
-    head = PairHead(fusion, 3, 5, norm)
+    head = PairHead(fusion, 3, 5, norm=norm)
     vectors = [Vectors(torch.randn(2, 4, 3), torch.randn(2, 4, 5)) for _ in range(2)]
     logits = head(*vectors)
     assert logits.shape == (2, 4, 2)

@@ -50,7 +50,7 @@ def test_what_a_corpus_does_not_say_is_said(triples, caplog):
 
 def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
     model = zero_shot(tiny_bert, 16, choose("cpu", "fp32"))
-    plain, more = (read_tasks(triples, beir) for beir in (False, True))
+    plain, more = (read_tasks(triples, beir=beir) for beir in (False, True))
     without, with_beir = embed_tasks(plain, model), embed_tasks(more, model)
     for a, b in zip(without, with_beir[:2], strict=True):
         assert torch.equal(a[0].embedding, b[0].embedding)

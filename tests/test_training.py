@@ -69,7 +69,7 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
         params = load_params(tmp_path / "params.yaml")
         seed_torch(params.seed, 0, "weights")
-        model = build(params.model, tiny_bert, CPU, params.trains_head)
+        model = build(params.model, tiny_bert, CPU, with_head=params.trains_head)
         splits = {split: Split.of(members, model.point.encoder) for split, members in pairs.items()}
         pool = splits["training"].pool
         first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)

@@ -33,7 +33,7 @@ class Task:
         return [self.pairs[i] for i in self.pool.row[self.pool.queries]]
 
 
-def read_tasks(triples: Path, beir: bool) -> list[Task]:
+def read_tasks(triples: Path, *, beir: bool) -> list[Task]:
     """A task for validation and for test; with beir one more, where test points search the distinct texts of all splits."""
     tasks: list[Task] = []
     for split in EVALUATED:

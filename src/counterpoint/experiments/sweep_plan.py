@@ -61,7 +61,7 @@ def missing(plan: list[PlannedRun], before: dict[str, Experiment]) -> list[Plann
     return [run for run in plan if run.name not in before or before[run.name].state != "done"]
 
 
-def refuse_namesakes(plan: list[PlannedRun], before: dict[str, Experiment], queue: bool) -> None:
+def refuse_namesakes(plan: list[PlannedRun], before: dict[str, Experiment], *, queue: bool) -> None:
     """An experiment of the same name must be the same run."""
     for run in plan:
         if not (other := before.get(run.name)) or other.state == "Failed":

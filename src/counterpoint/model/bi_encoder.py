@@ -21,7 +21,7 @@ class BiEncoder(nn.Module):
     Whatever is a candidate or a negative, points too, goes through the counter's tower. The model knows where it computes.
     """
 
-    def __init__(self, towers: dict[str, Tower], head: PairHead | None, compute: Compute, freeze: bool = False) -> None:
+    def __init__(self, towers: dict[str, Tower], head: PairHead | None, compute: Compute, *, freeze: bool = False) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
         self.head, self.compute, self.freeze = head, compute, freeze
@@ -86,22 +86,22 @@ class BiEncoder(nn.Module):
             return self.head(points, counters)
 
 
-def build(params: ModelParams, directory: Path, compute: Compute, with_head: bool) -> BiEncoder:
+def build(params: ModelParams, directory: Path, compute: Compute, *, with_head: bool) -> BiEncoder:
     """A new model on an encoder's weights; projection and head are drawn from torch's global generator."""
-    towers, head = new_parts(params, directory, with_head)
-    return BiEncoder(towers, head, compute, params.freeze)
+    towers, head = new_parts(params, directory, with_head=with_head)
+    return BiEncoder(towers, head, compute, freeze=params.freeze)
 
 
-def new_parts(params: ModelParams, directory: Path, with_head: bool) -> tuple[dict[str, Tower], PairHead | None]:
+def new_parts(params: ModelParams, directory: Path, *, with_head: bool) -> tuple[dict[str, Tower], PairHead | None]:
     """The towers and the head of a new model, apart."""
     towers = {}
     for name in ("point",) if params.sharing == "shared" else ("point", "counter"):
         encoder = load_encoder(directory, params.pooling, params.max_length, params.dropout, params.attention_dropout)
-        towers[name] = Tower(encoder, params.projection, params.normalize)
+        towers[name] = Tower(encoder, params.projection, normalize=params.normalize)
     widths = towers["point"].width, towers["point"].encoder.width
-    return towers, PairHead(params.fusion, *widths, params.head_norm) if with_head else None
+    return towers, PairHead(params.fusion, *widths, norm=params.head_norm) if with_head else None
 
 
 def zero_shot(directory: Path, max_length: int, compute: Compute) -> BiEncoder:
     """An encoder as its weights are: mean of the token vectors, no projection, unit length."""
-    return BiEncoder({"point": Tower(load_encoder(directory, "mean", max_length), None, True)}, None, compute)
+    return BiEncoder({"point": Tower(load_encoder(directory, "mean", max_length), normalize=True)}, None, compute)

@@ -44,13 +44,13 @@ def load(directory: Path, compute: Compute) -> BiEncoder:
     towers = {}
     for name in ("point",) if settings["sharing"] == "shared" else ("point", "counter"):
         encoder = load_encoder(directory / name, settings["pooling"], settings["max_length"])
-        towers[name] = Tower(encoder, settings["projection"], settings["normalize"])
+        towers[name] = Tower(encoder, settings["projection"], normalize=settings["normalize"])
         if settings["projection"]:
             weights = load_file(_projection_directory(directory / name) / "model.safetensors")
             towers[name].projection.load_state_dict({key.removeprefix("linear."): value for key, value in weights.items()})
     head = None
     if about := settings["pair_head"]:
-        head = PairHead(about["fusion"], towers["point"].width, towers["point"].encoder.width, about["norm"])
+        head = PairHead(about["fusion"], towers["point"].width, towers["point"].encoder.width, norm=about["norm"])
         head.load_state_dict(load_file(directory / "pair_head.safetensors"))
     return BiEncoder(towers, head, compute).eval()
 

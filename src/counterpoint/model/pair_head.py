@@ -26,7 +26,7 @@ FUSIONS: dict[Fusion, Callable[[Vectors, Vectors], torch.Tensor]] = {
 class PairHead(nn.Module):
     """Tells right pairs of point and counter from wrong ones: logits (..., 2), label 1 = right."""
 
-    def __init__(self, fusion: Fusion, embedding_width: int, pooled_width: int, norm: bool) -> None:
+    def __init__(self, fusion: Fusion, embedding_width: int, pooled_width: int, *, norm: bool) -> None:
         super().__init__()
         self.fusion: Fusion = fusion
         width = 3 * {"embedding": embedding_width, "cls": pooled_width, "concat": embedding_width + pooled_width}[fusion]

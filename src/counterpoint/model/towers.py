@@ -29,7 +29,7 @@ class Vectors:
 class Tower(nn.Module):
     """Encoder, projection and normalization: tokens in, vectors out."""
 
-    def __init__(self, encoder: Encoder, projection: int | None, normalize: bool) -> None:
+    def __init__(self, encoder: Encoder, projection: int | None = None, *, normalize: bool) -> None:
         super().__init__()
         self.encoder = encoder
         self.projection = nn.Linear(encoder.width, projection) if projection else nn.Identity()

@@ -36,7 +36,7 @@ class Learner:
         cut = self._batches(epoch)
         for number, rows in enumerate(cut, start=1):
             terms = losses(self._batch(negatives, rows), self.params.loss)
-            refuse_infinite("the loss", terms["loss"], f"epoch {epoch}, batch {number}")
+            refuse_infinite("the loss", f"epoch {epoch}, batch {number}", terms["loss"])
             self.optimizer.zero()
             terms["loss"].backward()
             self.optimizer.step()
@@ -94,10 +94,11 @@ class Means:
         return {name: float(total) / self.points for name, total in self.sums.items()}
 
 
-def refuse_infinite(what: str, values: torch.Tensor, when: str) -> None:
+def refuse_infinite(what: str, when: str, *tensors: torch.Tensor) -> None:
     """Stop before a step or a score takes up a NaN; the last epoch's checkpoint stays."""
-    if not (finite := values.isfinite()).all():
-        raise InputError(
-            f"{what} must stay finite; got {values[~finite].flatten()[0].item()} in {when}: "
-            "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
-        )
+    for values in tensors:
+        if not (finite := values.isfinite()).all():
+            raise InputError(
+                f"{what} must stay finite; got {values[~finite].flatten()[0].item()} in {when}: "
+                "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
+            )

@@ -12,54 +12,44 @@ from counterpoint.training.selection import Selection
 from counterpoint.training.split import Split
 from counterpoint.training.state import State, epoch_row, packed, unpacked
 
+Splits = dict[str, Split]
+
 
 def fit(
-    model: BiEncoder,
-    sampler: NegativeSampler,
-    splits: dict[str, Split],
-    params: Params,
-    checkpoint: Checkpoint,
-    progress: Progress,
+    model: BiEncoder, sampler: NegativeSampler, splits: Splits, params: Params, checkpoint: Checkpoint, progress: Progress
 ) -> State:
     """Train for params.train.epochs epochs and leave the best epoch's weights in the model.
 
     Resumes from the checkpoint where it holds a state, and saves one after each epoch; progress is told of every row.
     """
-    training, epochs = splits["training"], params.train.epochs
+    training = splits["training"]
     learner, selection = Learner(model, training, params), Selection.of(splits, params.select)
     state = unpacked(checkpoint.load(model.compute.device), learner, sampler)
     if state.epochs:
         logging.info("going on after epoch %d of a run that was interrupted", len(state.epochs))
         progress.epoch(state)
-
-    def logged(row: dict) -> None:
-        state.steps.append(row)
-        progress.step(state)
-
     with state.timed("embed"):
-        points, counters = model.embed(training.tokens)
-    for epoch in range(len(state.epochs), epochs):
+        vectors = model.embed(training.tokens)
+    for epoch in range(len(state.epochs), params.train.epochs):
         with state.timed("draw"):
-            negatives = sampler.draw(epoch, points.embedding, counters.embedding)
+            negatives = sampler.draw(epoch, *(side.embedding for side in vectors))
         with state.timed("train"):
-            means = learner.learn(epoch, negatives, logged)
+            means = learner.learn(epoch, negatives, lambda row: progress.step(state.logged(row)))
         with state.timed("embed"):
-            points, counters = model.embed(training.tokens)
-        for side in (points, counters):
-            refuse_infinite("every embedding", side.embedding, f"epoch {epoch}, after its last batch")
+            vectors = model.embed(training.tokens)
+        refuse_infinite("every embedding", f"epoch {epoch}, after its last batch", *(side.embedding for side in vectors))
         with state.timed("score"):
-            scores = selection.score(model, splits, (points, counters))
+            scores = selection.score(model, splits, vectors)
         state.epochs.append(epoch_row(epoch, sampler.rate(epoch), negatives, means, scores, training.pool))
         state.keep_if_best(epoch, scores["selection"], model)
         with state.timed("checkpoint"):
             checkpoint.save(epoch + 1, packed(state, learner, sampler))
         progress.epoch(state)
-
-    if epochs:
+    if params.train.epochs:
         model.load_state_dict(state.best["weights"])
-    else:  # the untrained model: one row to look at, nothing to choose
-        with state.timed("score"):
-            scores = selection.score(model, splits, (points, counters))
-        state.epochs.append(epoch_row(0, sampler.rate(0), None, {}, scores, training.pool))
-        progress.epoch(state)
+        return state
+    with state.timed("score"):  # the untrained model: one row to look at, nothing to choose
+        scores = selection.score(model, splits, vectors)
+    state.epochs.append(epoch_row(0, sampler.rate(0), None, {}, scores, training.pool))
+    progress.epoch(state)
     return state

@@ -36,6 +36,11 @@ class State:
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
+    def logged(self, row: dict) -> "State":
+        """The state with one more row of steps.json."""
+        self.steps.append(row)
+        return self
+
     def keep_if_best(self, epoch: int, score: list[float], model: nn.Module) -> None:
         """Keep the weights where the score, compared entry by entry, is above all before; the first of equals stays."""
         if not self.best or score > self.best["score"]:
