@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from conftest import fixture_params
 from counterpoint.core.params import LossParams, PairParams, TripletParams
 from counterpoint.training.losses import Batch, losses, pair, triplet
 
@@ -17,7 +18,8 @@ def batch(anchor, positive, negative, right=None, wrong=None):
 
 
 def params(triplet_weight, pair_weight):
-    return LossParams(triplet=TripletParams(weight=triplet_weight, margin=1), pair=PairParams(weight=pair_weight))
+    own = {"triplet": {"weight": triplet_weight, "margin": 1}, "pair": {"weight": pair_weight}}
+    return LossParams.model_validate(fixture_params()["loss"] | own)
 
 
 def test_triplet_by_hand():

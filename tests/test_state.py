@@ -8,6 +8,7 @@ from torch import nn
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.negatives.sampler import Negatives
+from counterpoint.training.losses import LOSSES
 from counterpoint.training.state import State, epoch_row, packed, unpacked
 
 POOL = Pool.of([Pair(str(i), "t", f"d{i // 2}", None, f"p{i}", f"c{i}") for i in range(4)])  # points 0-3, counters 4-7
@@ -22,7 +23,7 @@ SCORE = {"training": 0.1, "validation": 0.2, "test": 0.3, "selection": [0.4, 0.5
 
 def test_a_row_says_what_the_negatives_were():
     row = epoch_row(3, 0.7, DRAW, {"loss": 1.0, "triplet": 0.6}, SCORE, POOL)
-    assert row == {
+    assert row == {f"{name}_loss": None for name in LOSSES} | {
         "epoch": 3, "random_rate": 0.7, "random_share": 0.5, "same_debate_share": 0.5, "point_share": 0.5,
         "hardness": 2 - 2.5, "loss": 1.0, "triplet_loss": 0.6, "pair_loss": None, "training_top1": 0.1,
         "validation_top1": 0.2, "test_top1": 0.3, "selection_score": 0.4,

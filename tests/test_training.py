@@ -21,6 +21,7 @@ from counterpoint.negatives.wrong import right_groups
 from counterpoint.training import epoch as epoch_module
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.loop import fit
+from counterpoint.training.losses import LOSSES
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.progress import Progress
 from counterpoint.training.selection import selection_queries
@@ -89,8 +90,8 @@ def test_a_run_has_a_row_and_a_draw_an_epoch(world):
     assert [row["epoch"] for row in run.epochs] == [0, 1, 2]
     assert [row["random_rate"] for row in run.epochs] == [1.0, 0.6, 0.2]
     assert list(run.epochs[0]) == [
-        "epoch", "random_rate", "random_share", "same_debate_share", "point_share", "hardness", "loss", "triplet_loss",
-        "pair_loss", "training_top1", "validation_top1", "test_top1", "selection_score",
+        "epoch", "random_rate", "random_share", "same_debate_share", "point_share", "hardness", "loss",
+        *(f"{name}_loss" for name in LOSSES), "training_top1", "validation_top1", "test_top1", "selection_score",
     ]  # fmt: skip
     assert [step["step"] for step in run.steps] == [2, 3, 5, 6, 8, 9]  # 3 batches an epoch, logged every 2 and at the end
     for row, draw in zip(run.epochs, run.draws, strict=True):
@@ -190,7 +191,7 @@ def test_zero_epochs_leave_the_untrained_model_and_one_row_without_losses(world)
     assert run.model.head is None
     assert run.draws == run.steps == []
     (row,) = run.epochs
-    assert [row[name] for name in ("loss", "triplet_loss", "pair_loss", "hardness", "random_share")] == [None] * 5
+    assert {row[name] for name in ("loss", "hardness", "random_share", *(f"{loss}_loss" for loss in LOSSES))} == {None}
     assert row["validation_top1"] == row["selection_score"]
 
 
