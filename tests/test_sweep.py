@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import signal
 import statistics
 import subprocess
@@ -73,7 +74,9 @@ def test_a_run_that_fails_is_told_of_at_the_end_and_the_others_are_run(base, fir
     assert names(base) == sorted(set(NAMES) - {FAILS})
     assert succeed(base, "git", "status", "--porcelain", "params.yaml") == ""
     assert read(base, "decay-0.9-seed-1", "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
-    assert "epoch 3/3" in (base / "logs" / "decay-none-seed-1.log").read_text()
+    log = (base / "logs" / "decay-none-seed-1.log").read_text()
+    assert "epoch 3/3" in log
+    assert re.findall(r"^--- (\w+)$", log, re.M) == ["train", "evaluate", "plot"]  # another seed, the same data and baselines
     lock = succeed(base, "python", "-c", READ, "decay-none-seed-1", "dvc.lock")
     assert "weight_decay: 3e-05" in lock
 

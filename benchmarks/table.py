@@ -1,0 +1,37 @@
+"""The table of docs/speed.md from benchmarks/results.json: python benchmarks/table.py."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "src"))
+
+from counterpoint.experiments import markdown
+
+RESULTS = ROOT / "benchmarks/results.json"
+
+
+def table(results: dict) -> str:
+    """Every row that has a bound: the ratio, the bound, and whether it was missed."""
+    cells = [["Ours as a multiple of the other's speed", "ratio", "at least", ""]]
+    for row in results["rows"]:
+        if "ratio" in row and "at_least" in row:
+            missed = "missed" if row["ratio"] < row["at_least"] else ""
+            cells.append([row["what"], f"{row['ratio']:.2f}", f"{row['at_least']:g}", missed])
+    return markdown.table(cells)
+
+
+def measured_on(results: dict) -> str:
+    """The machine in a sentence."""
+    machine, packages = results["machine"], results["machine"]["packages"]
+    bf16 = "with" if machine["native_bf16"] else "without"
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {bf16} bf16 of its own, torch {packages['torch']}, "
+        f"commit {machine['commit']}."
+    )
+
+
+if __name__ == "__main__":
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    print(measured_on(found), table(found), sep="\n\n")

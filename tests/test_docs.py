@@ -1,0 +1,50 @@
+"""What the README and the docs promise: their links lead somewhere, their figures are the files', their size is kept."""
+
+import json
+import re
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data/README.md", ROOT / "benchmarks/NOTES.md", *(ROOT / "docs").glob("*.md")]
+
+
+def anchors(page):
+    """As GitHub makes them of headings."""
+    return {re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in page.read_text().splitlines() if line.startswith("#")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_pictures_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (page.parent / path) if path else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_targets_that_are_named_are_there(page):
+    text = page.read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s]*(?:ARGS|A=|#|`|$))", text, re.M)) <= targets
+    for script in re.findall(r"python ((?:src|tools|benchmarks)/\w+\.py)", text):
+        assert (ROOT / script).exists(), script
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().split()) <= 1500
+
+
+def test_the_table_of_speed_is_that_of_the_results(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import table
+
+    results = json.loads((ROOT / "benchmarks/results.json").read_text())
+    page = (ROOT / "docs/speed.md").read_text()
+    assert table.table(results) in page
+    assert table.measured_on(results) in page
