@@ -17,9 +17,9 @@ from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import build, new_parts
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import locate
+from counterpoint.negatives.first import first_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.triples import first_negatives
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress

@@ -70,7 +70,7 @@ def clustered(n: int) -> tuple[Pool, torch.Tensor, torch.Tensor]:
 
 def real(corpus: Path, max_length: int) -> tuple[Pool, torch.Tensor, torch.Tensor]:
     """The training split, embedded by the untrained encoder and projected at random to 128."""
-    pool = read_splits(corpus, None).pools["training"]
+    pool = read_splits(corpus, None).triples.pool("training")
     model = zero_shot(locate("all-MiniLM-L6-v2"), max_length, choose("auto", "auto"))
     vectors, _ = model.embed(model.point.encoder.tokenize(pool.texts))
     embedding = vectors.embedding.cpu().float()

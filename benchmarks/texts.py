@@ -15,7 +15,7 @@ SHARES = {"training": 1.0, "validation": 1 / 3, "test": 1 / 3}  # about as in th
 
 def slices(corpus: Path, pairs: int) -> dict[str, list[Pair]]:
     """At least that many training pairs, and a third as many of validation and test."""
-    splits = read_splits(corpus, None).pairs
+    splits = read_splits(corpus, None).triples.pairs
     return {name: _slice(members, int(pairs * SHARES[name])) for name, members in splits.items()}
 
 

@@ -17,9 +17,9 @@ from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import Encoder
 from counterpoint.model.locate import locate
+from counterpoint.negatives.first import first_negatives
 from counterpoint.negatives.sampler import Negatives, NegativeSampler
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.triples import first_negatives
 from counterpoint.training.epoch import Learner
 from counterpoint.training.split import Split
 

@@ -29,17 +29,18 @@ def main() -> None:
 def check_corpus(params: Params) -> None:
     """What prepare and train would refuse."""
     from counterpoint.corpus.splits import read_splits, unseen
-    from counterpoint.negatives.triples import first_negatives
+    from counterpoint.negatives.first import first_negatives
 
     splits = read_splits(params.corpus, params.prepare.split)
-    pools = splits.pools
+    triples = splits.triples
+    pools = {name: triples.pool(name) for name in triples.pairs}
     first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
     sizes = ", ".join(f"{counts['points']:,} {name}" for name, counts in splits.counts.items())
     logging.info("corpus %s: %s points", params.corpus, sizes)
 
     from counterpoint.training.selection import Selection
 
-    Selection(pools, unseen(splits.pairs["validation"]), params.select)
+    Selection(pools, unseen(triples.pairs["validation"]), params.select)
 
 
 def check_encoder(params: Params) -> None:

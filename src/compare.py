@@ -11,6 +11,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.evaluation.table import EVALUATED, QUERIES, RANKED, STEPS, read_table
 from counterpoint.experiments.comparison import FORMATS, compare
 from counterpoint.experiments.dvc_runs import read_output
+from counterpoint.ranking.queries import READINGS
 
 SPLITS = "splits.json"
 
@@ -26,6 +27,7 @@ def main() -> None:
     parser.add_argument("--setting", action="append", default=[], help="one setting; may be repeated (default: all)")
     parser.add_argument("--queries", choices=QUERIES, default="all", help="default: all")
     parser.add_argument("--stage", choices=RANKED, default="retrieved", help="of both runs (default: retrieved)")
+    parser.add_argument("--answers", choices=READINGS, default="text", help="what is right: evaluate.answers (default: text)")
     parser.add_argument("--split", choices=EVALUATED, default="test", help="default: test")
     form = parser.add_mutually_exclusive_group()
     for name in ("json", "md"):
@@ -39,8 +41,8 @@ def main() -> None:
             f"both runs must have the same {asked.split} split; {asked.a} has sha256 {hashes[0][:12]}…, "
             f"{asked.b} {hashes[1][:12]}…: they are runs on another corpus or another prepare.split"
         )
-    a, b = (ranks_of(name, step, asked.split) for name, step in runs)
-    heading = {"split": asked.split, "queries": asked.queries} | {
+    a, b = (ranks_of(name, step, asked.split, asked.answers) for name, step in runs)
+    heading = {"split": asked.split, "queries": asked.queries, "answers": asked.answers} | {
         key: f"{name}, {step}" for key, (name, step) in zip("ab", runs, strict=True)
     }
     print(FORMATS[asked.form](heading, compare(a, b, asked.queries, asked.setting)))
@@ -54,11 +56,11 @@ def parse_run(word: str, default: str) -> tuple[str, str]:
     return name, step or default
 
 
-def ranks_of(name: str, step: str, split: str) -> pd.DataFrame:
-    """The table of a run's ranks by one step."""
+def ranks_of(name: str, step: str, split: str, answers: str) -> pd.DataFrame:
+    """The table of a run's ranks by one step, in one reading."""
     out = "data/ranks" if step in STEPS else "data/baselines"
     ranks = read_table(io.StringIO(read_output(name, out, f"{split}.csv")))
-    return ranks[ranks["stage"] == step]
+    return ranks[(ranks["stage"] == step) & (ranks["answers"] == answers)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage evaluate: two-step ranking of validation and test into Top-K metrics, beside the baselines'."""
+"""Stage evaluate: the ranks become Top-K metrics, beside the baselines'."""
 
 from counterpoint.core import process
 
@@ -10,17 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from counterpoint.arguments.pairs import pairs_sha256
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_series
 from counterpoint.core.params_file import load_params
-from counterpoint.evaluation.table import EVALUATED, STEPS, by_setting, curve, read_table, summaries, winners, write_table
-from counterpoint.evaluation.tasks import embed_tasks, ranks_table, read_tasks
-from counterpoint.model.compute import choose
-from counterpoint.model.files import load
-from counterpoint.ranking.ranking import by_head, euclidean, rank
+from counterpoint.evaluation.table import EVALUATED, STEPS, by_setting, curve, read_table, summaries, winners
 
-TRIPLES, MODELS, BASELINES, RANKS = Path("data/triples"), Path("models"), Path("data/baselines"), Path("data/ranks")
+BASELINES, RANKS = Path("data/baselines"), Path("data/ranks")
 METRICS, SERIES = Path("metrics"), Path("plots/series")
 HEADLINE = ("top1", "top5", "top10", "mrr")
 
@@ -28,22 +23,13 @@ HEADLINE = ("top1", "top5", "top10", "mrr")
 def main() -> None:
     params = load_params()
     refuse_another_encoder()
-    model = load(MODELS, choose(params.train.device, params.train.precision))
-    tasks = read_tasks(TRIPLES, beir=params.evaluate.beir)
-    tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
-    for task, vectors in zip(tasks, embed_tasks(tasks, model), strict=True):
-        distance, probability = euclidean(task.pool, *vectors), by_head(task.pool, *vectors, model.head)
-        for name, ranking in rank(task.pool, distance, task.settings, probability, params.evaluate.rerank_depth).items():
-            tables[task.split] += [ranks_table(task, name, step, ranking.candidates, getattr(ranking, step)) for step in STEPS]
-    for split, members in tables.items():
-        write_table(RANKS / f"{split}.csv", pd.concat(members))
-    write_json(RANKS / "splits.json", {task.split: pairs_sha256(task.asked) for task in tasks})
-    write_metrics({split: pd.concat([read_table(BASELINES / f"{split}.csv"), *rows]) for split, rows in tables.items()})
+    tables = {split: pd.concat([read_table(folder / f"{split}.csv") for folder in (BASELINES, RANKS)]) for split in EVALUATED}
+    write_metrics({split: table[table["answers"] == params.evaluate.answers] for split, table in tables.items()})
 
 
 def refuse_another_encoder() -> None:
     """Zero-shot must be the encoder that the model was trained from; DVC does not see weights change outside the repository."""
-    trained, untrained = (read_json(file)["encoder_sha256"] for file in (MODELS / "model.json", BASELINES / "zero_shot.json"))
+    trained, untrained = (read_json(file)["encoder_sha256"] for file in (RANKS / "encoder.json", BASELINES / "zero_shot.json"))
     if trained != untrained:
         raise InputError(
             f"model.encoder: its weights must be the ones that models/ was trained from, sha256 {trained[:12]}…; "

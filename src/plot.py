@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from counterpoint.arguments.pairs import read_pairs
+from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, read_series, write_text
 from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.table import read_table
@@ -39,8 +39,9 @@ def main() -> None:
     for name, figure in drawn.items():
         figures.save(figure, PLOTS / f"{name}.png")
     ranks = pd.concat([read_table(Path("data/baselines") / TEST), read_table(Path("data/ranks") / TEST)])
-    pairs = {pair.id: pair for pair in read_pairs(Path("data/triples/test.jsonl"))}
-    write_text(PLOTS / "examples.md", examples(ranks[ranks["setting"] == "epa"], pairs, title))
+    shown = ranks[(ranks["setting"] == "epa") & (ranks["answers"] == params.evaluate.answers)]
+    triples = read_triples(Path("data/triples"))
+    write_text(PLOTS / "examples.md", examples(shown, triples.pairs["test"], triples.documents_of("test"), title))
 
 
 if __name__ == "__main__":

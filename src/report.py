@@ -114,6 +114,7 @@ def seed_run(experiment: Experiment, schedule: Schedule, seed: int) -> SeedRun:
     def series(path: str) -> dict:
         return json.loads(read(experiment.rev, path))
 
+    ranks = read_table(io.StringIO(read_output(experiment.name, "data/ranks", "test.csv", experiment.rev)))
     return SeedRun(
         experiment.name,
         schedule,
@@ -122,7 +123,7 @@ def seed_run(experiment: Experiment, schedule: Schedule, seed: int) -> SeedRun:
         series("metrics/train.json"),
         sum(series("metrics/timing.json").values()),
         series("plots/series/history.json")["epochs"],
-        read_table(io.StringIO(read_output(experiment.name, "data/ranks", "test.csv", experiment.rev))),
+        ranks[ranks["answers"] == experiment.params.evaluate.answers],
     )
 
 

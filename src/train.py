@@ -15,18 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from counterpoint.arguments.pairs import read_pairs
+from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import sha256, write_json
-from counterpoint.core.params import SPLITS, Params
+from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.files import save
 from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
+from counterpoint.negatives.first import drawn_again, negatives_of
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.triples import negatives_of
 from counterpoint.training.checkpoint import Checkpoint, fingerprint
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
@@ -44,10 +44,13 @@ def main() -> Callable[[], None]:
     directory = locate(params.model.encoder)
     seed_torch(params.seed, 0, "weights")
     model = build(params.model, directory, compute, with_head=params.trains_head)
-    pairs = {name: read_pairs(TRIPLES / f"{name}.jsonl") for name in SPLITS}
-    splits = {name: Split.of(members, model.point.encoder) for name, members in pairs.items()}
+    triples = read_triples(TRIPLES)
+    splits = {name: Split.of(pairs, model.point.encoder, triples.documents_of(name)) for name, pairs in triples.pairs.items()}
+    splits["training"] = splits["training"].merged()
     pool = splits["training"].pool
-    first = negatives_of(pairs["training"], pool)
+    first, again = drawn_again(pool, negatives_of(triples.pairs["training"], pool), params.seed)
+    if again:
+        logging.info("%d first negatives have the token ids of a right answer: drawn again", again)
     sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
     progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))
@@ -75,7 +78,7 @@ def encoder_facts(params: Params, directory: Path) -> dict:
 def identity(params: Params, directory: Path, compute: Compute) -> str:
     """The fingerprint of all that this run's states depend on."""
     settings = params.model_dump(include=set(SETTINGS))
-    data = {name: sha256(TRIPLES / f"{name}.jsonl") for name in SPLITS}
+    data = {file.name: sha256(file) for file in sorted(TRIPLES.glob("*.jsonl"))}
     facts = (settings, data, encoder_facts(params, directory), encoder_sha256(directory), str(compute), torch.__version__)
     return fingerprint(Path(__file__).parent, *facts)
 

@@ -1,5 +1,6 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
+import itertools
 import math
 import os
 import shutil
@@ -54,7 +55,12 @@ def usable(corpus: Path, split: str) -> list:
     """The pairs of a split of a corpus that names its splits."""
     from counterpoint.corpus.splits import read_splits
 
-    return read_splits(corpus, None).pairs[split]
+    return list(read_splits(corpus, None).triples.pairs[split])
+
+
+def independent_pairs(n: int = 30) -> list[tuple[str, str]]:
+    """Points and counters of which no two share a text, nor, to the tiny BERT, their tokens."""
+    return [(f"cat {a} {b} purr", f"dog {b} {a} bark") for a, b in list(itertools.combinations(COMMON, 2))[:n]]
 
 
 def sentence(rng: np.random.Generator, words: list[str], length: int = 12) -> str:

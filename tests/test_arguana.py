@@ -10,6 +10,7 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.ranking.metrics import top_k
+from counterpoint.ranking.queries import by_row
 from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.settings import SETTINGS, count_pairs
 
@@ -56,5 +57,6 @@ def test_the_pairs_of_the_settings(corpus, split):
 
 def test_bm25_on_the_test_split(corpus):
     pool = Pool.of([pair for pair in corpus[0]["test"] if pair.counter])
-    found = rank(pool, bm25(pool), SETTINGS)
+    queries = by_row(pool)
+    found = rank(queries, bm25(queries), SETTINGS)
     assert [100 * top_k(ranking.retrieved.ties_hit, 1) for ranking in found.values()] == pytest.approx(BM25, abs=0.2)

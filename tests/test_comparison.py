@@ -8,7 +8,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.evaluation.statistics import interval
 from counterpoint.experiments.comparison import as_json, as_markdown, as_table, compare
 
-HEADING = {"split": "test", "queries": "all", "a": "HEAD, retrieved", "b": "slow, retrieved"}
+HEADING = {"split": "test", "queries": "all", "answers": "text", "a": "HEAD, retrieved", "b": "slow, retrieved"}
 
 
 def run(ranks, setting="epa", seen=None, candidates=9):
@@ -80,7 +80,7 @@ def test_the_formats_say_the_same():
     for text in (table, markdown):
         assert "HEAD, retrieved" in text
         assert "slow, retrieved" in text
-        assert "top1 over all queries of the test split" in text
+        assert "top1 by text, all queries of the test split" in text
         assert "draws 4 clusters of queries that share a debate or a text" in text
     cells = ["epa", "8", "0.500", "0.750", "+0.250", f"{rows[0]['low']:+.3f} to {rows[0]['high']:+.3f}", "4", "2", "0.6875"]
     assert table.splitlines()[-2].split("  ")[-1].strip() == "0.6875"

@@ -1,10 +1,10 @@
 import pandas as pd
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.plots.examples import EACH, examples
 
 N = 30
-PAIRS = {f"q{i}": Pair(f"q{i}", "t", "d", "pro", f"point {i}", f"counter {i}") for i in range(N)}
+PAIRS = [Pair(f"q{i}", "t", "d", "pro", f"point {i}", f"counter {i}") for i in range(N)]
 
 
 def ranks(wrong):
@@ -14,10 +14,8 @@ def ranks(wrong):
             missed = i in wrong
             best = f"point q{(i + 1) % N}" if missed else f"counter q{i}"
             of = {"candidates": 59, "rank": (7 if missed else 1) + shift, "best": best}
-            rows.append(
-                {"setting": "epa", "stage": stage, "id": f"q{i}", "best_is": "own side's point" if missed else "true counter"}
-                | of
-            )
+            of |= {"best_is": "own side's point" if missed else "true counter"}
+            rows.append({"answers": "text", "setting": "epa", "stage": stage, "id": f"q{i}"} | of)
     return pd.DataFrame(rows)  # fmt: skip
 
 
@@ -26,9 +24,9 @@ def headings(text):
 
 
 def test_a_wrong_one_shows_what_came_out_on_top_and_the_ranks_before_and_after():
-    text = examples(ranks(wrong={3}), PAIRS, "decay 0.1")
+    text = examples(ranks(wrong={3}), PAIRS, [], "decay 0.1")
     assert "## On top: another (1 of 30 test points, 1 shown)" in text
-    assert f"## On top: the true counter (29 of 30 test points, {EACH} shown)" in text
+    assert f"## On top: a true counter (29 of 30 test points, {EACH} shown)" in text
     wrong = text.split("## On top: another")[1]
     assert headings(wrong) == ["q3"]
     assert "Rank of the true counter among 59: bm25 10, zero-shot 9, retrieved 8, reranked 7." in wrong
@@ -39,19 +37,30 @@ def test_a_wrong_one_shows_what_came_out_on_top_and_the_ranks_before_and_after()
 
 
 def test_every_run_shows_the_same_points_where_it_can():
-    everything, some = examples(ranks(wrong=set()), PAIRS, ""), examples(ranks(wrong={1, 2, 3}), PAIRS, "")
+    everything, some = examples(ranks(wrong=set()), PAIRS, [], ""), examples(ranks(wrong={1, 2, 3}), PAIRS, [], "")
     fixed = headings(everything)
     assert len(fixed) == EACH
     assert headings(some)[:EACH][: len(set(fixed) - {"q1", "q2", "q3"})] == [
         name for name in fixed if name not in ("q1", "q2", "q3")
     ]
     shuffled = ranks(wrong={1, 2, 3}).sample(frac=1, random_state=0).sort_values("stage", kind="stable")
-    assert headings(examples(shuffled, PAIRS, "")) == headings(some)
+    assert headings(examples(shuffled, PAIRS, [], "")) == headings(some)
 
 
 def test_a_text_cannot_set_itself():
-    odd = PAIRS | {"q3": Pair("q3", None, None, None, "# <b>*a*\n\n| b_c $x$ &lt;", "`x` [y](z)")}
-    text = examples(ranks(wrong=set(range(N))), odd, "")
-    text += examples(ranks(wrong={3}), odd, "")
+    odd = [*PAIRS[:3], Pair("q3", None, None, None, "# <b>*a*\n\n| b_c $x$ &lt;", "`x` [y](z)"), *PAIRS[4:]]
+    text = examples(ranks(wrong=set(range(N))), odd, [], "")
+    text += examples(ranks(wrong={3}), odd, [], "")
     assert r"**Point.** \# \<b\>\*a\* \| b\_c \$x\$ \&lt;" in text
     assert r"**True counter.** \`x\` \[y\](z)" in text
+
+
+def test_by_text_all_counters_of_the_point_are_shown_and_a_document_may_be_on_top():
+    pairs = [*PAIRS, Pair("again", "t", "d", "pro", "POINT 3", "another counter")]
+    table = ranks(wrong={3}).replace({"best": {"point q4": "document x"}, "best_is": {"own side's point": "a document"}})
+    text = examples(table, pairs, [Document("x", "a document's text")], "").split("## On top: another")[1]
+    assert "Rank of the best of 2 true counters among 59" in text
+    assert "**On top, a document** (x). a document's text\n" in text
+    assert "**True counter.** counter 3\n\n**True counter.** another counter\n" in text
+    by_row = examples(table.assign(answers="row"), pairs, [Document("x", "a document's text")], "")
+    assert "another counter" not in by_row

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.dvc
 HOOKS = {"PYTHONPATH": str(ROOT / "tests/hooks")}
 # (what is killed, at which call) along one run of 3 epochs of 3 batches; a run takes up where the one before was killed
 KILLS = [
-    ("stage", "prepare.py>write_pairs:2"),
+    ("stage", "triples.py>write_pairs:2"),
     ("stage", "epoch.py>backward:2"),  # in the first epoch: there is no checkpoint yet
     ("stage", "serialization.py>write:3"),  # in the middle of the first checkpoint
     ("stage", "epoch.py>backward:5"),  # in the second epoch

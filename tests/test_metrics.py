@@ -1,5 +1,10 @@
+import itertools
+
 import numpy as np
 import pytest
+import pytrec_eval
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 
 from counterpoint.ranking.metrics import gains, gains_by_chance, mrr, top_k
@@ -19,28 +24,46 @@ def test_they_agree_with_scikit_learn(k):
     scores, gold, ranks = worlds()
     found = top_k_accuracy_score(gold, scores, k=k, labels=range(40))
     assert top_k(ranks, k) == pytest.approx(found)
-    assert gains(ranks)[f"top{k}"].mean() == pytest.approx(found)
-    assert gains(ranks)["ndcg10"].mean() == pytest.approx(ndcg_score(np.eye(40)[gold], scores, k=10))
-    assert gains(ranks)["mrr"].mean() == pytest.approx(label_ranking_average_precision_score(np.eye(40)[gold], scores))
+    assert gains(ranks[:, None])[f"top{k}"].mean() == pytest.approx(found)
+    assert gains(ranks[:, None])["ndcg10"].mean() == pytest.approx(ndcg_score(np.eye(40)[gold], scores, k=10))
+    assert gains(ranks[:, None])["mrr"].mean() == pytest.approx(label_ranking_average_precision_score(np.eye(40)[gold], scores))
 
 
 def test_by_hand():
     ranks = np.array([1, 2, 4, 11])
     assert mrr(ranks) == (1 + 1 / 2 + 1 / 4 + 1 / 11) / 4
-    means = {name: float(values.mean()) for name, values in gains(ranks).items()}
+    means = {name: float(values.mean()) for name, values in gains(ranks[:, None]).items()}
     assert means["ndcg10"] == pytest.approx((1 + 1 / np.log2(3) + 1 / np.log2(5)) / 4)
     assert [means[f"top{k}"] for k in (1, 3, 5, 10)] == [0.25, 0.5, 0.75, 0.75]
 
 
-def test_chance_is_the_mean_over_all_orders():
-    candidates = np.array([1, 3, 12])
-    for i, n in enumerate(candidates):
-        every = gains(np.arange(1, n + 1))  # the true counter stands at each place once
-        assert {name: values[i] for name, values in gains_by_chance(candidates).items()} == pytest.approx(
-            {name: values.mean() for name, values in every.items()}
-        )
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 1), (12, 1), (5, 2), (6, 4), (7, 7), (12, 3)])
+def test_chance_is_the_mean_over_all_orders(n, m):
+    every = gains(np.array(list(itertools.combinations(range(1, n + 1), m))))  # each choice of places is as likely
+    found = gains_by_chance(np.array([n, 1, n]), np.array([m, 1, m]))
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(
+        {name: values.mean() for name, values in every.items()}
+    )
+    assert {(values[0] == values[2], values[1]) for values in found.values()} == {(True, 1.0)}
 
 
 def test_no_query_no_number():
-    nobody = np.array([], dtype=int)
-    assert {values.shape for of in (gains(nobody), gains_by_chance(nobody)) for values in of.values()} == {(0,)}
+    nobody = np.zeros((0, 1), dtype=int)
+    chance = gains_by_chance(np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+    assert {values.shape for of in (gains(nobody), chance) for values in of.values()} == {(0,)}
+
+
+@given(st.lists(st.sets(st.integers(1, 150), min_size=1, max_size=4), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_with_several_right_answers_they_are_those_of_trec_eval(lists):
+    right = np.zeros((len(lists), 4), dtype=int)
+    for row, ranks in zip(right, lists, strict=True):
+        row[: len(ranks)] = sorted(ranks)
+    found = gains(right)
+    qrels = {str(i): {str(rank): 1 for rank in ranks} for i, ranks in enumerate(lists)}
+    run = {str(i): {str(rank): float(-rank) for rank in range(1, 151)} for i in range(len(lists))}
+    names = {"ndcg10": "ndcg_cut_10", "map": "map", "mrr": "recip_rank", "recall10": "recall_10", "recall100": "recall_100"}
+    names |= {"top1": "success_1", "top5": "success_5", "top10": "success_10"}
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut", "map", "recip_rank", "recall", "success"}).evaluate(run)
+    for ours, name in names.items():
+        assert found[ours] == pytest.approx([theirs[str(i)][name] for i in range(len(lists))], abs=1e-6)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 
 PAIRS = [
@@ -40,15 +40,20 @@ def test_a_counterless_point_is_an_argument_but_no_query():
     assert [pool.texts[i] for i in pool.text] == ["A", "B", "C"]
     assert (pool.source.tolist(), pool.row.tolist(), pool.side.tolist()) == ([0, 0, 1], [0, 1, 1], [0, 1, 0])
     assert (pool.queries.tolist(), pool.counter_of.tolist()) == ([1], [-1, 2, -1])
-    assert pool.offered.all()
 
 
-def test_distinct_offers_each_text_group_once_by_its_first_argument():
-    pool = Pool.of(PAIRS)
-    distinct = pool.distinct(pool.queries[1:3])  # "a " with C, and D with C
-    assert [pool.texts[i] for i in distinct.text] == ["a ", "D", "A", "D", "E", "B", "C", "F"]
-    assert distinct.offered.tolist() == [False] * 2 + [True] * 6
-    assert distinct.counter_of.tolist() == [6, 6] + [-1] * 6
-    assert distinct.row.tolist() == [1, 2, 0, 2, 3, 0, 1, 3]
-    assert distinct.source.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
-    assert distinct.queries.tolist() == [0, 1]
+def test_documents_are_arguments_of_no_debate_and_no_query():
+    pool = Pool.of(PAIRS[:2], [Document("x", "b "), Document("y", "Z")])
+    assert [pool.texts[i] for i in pool.text] == ["A", "a ", "B", "C", "b ", "Z"]
+    assert pool.source.tolist() == [0, 0, 1, 1, 2, 2]
+    assert pool.row.tolist() == [0, 1, 0, 1, 0, 1]
+    assert pool.text_group.tolist() == [0, 0, 1, 2, 1, 3]
+    assert pool.debate.tolist() == [0, 0, 0, 0, -1, -1]
+    assert (pool.side.tolist()[4:], pool.counter_of.tolist()) == ([-1, -1], [2, 3, -1, -1, -1, -1])
+
+
+def test_merged_joins_groups_that_share_a_number():
+    pool = Pool.of(PAIRS)  # texts A, a_, D, E, B, C, F; groups A a_ | D | E | B | C C | F
+    merged = pool.merged(np.array([0, 1, 2, 3, 1, 4, 3]))  # a_ with B, so A with B; E with F
+    assert merged.text_group.tolist() == [0, 0, 1, 2, 0, 3, 3, 2]
+    assert pool.merged(np.arange(7)).text_group.tolist() == pool.text_group.tolist()

@@ -9,8 +9,9 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
 from counterpoint.model.towers import Vectors
+from counterpoint.ranking import queries as reading
 from counterpoint.ranking import ranking
-from counterpoint.ranking import settings as candidates
+from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
 from counterpoint.ranking.ranking import by_head, euclidean, rank
 from counterpoint.ranking.settings import BEIR, SETTINGS
 
@@ -37,12 +38,15 @@ class ByTable(nn.Module):
 
 PAIRS = [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(4)]
 POOL = Pool.of(PAIRS)
+QUERIES = by_row(POOL)
 PLACES = [0.0, 10.0, 20.0, 30.0, 2.0, 10.5, 1.0, 90.0]  # points 0-3, counters 4-7 of the pool
 
 
 def ranked(places, setting, head=None, depth=1):
     vectors = on_a_line(places)
-    (found,) = rank(POOL, euclidean(POOL, vectors, vectors), setting, by_head(POOL, vectors, vectors, head), depth).values()
+    (found,) = rank(
+        QUERIES, euclidean(QUERIES, vectors, vectors), setting, by_head(QUERIES, vectors, vectors, head), depth
+    ).values()
     return found
 
 
@@ -91,7 +95,8 @@ def test_equal_texts_tie_whatever_the_arithmetic():
     pairs += [Pair(str(i), None, None, None, "gold" if i % 2 else "other", f"c{i}") for i in range(1000)]
     pool = Pool.of(pairs)
     vectors = [torch.tensor(np.random.default_rng(i).normal(size=(len(pool.texts), 99)), dtype=torch.float32) for i in (0, 1)]
-    ranks = rank(pool, euclidean(pool, *(Vectors(side, side) for side in vectors)), EPA)["epa"].retrieved
+    queries = by_row(pool)
+    ranks = rank(queries, euclidean(queries, *(Vectors(side, side) for side in vectors)), EPA)["epa"].retrieved
     nearer = (
         (vectors[1] - vectors[0][0]).norm(dim=1) < (vectors[1][pool.text[pool.counter_of[0]]] - vectors[0][0]).norm()
     ).numpy()
@@ -128,7 +133,7 @@ def slow_ranks(pool, points, counters, probability, depth, name):
 @pytest.mark.parametrize("split", ["training", "validation", "test"])
 @pytest.mark.parametrize("chunk", [2**23, 100])
 def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, monkeypatch):
-    monkeypatch.setattr(candidates, "CHUNK", chunk)
+    monkeypatch.setattr(reading, "CHUNK", chunk)
     monkeypatch.setattr(ranking, "PAIRS", 7)
     pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
     rng = np.random.default_rng(1)
@@ -141,7 +146,8 @@ def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, monke
             return torch.sigmoid(counter.pooled.double() @ torch.tensor(weights))
 
     vectors = [Vectors(torch.tensor(side), torch.tensor(side)) for side in (points, counters)]
-    found = rank(pool, euclidean(pool, *vectors), SETTINGS, by_head(pool, *vectors, Head()), depth=3)
+    queries = by_row(pool)
+    found = rank(queries, euclidean(queries, *vectors), SETTINGS, by_head(queries, *vectors, Head()), depth=3)
     for name, result in found.items():
         probability = lambda _, j: 1 / (1 + np.exp(-counters[pool.text[j]].astype(float) @ weights))  # noqa: E731
         expected = slow_ranks(pool, points, counters, probability, 3, name)
@@ -174,7 +180,7 @@ def of_table(far):
 @settings(max_examples=100, deadline=None)
 def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
     pairs, far = world
-    found = rank(Pool.of(pairs), of_table(far), SETTINGS)
+    found = rank(by_row(Pool.of(pairs)), of_table(far), SETTINGS)
     within = {"sdoc": ("sdc", "sdoa"), "sdc": ("sda", "stc"), "sdoa": ("sda",), "sda": ("sta",), "stc": ("sta", "epc")}
     within |= {"sta": ("epa",), "epc": ("epa",)}
     for small, larger in within.items():
@@ -187,15 +193,15 @@ def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
 @settings(max_examples=100, deadline=None)
 def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
     pairs, far = world
-    pool, n = Pool.of(pairs), len(pairs)
-    more = Pool.of([*pairs, Pair("new", *place_of_new, "new", "newer")])
+    queries, n = by_row(Pool.of(pairs)), len(pairs)
+    more = by_row(Pool.of([*pairs, Pair("new", *place_of_new, "new", "newer")]))
     place = np.array([*range(n), *range(n + 1, 2 * n + 1)])  # of the old arguments in the larger pool
     wider = np.array(
         data.draw(st.lists(st.lists(st.integers(0, 4), min_size=2, max_size=2), min_size=n, max_size=n)), dtype=float
     )
     larger = np.zeros((n + 1, 2 * n + 2))
     larger[:n, place], larger[:n, [n, 2 * n + 1]] = far, wider
-    before, after = rank(pool, of_table(far), SETTINGS), rank(more, of_table(larger), SETTINGS)
+    before, after = rank(queries, of_table(far), SETTINGS), rank(more, of_table(larger), SETTINGS)
     for name in SETTINGS:
         assert (after[name].retrieved.rank[:n] >= before[name].retrieved.rank).all()
 
@@ -208,8 +214,8 @@ def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):
     order = list(range(n))
     random.shuffle(order)
     both = np.array(order + [n + i for i in order])
-    found = rank(Pool.of(pairs), of_table(far), SETTINGS)
-    again = rank(Pool.of([pairs[i] for i in order]), of_table(far[order][:, both]), SETTINGS)
+    found = rank(by_row(Pool.of(pairs)), of_table(far), SETTINGS)
+    again = rank(by_row(Pool.of([pairs[i] for i in order])), of_table(far[order][:, both]), SETTINGS)
     for name in SETTINGS:
         before, after = found[name], again[name]
         assert np.array_equal(before.candidates[order], after.candidates)
@@ -224,6 +230,7 @@ def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):
 def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
     pairs, far = world
     pool, n = Pool.of(pairs), len(pairs)
+    by_rows = by_row(pool)
     table = np.array(data.draw(st.lists(st.lists(st.integers(0, 3), min_size=2 * n, max_size=2 * n), min_size=n, max_size=n)))
     asked = {}
 
@@ -234,7 +241,7 @@ def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
 
     for name in SETTINGS:
         asked.clear()
-        (found,) = rank(pool, of_table(far), {name: SETTINGS[name]}, probability, depth).values()
+        (found,) = rank(by_rows, of_table(far), {name: SETTINGS[name]}, probability, depth).values()
         before, after = found.retrieved, found.reranked
         assert [len(asked[i]) for i in range(n)] == np.minimum(depth, found.candidates).tolist()
         beyond = before.rank > depth
@@ -253,12 +260,97 @@ def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
 def test_over_distinct_texts_the_true_counter_is_where_its_text_is(world):
     pairs, _ = world
     pool = Pool.of(pairs)
-    distinct = pool.distinct(pool.queries)
-    by_text = np.random.default_rng(0).permutation(len(pool.texts)).astype(float)  # one distance a text, no ties
+    distinct = by_row_among_texts(pool, pool.queries)
+    by_place = np.random.default_rng(0).permutation(len(pool.texts)).astype(float)  # one distance a text, no ties
 
-    (found,) = rank(distinct, lambda queries: np.tile(by_text[distinct.text], (len(queries), 1)), BEIR).values()
+    (found,) = rank(distinct, lambda chosen: np.tile(by_place[pool.text[distinct.first]], (len(chosen), 1)), BEIR).values()
     for i, pair in enumerate(pairs):
         own = pair.point.lower().split()
         others = {text for text in pool.texts if text.lower().split() != own} | {pair.counter}
-        order = sorted(others, key=lambda text: by_text[pool.texts.index(text)])
+        order = sorted(others, key=lambda text: by_place[pool.texts.index(text)])
         assert found.retrieved.rank[i] == 1 + order.index(pair.counter)
+
+
+# --- by text: several right answers, twins, texts that stand as point and counter --------------------------------------
+
+
+def words_of(text):
+    return " ".join(text.lower().split())
+
+
+def by_text_in_words(pairs, name, far, probability, depth):
+    """By id of the first pair: candidates, ranks of all right answers before and after, what was on top; of texts alone."""
+    arguments = [(0, i, pair.point) for i, pair in enumerate(pairs)] + [(1, i, pair.counter) for i, pair in enumerate(pairs)]
+    texts = list(dict.fromkeys(words_of(text) for _, _, text in arguments))
+    for query in dict.fromkeys(words_of(pair.point) for pair in pairs):
+        asked = [pair for pair in pairs if words_of(pair.point) == query]
+        right = {words_of(pair.counter) for pair in asked} - {query}
+        if not right:
+            continue
+
+        def in_scope(source, other, asked=asked):
+            for pair in asked:
+                place = {"d": other.debate == pair.debate, "t": True, "p": True}[name[1]]
+                place = place and (name[1] == "p" or other.theme == pair.theme)
+                place = place and (source == 1 or name.endswith("a"))
+                same_folder = other.stance == pair.stance
+                if place and ("o" not in name or same_folder == (source == 1)):
+                    return True
+            return False
+
+        there = {words_of(text) for source, i, text in arguments if in_scope(source, pairs[i])}
+        members = sorted((there | right) - {query}, key=texts.index)
+        order = sorted(members, key=lambda text, query=query: far[query, text])
+        before = sorted(1 + order.index(text) for text in right)
+        ties_hit = 1 + sum(far[query, text] < min(far[query, answer] for answer in right) for text in members)
+        order[:depth] = sorted(order[:depth], key=lambda text, query=query: -probability[query, text])
+        yield asked[0].id, len(members), before, ties_hit, sorted(1 + order.index(text) for text in right), order[0] in right
+
+
+@st.composite
+def dialogues(draw):
+    """Pairs whose points have one to four counters, and whose texts are few, so that most stand in several places."""
+    n = draw(st.integers(2, 9))
+    texts = st.sampled_from(["a", "A ", "b", "c", "d", "e", "f", "g", "h", "i"])
+    place = st.tuples(st.sampled_from("tu"), st.sampled_from("de"), st.sampled_from(("pro", "con")))
+    pairs = [Pair(str(i), *draw(place), draw(texts), draw(texts)) for i in range(n)]
+    keys = [words_of(text) for text in ("a", *"bcdefghi")]
+    values = st.lists(st.integers(0, 4), min_size=len(keys) ** 2, max_size=len(keys) ** 2)
+    tables = [dict(zip(((a, b) for a in keys for b in keys), draw(values), strict=True)) for _ in range(2)]
+    return pairs, *tables
+
+
+@given(dialogues(), st.integers(1, 6), st.sampled_from([2**23, 20]))
+@settings(max_examples=300, deadline=None)
+def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk):
+    pairs, far, probable = world
+    queries = by_text(Pool.of(pairs))
+    pool = queries.pool
+    asked = [words_of(pool.texts[i]) for i in pool.text[queries.point]]
+    items = [words_of(pool.texts[i]) for i in pool.text[queries.first]]
+
+    def distance(chosen):
+        return np.array([[far[asked[q], item] for item in items] for q in chosen], dtype=float)
+
+    def probability(chosen, answers):
+        return np.array([probable[asked[q], items[i]] for q, i in zip(chosen, answers, strict=True)], dtype=float)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "CHUNK", chunk)
+        found = rank(queries, distance, SETTINGS, probability, depth) if len(queries) else {}
+    for name, result in found.items():
+        expected = list(by_text_in_words(pairs, name, far, probable, depth))
+        assert [pairs[pool.row[i]].id for i in queries.point] == [row[0] for row in expected]
+        ranks = [[row[row > 0].tolist() for row in step.right] for step in (result.retrieved, result.reranked)]
+        rows = zip(result.candidates, ranks[0], result.retrieved.ties_hit, ranks[1], result.reranked.best_right, strict=True)
+        assert [(int(n), before, int(ties), after, bool(hit)) for n, before, ties, after, hit in rows] == [
+            row[1:] for row in expected
+        ]
+        assert (result.reranked.best_right == (result.reranked.rank == 1)).all()
+
+
+def test_what_came_out_on_top_is_named_by_an_argument_in_scope():
+    pairs = [Pair("0", "t", "d", "pro", "a", "b"), Pair("1", "t", "e", "pro", "c", "d"), Pair("2", "t", "d", "pro", "e", "c")]
+    queries = by_text(Pool.of(pairs))
+    (found,) = rank(queries, lambda chosen: np.tile([0, 2, 1, 2, 2.0], (len(chosen), 1)), {"sdc": SETTINGS["sdc"]}).values()
+    assert found.retrieved.best[0] == 5  # c, as the counter that stands in the query's debate, not as the point elsewhere

@@ -14,6 +14,7 @@ from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import BUNDLED, locate
 from counterpoint.ranking.metrics import top_k
+from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import euclidean, rank
 from counterpoint.ranking.settings import SETTINGS
 
@@ -93,5 +94,6 @@ def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
     pool = Pool.of(splits["test"])
     model = zero_shot(locate(BUNDLED), 256, choose("cpu", "fp32"))
     vectors = model.embed(model.point.encoder.tokenize(pool.texts))
-    found = top_k(rank(pool, euclidean(pool, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
+    queries = by_text(pool)
+    found = top_k(rank(queries, euclidean(queries, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
     assert 0.25 <= found <= 0.75

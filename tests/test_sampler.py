@@ -9,10 +9,10 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import NegativesParams
+from counterpoint.negatives.first import drawn_again, first_negatives, negatives_of, with_negatives
 from counterpoint.negatives.mining import nearest_wrong
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.triples import first_negatives, negatives_of, with_negatives
 from counterpoint.negatives.wrong import draw_random, right_groups
 
 
@@ -202,3 +202,15 @@ def test_a_point_can_be_a_negative_as_well_as_a_counter():
     drawn = sampler(pool, 0.0, [[3], [2]]).draw(0, place, place)
     assert drawn.ids.tolist() == [[1], [0]]  # each other's point
     assert pool.source[drawn.ids].tolist() == [[0], [0]]
+
+
+def test_a_first_negative_that_the_encoder_takes_for_a_right_answer_is_drawn_again():
+    pool = pool_of(("A", "B"), ("C", "D"), ("E", "F"))
+    tokens = np.array([0, 1, 2, 3, 4, 0])  # texts A C E B D F: F has A's token ids
+    merged = pool.merged(tokens)
+    ids = np.array([[5], [0], [1]])  # F for A, A for C, C for E
+    again, n = drawn_again(merged, ids, seed=3)
+    assert n == 1
+    assert again[1:].tolist() == [[0], [1]]
+    assert again[0, 0] in (1, 2, 4)  # neither A nor its counter B, and not what looks like A
+    assert drawn_again(pool, ids, seed=3)[1] == 0

@@ -7,8 +7,9 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
-from counterpoint.ranking import settings as module
-from counterpoint.ranking.settings import BEIR, SETTINGS, count_pairs, is_candidate, sensible
+from counterpoint.ranking import queries as module
+from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
+from counterpoint.ranking.settings import BEIR, SETTINGS, count_pairs, in_scope, is_candidate, sensible
 
 PAIRS = [
     Pair("0", "t", "d", "pro", "A", "B"),
@@ -17,8 +18,9 @@ PAIRS = [
 ]
 
 
-def names(pool, setting, query):
-    return set(np.flatnonzero(is_candidate(pool, np.array([query]), setting)[0]).tolist())
+def names(pool, setting, query, read=by_row):
+    queries, chosen = read(pool), np.array([query])
+    return set(np.flatnonzero(is_candidate(queries, chosen, in_scope(queries, chosen, setting))[0]).tolist())
 
 
 def test_the_query_is_no_candidate_and_neither_is_a_twin_of_the_gold_counter():
@@ -78,7 +80,8 @@ def test_the_fixture_s_candidates_and_their_counts_are_brute_force_s(arguana, sp
     pool, counts = Pool.of(pairs), count_pairs(Pool.of(pairs))
     for name, setting in SETTINGS.items():
         expected = [brute_force(pairs, i, name) for i in range(len(pairs))]
-        allowed = is_candidate(pool, pool.queries, setting)
+        queries, chosen = by_row(pool), np.arange(len(pool.queries))
+        allowed = is_candidate(queries, chosen, in_scope(queries, chosen, setting))
         found = [sorted(zip(pool.source[row].tolist(), pool.row[row].tolist(), strict=True)) for row in allowed]
         assert found == [sorted(members) for members in expected]
         assert counts[name] == sum(map(len, expected))
@@ -97,15 +100,26 @@ def test_a_setting_makes_sense_where_every_argument_has_its_columns():
     assert count_pairs(without("theme", "debate", "stance"))["sdoc"] is None
 
 
+def beir_by_row(pool):
+    return by_row_among_texts(pool, pool.queries)
+
+
 def test_in_beir_s_protocol_the_own_text_goes_and_every_other_text_is_offered_once():
-    pool = Pool.of(PAIRS).distinct(np.array([0, 1, 2]))  # queries 0-2, then A, B, C as 3, 4, 5
-    assert [pool.texts[i] for i in pool.text[3:]] == ["A", "B", "C"]
-    assert names(pool, BEIR["beir"], 0) == {4, 5}
-    assert names(pool, BEIR["beir"], 1) == {4, 5}
-    assert names(pool, BEIR["beir"], 2) == {3, 5}
-    assert pool.counter_of.tolist() == [4, 4, 5, -1, -1, -1]
+    pool = Pool.of(PAIRS)  # the texts A, B, C
+    assert [names(pool, BEIR["beir"], query, beir_by_row) for query in range(3)] == [{1, 2}, {1, 2}, {0, 2}]
+    assert beir_by_row(pool).right.tolist() == [[1], [1], [2]]
 
 
 def test_the_true_counter_is_a_candidate_even_where_it_equals_the_point():
     pool = Pool.of([Pair("0", None, None, None, "A", "a"), Pair("1", None, None, None, "B", "C")])
-    assert names(pool.distinct(pool.queries), BEIR["beir"], 0) == {2, 3, 4}
+    assert names(pool, BEIR["beir"], 0, beir_by_row) == {0, 1, 2}
+
+
+def test_by_text_a_query_is_a_distinct_point_and_its_own_text_is_no_candidate():
+    pool = Pool.of([*PAIRS, Pair("3", "u", "f", "pro", "C", "c")])  # the texts A, B, C; 3 answers itself, so it asks nothing
+    queries = by_text(pool)
+    assert (queries.point.tolist(), queries.points.tolist(), queries.right.tolist()) == ([0, 2], [0, 1, 2], [[1], [2]])
+    assert [names(pool, SETTINGS["epa"], query, by_text) for query in range(2)] == [{1, 2}, {0, 2}]
+    assert [names(pool, SETTINGS["sdc"], query, by_text) for query in range(2)] == [{1}, {2}]
+    unseen = queries.of_members(np.array([True, False, True, True]))
+    assert unseen.tolist() == [False, True]  # one of the first query's pairs is known

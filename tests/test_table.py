@@ -18,9 +18,10 @@ def ranks(n=20, candidates=12, setting="epa", seed=0):
         rows.append(
             pd.DataFrame(
                 {
-                    "setting": setting, "stage": stage, "id": [f"q{i}" for i in range(n)],
+                    "answers": "text", "setting": setting, "stage": stage, "id": [f"q{i}" for i in range(n)],
                     "seen": ["none" if i % 3 else "pair" for i in range(n)], "cluster": np.arange(n) // 4,
-                    "candidates": candidates, "rank": rank, "ties_hit": np.maximum(rank - 1, 1), "best": "counter x",
+                    "candidates": candidates, "rank": rank, "ties_hit": np.maximum(rank - 1, 1), "right": rank.astype(str),
+                    "best": "counter x",
                     "best_is": np.where(rank == 1, "true counter", "own side's point"),
                 }
             )

@@ -1,19 +1,21 @@
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from counterpoint.arguments.pairs import Pair, write_pairs
+from counterpoint.arguments.pairs import Document, Pair
+from counterpoint.arguments.triples import Triples, read_triples, write_triples
 from counterpoint.evaluation.tasks import embed_tasks, ranks_table, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.ranking.ranking import Ranks
+from counterpoint.ranking.ranking import Ranking, Ranks
 from counterpoint.ranking.settings import SETTINGS
 
 
 @pytest.fixture
-def triples(tmp_path):
+def triples():
     splits = {
         "training": [Pair("r0", "t", "d", "pro", "cat purr", "dog bark"), Pair("r1", "t", "d", "con", "milk", "bone leash")],
         "validation": [Pair("v0", "t", "e", "pro", "bird wing", "nest egg"), Pair("v1", "t", "e", "con", "song", "bird")],
@@ -22,28 +24,34 @@ def triples(tmp_path):
             Pair("t1", "u", "f", "con", "Cat  purr", "juice seed", seen="point"),  # a twin of training's
             Pair("t2", "w", "f", "con", "apple", "salt", seen="none"),  # a query asked twice, with another counter
         ],
-        "unpaired": [Pair("x0", "t", "d", "pro", "soup broth", None)],
     }
-    for name, pairs in splits.items():
-        write_pairs(tmp_path / f"{name}.jsonl", pairs)
-    return tmp_path
+    return Triples(splits, [Pair("x0", "t", "d", "pro", "soup broth", None)], None)
+
+
+def texts(task, positions):
+    return [task.pool.texts[i] for i in task.pool.text[positions]]
 
 
 def test_the_splits_have_all_settings_and_beir_its_own(triples):
     validation, test, beir = read_tasks(triples, beir=True)
     assert [task.split for task in (validation, test, beir)] == ["validation", "test", "test"]
     assert list(test.settings) == list(SETTINGS)
-    assert [pair.id for pair in beir.asked] == [pair.id for pair in test.asked] == ["t0", "t1", "t2"]
-    offered = [beir.pool.texts[i] for i in beir.pool.text[beir.pool.offered]]
+    for task in (test, beir):
+        assert texts(task, task.queries["row"].point) == ["apple", "Cat  purr", "apple"]
+        assert texts(task, task.queries["text"].point) == ["apple", "Cat  purr"]
+    offered = texts(beir, beir.queries["row"].first)
     assert len(offered) == 15 - 2  # one twin of a point, one point said twice
     assert offered.count("soup broth") == 1
+    by_text = beir.queries["text"]
+    answers = [{texts(beir, by_text.first)[item] for item in row if item >= 0} for row in by_text.right]
+    assert answers == [{"pear peel", "salt"}, {"juice seed", "dog bark"}]  # training's counter is right, too
     assert read_tasks(triples, beir=False)[1].pool.texts == test.pool.texts
 
 
 def test_what_a_corpus_does_not_say_is_said(triples, caplog):
-    write_pairs(triples / "test.jsonl", [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(2)])
+    plain = [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(2)]
     with caplog.at_level(logging.INFO):
-        _, test = read_tasks(triples, beir=False)
+        _, test = read_tasks(replace(triples, pairs=triples.pairs | {"test": plain}), beir=False)
     assert list(test.settings) == ["epc", "epa"]
     assert "test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta" in caplog.text
 
@@ -59,11 +67,15 @@ def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
         assert torch.allclose(points.embedding, alone, atol=1e-5)
 
 
+ABOUT = {"answers": "row", "setting": "epa", "stage": "retrieved"}
+
+
 def test_the_table_names_what_came_out_on_top(triples):
-    _, test, beir = read_tasks(triples, beir=True)
-    ranks = Ranks(np.array([1, 2, 3]), np.array([1, 1, 3]), np.array([3, 0, 4]))
-    rows = ranks_table(test, "epa", "retrieved", np.array([5, 5, 5]), ranks)
+    _, test = read_tasks(triples, beir=False)
+    ranks = Ranks(np.array([[1], [2], [3]]), np.array([1, 1, 3]), np.array([3, 0, 4]), np.array([True, False, False]))
+    rows = ranks_table(test, test.queries["row"], ABOUT, Ranking(np.array([5, 5, 5]), ranks, ranks), ranks)
     assert rows.to_dict("list") == {
+        "answers": ["row"] * 3,
         "setting": ["epa"] * 3,
         "stage": ["retrieved"] * 3,
         "id": ["t0", "t1", "t2"],
@@ -72,8 +84,36 @@ def test_the_table_names_what_came_out_on_top(triples):
         "candidates": [5, 5, 5],
         "rank": [1, 2, 3],
         "ties_hit": [1, 1, 3],
+        "right": ["1", "2", "3"],
         "best": ["counter t0", "point t0", "counter t1"],
         "best_is": ["true counter", "other side's point", "another debate's counter"],
     }
-    first = Ranks(*(np.full(3, value) for value in (2, 2, len(beir.asked))))  # the first text that is offered
-    assert ranks_table(beir, "beir", "bm25", np.full(3, 12), first)["best"].tolist() == ["point r0"] * 3
+
+
+def test_by_text_a_query_is_named_after_its_first_pair_and_seen_as_any_of_its_pairs(triples):
+    pairs = [*triples.pairs["test"][:2], replace(triples.pairs["test"][2], seen="counter")]
+    _, test, _ = read_tasks(replace(triples, pairs=triples.pairs | {"test": pairs}), beir=True)
+    ranks = Ranks(np.array([[2, 5], [1, 0]]), np.array([2, 1]), np.array([4, 4]), np.array([False, True]))
+    rows = ranks_table(test, test.queries["text"], ABOUT, Ranking(np.array([4, 4]), ranks, ranks), ranks)
+    assert rows[["id", "seen", "rank", "right", "best_is"]].to_dict("list") == {
+        "id": ["t0", "t1"],
+        "seen": ["counter", "point"],
+        "rank": [2, 1],
+        "right": ["2 5", "1"],
+        "best_is": ["own side's counter", "true counter"],
+    }
+
+
+def test_in_a_collection_every_split_searches_every_document(triples, tmp_path):
+    write_triples(tmp_path, replace(triples, documents=[Document("d0", "salt"), Document("d1", "spoon")]))
+    read = read_triples(tmp_path)
+    test = read_tasks(read, beir=False)[1]
+    assert list(test.settings) == ["epc", "epa"]  # a document has no debate
+    assert texts(test, test.pool.source == 2) == ["salt", "spoon", "dog bark", "bone leash", "nest egg", "bird"]
+    ranks = Ranks(np.ones((2, 1), dtype=int), np.ones(2), np.array([7, 9]), np.array([False, False]))
+    rows = ranks_table(test, test.queries["text"], ABOUT, Ranking(np.array([4, 4]), ranks, ranks), ranks)
+    assert rows["best"].tolist() == ["document d1", "document r1"]
+    assert rows["best_is"].tolist() == ["a document"] * 2
+    assert set(read.pool("training").texts) & {"salt", "spoon", "song"} == {"salt", "spoon"}
+    write_triples(tmp_path, triples)
+    assert read_triples(tmp_path).documents is None

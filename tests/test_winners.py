@@ -1,15 +1,16 @@
 import numpy as np
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.evaluation.winners import RELATIONS, relation
 from counterpoint.plots import figures
 
 
-def of_first(pairs):
-    pool = Pool.of(pairs)
+def of_first(pairs, documents=()):
+    pool = Pool.of(pairs, documents)
     everything = np.arange(1, len(pool))
-    return relation(pool, np.zeros(len(everything), dtype=int), everything).tolist()
+    right = everything == pool.counter_of[0]
+    return relation(pool, np.zeros(len(everything), dtype=int), everything, right).tolist()
 
 
 def test_every_argument_has_its_name():
@@ -40,6 +41,11 @@ def test_what_a_corpus_does_not_say_is_not_guessed():
     assert of_first(no_sides) == ["same debate's point", "true counter", "same debate's counter"]
     no_debates = [Pair(str(i), None, None, "pro", f"p{i}", f"c{i}") for i in range(2)]
     assert of_first(no_debates) == ["another point", "true counter", "another counter"]
+
+
+def test_a_document_is_none_s_point_or_counter():
+    pairs = [Pair("0", None, None, None, "a", "b")]
+    assert of_first(pairs, [Document("x", "c"), Document("y", "a")]) == ["true counter", "a document", "the point's own twin"]
 
 
 def test_every_relation_has_a_colour_of_its_own():

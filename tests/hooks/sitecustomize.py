@@ -4,6 +4,7 @@ KILL names the call: CALLER>FUNCTION:N is the N-th call of FUNCTION by code in t
 KILL_PARENT set the dvc that runs it.
 """
 
+import builtins
 import os
 import re
 import signal
@@ -25,4 +26,14 @@ if (spec := os.environ.get("KILL")) and any(word.startswith("src/") for word in 
             if left[0] == 0:
                 os.kill(os.getppid() if "KILL_PARENT" in os.environ else os.getpid(), signal.SIGKILL)
 
-    sys.setprofile(watch)
+    importing = builtins.__import__
+
+    def imported(name, *rest, **named):
+        """Watching begins with the stage's own work: the imports before it make millions of calls."""
+        module = importing(name, *rest, **named)
+        if (process := sys.modules.get("counterpoint.core.process")) and hasattr(process, "run"):
+            builtins.__import__, run = importing, process.run
+            process.run = lambda main: (sys.setprofile(watch), run(main))[1]
+        return module
+
+    builtins.__import__ = imported

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from counterpoint.core.files import write_text
 
-POINT, COUNTER = 0, 1  # the source of a negative, and of an argument in a pool
+POINT, COUNTER, DOCUMENT = 0, 1, 2  # the source of a negative, and of an argument in a pool
+SOURCES = ("point", "counter", "document")
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,14 @@ class Pair:
     @property
     def texts(self) -> list[str]:
         return [self.point] if self.counter is None else [self.point, self.counter]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text that may answer any point of the corpus, as the documents of a BEIR collection do."""
+
+    id: str
+    text: str
 
 
 OPTIONAL = ("seen", "negatives", "split")

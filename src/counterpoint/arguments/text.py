@@ -1,6 +1,36 @@
 """What counts as the same text, in one place for splits, draws and ranks."""
 
+import re
+import unicodedata
+
+MARKS = {"Mn", "Me"}  # accents and the like; vowel signs that take room (Mc) are letters
+INVISIBLE = {"Cf", "Cc"}
+BLANKS = "\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # drawn as nothing, though Unicode calls them letters or signs
+CONTROL = re.compile(r"[\0-\x08\x0e-\x1b\x7f]+")  # of ASCII, but for what separates words
+
+
+class _Kept(dict):
+    """For str.translate: a character's code -> itself, or None where it cannot be seen or only marks another."""
+
+    def __missing__(self, code: int) -> int | None:
+        character = chr(code)
+        category = unicodedata.category(character)
+        gone = (category in MARKS | INVISIBLE and not character.isspace()) or character in BLANKS
+        self[code] = None if gone else code
+        return self[code]
+
+
+KEPT = _Kept()
+
 
 def text_key(text: str) -> str:
-    """What makes two texts twins: equal when white space is collapsed and letters are lower case."""
-    return " ".join(text.lower().split())
+    """What makes two texts twins: equal but for white space, case, compatibility forms, accents and what cannot be seen."""
+    if text.isascii():
+        return " ".join(CONTROL.sub("", text.lower()).split())
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join(folded.translate(KEPT).split())
+
+
+def is_visible(text: str) -> bool:
+    """Whether anything of a text can be seen."""
+    return bool(text_key(text))

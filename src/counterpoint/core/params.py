@@ -16,6 +16,7 @@ Batching = Literal["length", "shuffled"]
 Precision = Literal["auto", "fp32", "bf16"]
 SettingName = Literal["sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"]
 Step = Literal["retrieved", "reranked"]
+Answers = Literal["text", "row"]
 
 
 def _no_flag(value: Any) -> Any:
@@ -129,10 +130,15 @@ class SelectParams(Section):
     stage: Step = key("by distance, or after the pair head's re-ranking")
     queries: Literal["auto", "all", "unseen"] = key("which of them; `auto` = the unseen ones where there are at least 50")
     rerank_depth: AtLeastOne = key("how many candidates the pair head re-ranks, where `select.stage` is reranked")
+    answers: Answers = key("what is a query and what is right, as `evaluate.answers`")
 
 
 class EvaluateParams(Section):
     rerank_depth: AtLeastOne = key("how many candidates the pair head re-ranks")
+    answers: Answers = key(
+        "`text` = a query for each distinct point, right is the text of any of its counters; `row` = a query a pair, right is "
+        "its one counter, as publications on ArguAna count"
+    )
     beir: StrictBool = key("also BEIR's protocol: test points search the distinct arguments of all splits")
 
 

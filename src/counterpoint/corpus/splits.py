@@ -9,8 +9,8 @@ import numpy as np
 
 from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import Pair
-from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.text import text_key
+from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import SPLITS, SplitShares
 from counterpoint.core.seeds import generator
@@ -20,30 +20,22 @@ from counterpoint.corpus.rows import Row
 
 @dataclass(frozen=True)
 class Splits:
-    """A corpus in three splits.
+    """A corpus in three splits: the triples, every pair with what of it was `seen`, and what metrics/prepare.json says."""
 
-    pairs are the usable pairs of each split, every one with what of it was `seen`; unpaired the counterless points of all,
-    each with its split; counts what metrics/prepare.json says of each.
-    """
-
-    pairs: dict[str, list[Pair]]
-    unpaired: list[Pair]
+    triples: Triples
     counts: dict[str, dict[str, int]]
-
-    @property
-    def pools(self) -> dict[str, Pool]:
-        return {name: Pool.of(pairs) for name, pairs in self.pairs.items()}
 
 
 def read_splits(path: str | Path, shares: SplitShares | None) -> Splits:
     """Read a corpus and split it: by the splits that it names, else by shares, which may be None where it names them."""
     corpus = read_corpus(path)
     splits = mark_seen(split_rows(corpus.rows, shares))
-    return Splits(
+    triples = Triples(
         pairs={name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()},
         unpaired=[replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
-        counts={name: count(pairs, corpus.empty_debates.get(name, 0)) for name, pairs in splits.items()},
+        documents=corpus.documents,
     )
+    return Splits(triples, {name: count(pairs, corpus.empty_debates.get(name, 0)) for name, pairs in splits.items()})
 
 
 def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, list[Pair]]:

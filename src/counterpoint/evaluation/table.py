@@ -1,4 +1,4 @@
-"""The ranks as a table, a row per setting, step and query, and what the metrics and series make of it."""
+"""The ranks as a table, a row per reading, setting, step and query, and what the metrics and series make of it."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def write_table(file: Path, rows: pd.DataFrame) -> None:
 
 def read_table(file: Path | TextIO) -> pd.DataFrame:
     """A table as `write_table` wrote it: ids and names stay strings."""
-    strings = dict.fromkeys(("setting", "stage", "id", "seen", "best", "best_is"), str)
+    strings = dict.fromkeys(("answers", "setting", "stage", "id", "seen", "right", "best", "best_is"), str)
     return pd.read_csv(file, dtype=strings, keep_default_na=False)
 
 
@@ -47,9 +47,9 @@ def summaries(split: str, rows: pd.DataFrame) -> Iterator[dict]:
 
 def summary(rows: pd.DataFrame, step: str) -> dict:
     """Counts, every measure, and the interval of top1, of the queries of one setting and step; None where there are none."""
-    candidates, ranks = rows["candidates"].to_numpy(), rows["rank"].to_numpy()
-    gained = gains_by_chance(candidates) if step == "chance" else gains(ranks)
-    ties_hit = gained["top1"] if step == "chance" else gains(rows["ties_hit"].to_numpy())["top1"]
+    candidates, right = rows["candidates"].to_numpy(), right_ranks(rows)
+    gained = gains_by_chance(candidates, (right > 0).sum(1)) if step == "chance" else gains(right)
+    ties_hit = gained["top1"] if step == "chance" else (rows["ties_hit"] == 1).to_numpy(dtype=float)
     low, high = interval(gained["top1"], rows["cluster"].to_numpy())
     measures = {name: _mean(values) for name, values in gained.items()}
     return {
@@ -62,6 +62,15 @@ def summary(rows: pd.DataFrame, step: str) -> dict:
         "top1_high": high,
         "top1_ties_hit": _mean(ties_hit),
     } | measures
+
+
+def right_ranks(rows: pd.DataFrame) -> np.ndarray:
+    """The ranks of each query's right answers (queries, m), rising, padded with 0."""
+    lists = [text.split() for text in rows["right"]]
+    ranks = np.zeros((len(lists), max(map(len, lists), default=1)), dtype=np.int64)
+    for row, values in zip(ranks, lists, strict=True):
+        row[: len(values)] = np.array(values, dtype=np.int64)
+    return ranks
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,55 +1,63 @@
-"""What is evaluated: the queries of a split, the arguments offered to them, and the settings that make sense there."""
+"""What is evaluated: the queries of a split, what may answer them, and the settings that make sense there."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from counterpoint.arguments.clusters import clusters
-from counterpoint.arguments.pairs import POINT, Pair, read_pairs
+from counterpoint.arguments.pairs import SOURCES, Document, Pair
 from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.triples import Triples
+from counterpoint.core.params import Answers
 from counterpoint.evaluation.table import EVALUATED
 from counterpoint.evaluation.winners import relation
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Vectors
-from counterpoint.ranking.ranking import Ranks
+from counterpoint.ranking.queries import READINGS, Queries, by_row_among_texts, by_text
+from counterpoint.ranking.ranking import Ranking, Ranks
 from counterpoint.ranking.settings import BEIR, SETTINGS, Setting, sensible
+
+SEEN = ("none", "counter", "point", "pair")  # rising
 
 
 @dataclass(frozen=True)
 class Task:
-    """pool.row is the place of an argument's pair in pairs; the queries' pairs are `asked`."""
+    """A split's queries in one or both readings; pool.row is the place of an argument in pairs, or in documents."""
 
     split: str
     pairs: Sequence[Pair]
+    documents: Sequence[Document]
     pool: Pool
     settings: dict[str, Setting]
-
-    @property
-    def asked(self) -> list[Pair]:
-        return [self.pairs[i] for i in self.pool.row[self.pool.queries]]
+    queries: dict[Answers, Queries]
 
 
-def read_tasks(triples: Path, *, beir: bool) -> list[Task]:
+def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
     """A task for validation and for test; with beir one more, where test points search the distinct texts of all splits."""
     tasks: list[Task] = []
     for split in EVALUATED:
-        pairs = read_pairs(triples / f"{split}.jsonl")
-        pool = Pool.of(pairs)
-        tasks.append(Task(split, pairs, pool, sensible(pool)))
+        pool, pairs = triples.pool(split), triples.pairs[split]
+        queries = {answers: read(pool) for answers, read in READINGS.items()}
+        tasks.append(Task(split, pairs, triples.documents_of(split), pool, sensible(pool), queries))
         if left_out := [name for name in SETTINGS if name not in tasks[-1].settings]:
             logging.info("%s: not every pair says its debate, theme and stance: no %s", split, ", ".join(left_out))
     if beir:
-        names = ("training", *EVALUATED, "unpaired")  # counterless points are arguments, too
-        parts = {name: read_pairs(triples / f"{name}.jsonl") for name in names}
-        everything = [pair for members in parts.values() for pair in members]
-        start = len(parts["training"]) + len(parts["validation"])
-        pool = Pool.of(everything)  # points first, so that a pair's point is at its place
-        tasks.append(Task("test", everything, pool.distinct(np.arange(start, start + len(parts["test"]))), BEIR))
+        tasks.append(_beir(triples))
     return tasks
+
+
+def _beir(triples: Triples) -> Task:
+    """Counterless points are arguments, too."""
+    before = [*triples.pairs["training"], *triples.pairs["validation"]]
+    everything = [*before, *triples.pairs["test"], *triples.unpaired]
+    documents = list(triples.documents or ())
+    pool = Pool.of(everything, documents)  # points first, so that a pair's point is at its place
+    points = len(before) + np.arange(len(triples.pairs["test"]))
+    queries: dict[Answers, Queries] = {"text": by_text(pool, points), "row": by_row_among_texts(pool, points)}
+    return Task("test", everything, documents, pool, BEIR, queries)
 
 
 def embed_tasks(tasks: Sequence[Task], model: BiEncoder) -> list[tuple[Vectors, Vectors]]:
@@ -72,24 +80,38 @@ def embed_tasks(tasks: Sequence[Task], model: BiEncoder) -> list[tuple[Vectors, 
     return [(points[row], counters[row]) for row in rows]
 
 
-def ranks_table(task: Task, setting: str, step: str, candidates: np.ndarray, ranks: Ranks) -> pd.DataFrame:
-    """A row a query of the task: who asked, among how many, the true counter's rank, and what came out on top.
+def ranks_tables(tasks: Iterable[Task], ranked: Callable[[int, Queries], Iterable[tuple]]) -> dict[str, pd.DataFrame]:
+    """The table of each split. ranked gives of a task (by number) and its queries rows of (step, setting, Ranking, Ranks)."""
+    tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
+    for number, task in enumerate(tasks):
+        for answers, queries in task.queries.items():
+            for step, setting, ranking, ranks in ranked(number, queries):
+                about = {"answers": answers, "setting": setting, "stage": step}
+                tables[task.split].append(ranks_table(task, queries, about, ranking, ranks))
+    return {split: pd.concat(members) for split, members in tables.items()}
 
-    cluster numbers what the bootstrap draws as one; best names an argument by its source and its pair's id.
+
+def ranks_table(task: Task, queries: Queries, about: dict[str, str], ranking: Ranking, ranks: Ranks) -> pd.DataFrame:
+    """A row a query: who asked, among how many, the right answers' ranks, and what came out on top.
+
+    A query is named after its first pair; seen says the most that any of its pairs has in training; cluster numbers what the
+    bootstrap draws as one; best names an argument by its source and the id of its pair or document.
     """
-    pool, asked = task.pool, task.asked
-    source = np.where(pool.source[ranks.best] == POINT, "point", "counter")
+    pool, pair_of = task.pool, task.pool.row[queries.points]
+    asked = [task.pairs[i] for i in pair_of]
+    most = np.maximum.reduceat([SEEN.index(pair.seen or "none") for pair in asked], queries.start)
+    named = [(SOURCES[pool.source[i]], pool.row[i]) for i in ranks.best]
     return pd.DataFrame(
-        {
-            "setting": setting,
-            "stage": step,
-            "id": [pair.id for pair in asked],
-            "seen": [pair.seen for pair in asked],
-            "cluster": clusters(asked),
-            "candidates": candidates,
+        about
+        | {
+            "id": [asked[i].id for i in queries.start],
+            "seen": np.array(SEEN)[most],
+            "cluster": clusters(asked)[queries.start],
+            "candidates": ranking.candidates,
             "rank": ranks.rank,
             "ties_hit": ranks.ties_hit,
-            "best": [f"{side} {task.pairs[i].id}" for side, i in zip(source, pool.row[ranks.best], strict=True)],
-            "best_is": relation(pool, pool.queries, ranks.best),
+            "right": [" ".join(map(str, row[row > 0])) for row in ranks.right],
+            "best": [f"{source} {(task.documents if source == 'document' else task.pairs)[i].id}" for source, i in named],
+            "best_is": relation(pool, queries.point, ranks.best, ranks.best_right),
         }
     )

@@ -37,7 +37,7 @@ class Out:
 def committed_outs() -> list[Out]:
     """The cached outputs of the committed run, in the order of the pipeline; params.yaml and dvc.yaml may be in any state."""
     hashes = {out["path"]: out["md5"] for stage in _stages(_committed(LOCK)).values() for out in stage.get("outs", [])}
-    declared = [out for stage in _stages(_committed("dvc.yaml")).values() for out in stage["outs"]]
+    declared = [out for stage in _stages(_committed("dvc.yaml")).values() for out in stage.get("outs", [])]
     with Repo() as repo:
         return [_out(repo, path, hashes[path]) for path in declared if path in hashes]
 

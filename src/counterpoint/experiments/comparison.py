@@ -102,7 +102,7 @@ def as_json(heading: dict, rows: list[dict]) -> str:
 def _sentences(heading: dict, rows: list[dict]) -> tuple[str, str]:
     drawn = max((row["clusters"] for row in rows), default=0)
     return (
-        f"top1 over {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
+        f"top1 by {heading['answers']}, {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
         f"The interval draws {drawn} clusters of queries that share a debate or a text; p, McNemar's, takes each query alone.",
     )
 

@@ -36,12 +36,13 @@ class Experiment:
         values = yaml.safe_load(read(self.rev, "params.yaml"))
         try:
             trained = stages["train"]["params"]["params.yaml"]
-            (made,) = (out["md5"] for out in stages["train"]["outs"] if out["path"] == "models")
-            (judged,) = (dep["md5"] for dep in stages["evaluate"]["deps"] if dep["path"] == "models")
-        except (KeyError, ValueError):
+            chain = [("train", "models", "rank"), ("rank", "data/ranks", "evaluate")]
+            made = [out["md5"] for maker, path, _ in chain for out in stages[maker]["outs"] if out["path"] == path]
+            taken = [dep["md5"] for _, path, taker in chain for dep in stages[taker]["deps"] if dep["path"] == path]
+        except KeyError:
             return False
         # Compared as params, since 3.0e-5 stands in dvc.lock as 3e-05, which YAML reads as a string.
-        return made == judged and parse_params(yaml.safe_dump(values | trained), "dvc.lock") == self.params
+        return made == taken and parse_params(yaml.safe_dump(values | trained), "dvc.lock") == self.params
 
     @property
     def params(self) -> Params:

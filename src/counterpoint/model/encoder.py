@@ -32,6 +32,15 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def group(self) -> np.ndarray:
+        """A number for each text (n,), equal where all token ids are."""
+        numbers: dict[bytes, int] = {}
+        flat = self.flat.numpy()
+        ends = self.starts + self.lengths
+        rows = (flat[start:end].tobytes() for start, end in zip(self.starts, ends, strict=True))
+        return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and attention mask of the rows, (B, longest) each."""
         place = np.arange(self.lengths[rows].max())

@@ -2,17 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from counterpoint.arguments.pairs import COUNTER, POINT, Pair
+from counterpoint.arguments.pairs import SOURCES, Document, Pair
+from counterpoint.arguments.text import text_key
 
 EACH = 5  # right ones and wrong ones
 
 
-def examples(ranks: pd.DataFrame, pairs: Mapping[str, Pair], title: str) -> str:
-    """Markdown of some right and some wrong queries; ranks are the rows of one setting, pairs are named by id.
+def examples(ranks: pd.DataFrame, pairs: Sequence[Pair], documents: Sequence[Document], title: str) -> str:
+    """Markdown of some right and some wrong queries; ranks are the rows of one setting and reading.
 
     Queries come in an order that only their ids decide, so that every run of a corpus shows the same ones where it can.
     """
@@ -20,24 +21,43 @@ def examples(ranks: pd.DataFrame, pairs: Mapping[str, Pair], title: str) -> str:
     final = by_step["reranked"]
     order = sorted(final.index, key=lambda name: hashlib.sha256(name.encode()).digest())
     lines = [f"# Test points, read one by one ({final['setting'].iloc[0]})", "", title, ""]
-    for heading, verdict in (("On top: the true counter", True), ("On top: another", False)):
+    texts = named(pairs, documents)
+    by_text = bool((final["answers"] == "text").any())
+    for heading, verdict in (("On top: a true counter", True), ("On top: another", False)):
         chosen = [name for name in order if (final.loc[name, "rank"] == 1) == verdict]
         lines += [f"## {heading} ({len(chosen):,} of {len(order):,} test points, {min(EACH, len(chosen))} shown)", ""]
         for name in chosen[:EACH]:
-            lines += _example(pairs, name, {step: rows.loc[name] for step, rows in by_step.items()})
+            counters = counters_of(name, pairs, by_text)
+            lines += _example(name, texts, counters, {step: rows.loc[name] for step, rows in by_step.items()})
     return "\n".join(lines)
 
 
-def _example(pairs: Mapping[str, Pair], name: str, by_step: Mapping[str, pd.Series]) -> list[str]:
-    final, pair = by_step["reranked"], pairs[name]
+def named(pairs: Sequence[Pair], documents: Sequence[Document]) -> dict[str, str]:
+    """Texts by what a table of ranks calls them: point ID, counter ID, document ID."""
+    names = {f"{source} {pair.id}": text for pair in pairs for source, text in zip(SOURCES, pair.texts, strict=False)}
+    return names | {f"document {document.id}": document.text for document in documents}
+
+
+def counters_of(name: str, pairs: Sequence[Pair], by_text: bool) -> list[str]:
+    """The counters that are right for the query of that name: its pair's own, or by text those of every pair of its point."""
+    (asked,) = (pair for pair in pairs if pair.id == name)
+    key = text_key(asked.point)
+    same = [pair for pair in pairs if text_key(pair.point) == key] if by_text else [asked]
+    return list({text_key(text): text for pair in same for text in pair.texts[1:]}.values())
+
+
+def _example(name: str, texts: Mapping[str, str], counters: Sequence[str], by_step: Mapping[str, pd.Series]) -> list[str]:
+    final = by_step["reranked"]
     ranks = ", ".join(f"{step.replace('_', '-')} {row['rank']}" for step, row in by_step.items())
-    lines = [f"### {_plain(name)}", "", f"Rank of the true counter among {final['candidates']:,}: {ranks}.", ""]
-    lines += [f"**Point.** {_plain(pair.point)}", ""]
+    best = "Rank of the true counter" if len(counters) == 1 else f"Rank of the best of {len(counters)} true counters"
+    lines = [f"### {_plain(name)}", "", f"{best} among {final['candidates']:,}: {ranks}.", ""]
+    lines += [f"**Point.** {_plain(texts[f'point {name}'])}", ""]
     if final["rank"] > 1:
-        source, best = final["best"].split(" ", 1)
-        text = pairs[best].text(POINT if source == "point" else COUNTER)
-        lines += [f"**On top, {final['best_is']}** ({_plain(best)}). {_plain(text)}", ""]
-    return [*lines, f"**True counter.** {_plain(pair.text(COUNTER))}", ""]
+        whose = final["best"].split(" ", 1)[1]
+        lines += [f"**On top, {final['best_is']}** ({_plain(whose)}). {_plain(texts[final['best']])}", ""]
+    for counter in counters:
+        lines += [f"**True counter.** {_plain(counter)}", ""]
+    return lines
 
 
 def _plain(text: str) -> str:

@@ -38,6 +38,7 @@ WINNERS = {
     "same debate's counter": ("#007A5A", "white"),
     "another debate's counter": ("#BFE6DA", "black"),
     "another counter": ("#8CCFBC", "black"),
+    "a document": ("#B9B3D9", "black"),
 }
 
 

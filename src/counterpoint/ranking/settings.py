@@ -1,29 +1,25 @@
-"""The settings: among which arguments a query's counter is to be found."""
+"""The settings: among which arguments a query's right answers are to be found."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoint.arguments.pairs import COUNTER
+from counterpoint.arguments.pairs import POINT
 from counterpoint.arguments.pool import UNKNOWN, Pool
 from counterpoint.core.params import SettingName
-
-CHUNK = 2**23  # queries x arguments looked at together
+from counterpoint.ranking.queries import Queries, by_row
 
 
 @dataclass(frozen=True)
 class Setting:
     """Candidates share the query's scope (a column of the pool; None = the whole pool).
 
-    counters_only leaves points out, opposing_only whatever is on the query's own side; own_text says whether twins of the
-    query are candidates.
+    counters_only leaves points out, opposing_only whatever is on the query's own side.
     """
 
     scope: str | None
     counters_only: bool
     opposing_only: bool = False
-    own_text: bool = True
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -42,8 +38,8 @@ SETTINGS: dict[SettingName, Setting] = {
     "epc": Setting(None, counters_only=True),
     "epa": Setting(None, counters_only=False),
 }
-# over a pool of distinct texts: `Pool.distinct`
-BEIR: dict[str, Setting] = {"beir": Setting(None, counters_only=False, own_text=False)}
+# of test points among the distinct texts of all splits
+BEIR: dict[str, Setting] = {"beir": Setting(None, counters_only=False)}
 
 
 def sensible(pool: Pool) -> dict[str, Setting]:
@@ -52,37 +48,52 @@ def sensible(pool: Pool) -> dict[str, Setting]:
     return {name: setting for name, setting in SETTINGS.items() if known.issuperset(setting.needs)}
 
 
-def is_candidate(pool: Pool, queries: np.ndarray, setting: Setting) -> np.ndarray:
-    """Which arguments are candidates of which queries (positions): bool (queries, n).
+def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarray:
+    """Which arguments stand where those of some queries are looked for: bool (chosen, n).
 
-    The query is not its own candidate; a counter that is a twin of the true one is left out; the true one never is.
+    That is the scope of any of a query's points.
     """
-    gold, rows = pool.counter_of[queries], np.arange(len(queries))
-    allowed = (pool.source != COUNTER) | (pool.text_group != pool.text_group[gold, None])
-    allowed &= pool.offered
-    allowed[rows, queries] = False
+    pool, (points, begin) = queries.pool, queries.members(chosen)
+    allowed = np.ones((len(points), len(pool)), dtype=bool)
     if setting.scope is not None:
         column = getattr(pool, setting.scope)
-        allowed &= column == column[queries, None]
+        allowed &= column == column[points, None]
     if setting.counters_only:
-        allowed &= pool.source == COUNTER
+        allowed &= pool.source != POINT
     if setting.opposing_only:
-        allowed &= pool.side != pool.side[queries, None]
-    if not setting.own_text:
-        allowed &= pool.text_group != pool.text_group[queries, None]
-    allowed[rows, gold] = True
+        allowed &= pool.side != pool.side[points, None]
+    return allowed if len(begin) == len(points) else np.logical_or.reduceat(allowed, begin, axis=0)
+
+
+def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.ndarray:
+    """Which answers are candidates of some queries: bool (chosen, items); scope (chosen, n) is as `in_scope` has it.
+
+    A text is one if an argument of that text is in scope; the query's own text never is. A row is one if it is in scope; the
+    query itself is none, a counter that is a twin of the true one is left out, and other twins stay in. Right answers always
+    are candidates.
+    """
+    pool, point = queries.pool, queries.point[chosen]
+    right, rows = queries.right[chosen], np.arange(len(chosen))
+    if queries.items == "text":
+        order = np.argsort(queries.item, kind="stable")
+        allowed = np.logical_or.reduceat(
+            scope[:, order], np.searchsorted(queries.item[order], np.arange(len(queries.first))), 1
+        )
+        allowed[rows, queries.item[point]] = False
+    else:
+        allowed = scope & ((pool.source == POINT) | (pool.text_group != pool.text_group[right[:, 0], None]))
+        allowed[rows, point] = False
+    query, place = np.nonzero(right >= 0)
+    allowed[query, right[query, place]] = True
     return allowed
 
 
-def chunks(pool: Pool) -> Iterator[np.ndarray]:
-    """The pool's queries in runs, so that a mask over queries and arguments stays small."""
-    queries = pool.queries
-    yield from np.array_split(queries, max(1, -(-len(queries) * len(pool) // CHUNK)))
-
-
 def count_pairs(pool: Pool) -> dict[str, int | None]:
-    """How many pairs of a query and a candidate each of SETTINGS has; None for those that make no sense in the pool."""
-    settings = sensible(pool)
-    counts = [[is_candidate(pool, queries, setting).sum() for setting in settings.values()] for queries in chunks(pool)]
+    """How many pairs of a query and a candidate each of SETTINGS has, by row; None for those that make no sense in the pool."""
+    queries, settings = by_row(pool), sensible(pool)
+    counts = [
+        [is_candidate(queries, chosen, in_scope(queries, chosen, setting)).sum() for setting in settings.values()]
+        for chosen in queries.chunks()
+    ]
     found = dict(zip(settings, np.sum(counts, axis=0, dtype=int).tolist(), strict=True))
     return {name: found.get(name) for name in SETTINGS}

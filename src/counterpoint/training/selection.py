@@ -10,6 +10,7 @@ from counterpoint.core.params import SelectParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.metrics import mrr, top_k
+from counterpoint.ranking.queries import READINGS
 from counterpoint.ranking.ranking import by_head, euclidean, rank
 from counterpoint.ranking.settings import Setting, sensible
 from counterpoint.training.split import Split
@@ -18,14 +19,19 @@ ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
 
 
 class Selection:
-    """How the epoch is chosen: `queries` is all or unseen, `mask` which validation queries they are, and the setting.
+    """How the epoch is chosen: `asked` are each split's queries, `queries` is all or unseen, `mask` those of validation.
 
-    Raises InputError where no query is left, or a split cannot have the setting.
+    unseen (pairs,) says of which validation pairs nothing stands in training. Raises InputError where no query
+    is left, or a split cannot have the setting.
     """
 
     def __init__(self, pools: Mapping[str, Pool], unseen: np.ndarray, params: SelectParams) -> None:
         self.params = params
-        self.queries, self.mask = selection_queries(unseen, params)
+        self.asked = {name: READINGS[params.answers](pool) for name, pool in pools.items()}
+        for name, queries in self.asked.items():
+            if not len(queries):
+                raise InputError(f"corpus: each split must have a point whose counter is another text; {name} has none")
+        self.queries, self.mask = selection_queries(self.asked["validation"].of_members(unseen), params)
         self.setting = selection_setting(pools.values(), params)
 
     @classmethod
@@ -39,8 +45,9 @@ class Selection:
         scores: dict = {}
         for name, split in splits.items():
             vectors = training_vectors if name == "training" else model.embed(split.tokens)
-            distance, probability = euclidean(split.pool, *vectors), by_head(split.pool, *vectors, head)
-            (ranking,) = rank(split.pool, distance, self.setting, probability, self.params.rerank_depth).values()
+            queries = self.asked[name]
+            distance, probability = euclidean(queries, *vectors), by_head(queries, *vectors, head)
+            (ranking,) = rank(queries, distance, self.setting, probability, self.params.rerank_depth).values()
             ranks = getattr(ranking, self.params.stage).rank
             scores[name] = top_k(ranks, 1)
             if name == "validation":

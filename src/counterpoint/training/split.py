@@ -1,25 +1,30 @@
 """A split as training and selection see it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.model.encoder import Encoder, Tokens
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split's arguments, their tokens (rows = pool.texts) and, per query, whether nothing of it stands in training."""
+    """A split's arguments, their tokens (rows = pool.texts) and, per pair, whether nothing of it stands in training."""
 
     pool: Pool
     tokens: Tokens
     unseen: np.ndarray
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], encoder: Encoder) -> "Split":
-        """The split of usable pairs, tokenized for an encoder."""
-        pool = Pool.of(pairs)
-        return cls(pool, encoder.tokenize(pool.texts), np.array([pair.seen == "none" for pair in pairs]))
+    def of(cls, pairs: Sequence[Pair], encoder: Encoder, documents: Sequence[Document] = ()) -> "Split":
+        """The split of usable pairs and what else its queries search, tokenized for an encoder."""
+        pool = Pool.of(pairs, documents)
+        unseen = np.array([pair.seen == "none" for pair in pairs])
+        return cls(pool, encoder.tokenize(pool.texts), unseen)
+
+    def merged(self) -> "Split":
+        """The split in which arguments of the same token ids are twins: no encoder can tell them apart."""
+        return replace(self, pool=self.pool.merged(self.tokens.group))

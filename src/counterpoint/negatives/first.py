@@ -1,4 +1,4 @@
-"""The triples on disk: every training pair with its first negatives, all of them random."""
+"""The first negatives, which stand on disk with the training pairs: all of them random."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from counterpoint.arguments.pairs import COUNTER, POINT, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.seeds import generator
-from counterpoint.negatives.wrong import draw_random, right_groups
+from counterpoint.negatives.wrong import draw_random, is_first, is_wrong, right_groups
 
 
 def first_negatives(pool: Pool, per_point: int, seed: int) -> np.ndarray:
@@ -28,3 +28,15 @@ def negatives_of(pairs: Sequence[Pair], pool: Pool) -> np.ndarray:
     """The ids (points, K) that `with_negatives` wrote."""
     by_row = [np.flatnonzero(pool.source == source) for source in (POINT, COUNTER)]
     return np.array([[by_row[source][row] for source, row in pair.negatives or ()] for pair in pairs])
+
+
+def drawn_again(pool: Pool, ids: np.ndarray, seed: int) -> tuple[np.ndarray, int]:
+    """The ids (points, K) with other random ones for those that are no wrong answers in this pool, and how many those are.
+
+    The pool of training knows twins that prepare, which has no encoder, does not.
+    """
+    right = right_groups(pool)
+    again = ~(is_wrong(pool, right, ids) & is_first(pool.text_group[ids]))
+    rows = again.any(1)  # a row is drawn as a whole, so that its negatives stay different
+    other = draw_random(pool, right, ids.shape[1], generator(seed, 0, "negatives"))
+    return np.where(rows[:, None], other, ids), int(again.sum())
