@@ -28,7 +28,7 @@ def main() -> None:
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
-    model = zero_shot(directory, params.model.max_length, compute)
+    model = zero_shot(directory, params.model.max_length, compute, params.model.prompts.both)
     tasks = read_tasks(read_triples(TRIPLES), beir=params.evaluate.beir)
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
     vectors = embed_tasks(tasks, model)

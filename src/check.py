@@ -8,10 +8,14 @@ if __name__ == "__main__":
 import logging
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Params
+from counterpoint.core.params import SPLITS, Params
 from counterpoint.core.params_file import load_params
+
+if TYPE_CHECKING:  # what checks the corpus is imported when params are known to be right
+    from counterpoint.arguments.triples import Triples
 
 FETCHED = Path("data/arguana")  # what a stage of its own brings
 
@@ -21,17 +25,16 @@ def main() -> None:
     if subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True).returncode:
         raise InputError(f"DVC needs a Git repository; {Path.cwd()} is in none: git init, git add and commit, or clone it")
     corpus = Path(params.corpus)
-    if corpus.exists() or corpus.parent != FETCHED:
-        check_corpus(params)
-    check_encoder(params)
+    triples = check_corpus(params) if corpus.exists() or corpus.parent != FETCHED else None
+    check_encoder(params, triples)
 
 
-def check_corpus(params: Params) -> None:
+def check_corpus(params: Params) -> "Triples":
     """What prepare and train would refuse."""
     from counterpoint.corpus.splits import read_splits, unseen
     from counterpoint.negatives.first import first_negatives
 
-    splits = read_splits(params.corpus, params.prepare.split)
+    splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
     pools = {name: triples.pool(name) for name in triples.pairs}
     first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
@@ -41,19 +44,29 @@ def check_corpus(params: Params) -> None:
     from counterpoint.training.selection import Selection
 
     Selection(pools, unseen(triples.pairs["validation"]), params.select)
+    return triples
 
 
-def check_encoder(params: Params) -> None:
-    """What train and baselines would refuse."""
+def check_encoder(params: Params, triples: "Triples | None") -> None:
+    """What train and baselines would refuse, and what the encoder does not see of the texts."""
     from counterpoint.model.compute import choose
     from counterpoint.model.encoder import load_encoder
     from counterpoint.model.locate import locate
+    from counterpoint.model.vocabulary import blind_spots
+    from counterpoint.negatives.search import require_backend
 
+    require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision)
     model = params.model
-    encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length)
+    encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length, prompts=model.prompts.both)
     size = sum(parameter.numel() for parameter in encoder.parameters())
     logging.info("encoder %s: width %d, %.1f million weights; on %s", model.encoder, encoder.width, size / 1e6, compute)
+    if triples is None:
+        return
+    for name in SPLITS:
+        texts = triples.pool(name).texts
+        for line in blind_spots(texts, encoder.tokenize(texts), encoder):
+            logging.info("%s: %s", name, line)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 
 def main() -> None:
     params = load_params()
-    splits = read_splits(params.corpus, params.prepare.split)
+    splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
     pools = {name: triples.pool(name) for name in triples.pairs}
     negatives = first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
@@ -29,7 +29,7 @@ def main() -> None:
     write_triples(TRIPLES, replace(triples, pairs={**triples.pairs, "training": training}))
     rows = []
     for name, counts in splits.counts.items():
-        logging.info("%s: %s", name, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items()))
+        logging.info("%s: %s", name, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items() if n))
         rows.append({"split": name} | counts | {"setting_pairs": (pairs := count_pairs(pools[name]))})
         if without := [setting for setting, n in pairs.items() if n is None]:
             logging.info("%s: not every pair says its debate, theme and stance: no %s", name, ", ".join(without))

@@ -24,9 +24,11 @@ from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.files import save
 from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
+from counterpoint.model.vocabulary import blind_spots
 from counterpoint.negatives.first import drawn_again, negatives_of
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
+from counterpoint.negatives.search import require_backend
 from counterpoint.training.checkpoint import Checkpoint, fingerprint
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
@@ -40,12 +42,16 @@ SETTINGS = ("seed", "random_rate", "decay", "floor", "negatives", "model", "loss
 
 def main() -> Callable[[], None]:
     params = load_params()
+    require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
     seed_torch(params.seed, 0, "weights")
     model = build(params.model, directory, compute, with_head=params.trains_head)
     triples = read_triples(TRIPLES)
     splits = {name: Split.of(pairs, model.point.encoder, triples.documents_of(name)) for name, pairs in triples.pairs.items()}
+    for name, split in splits.items():
+        for line in blind_spots(split.pool.texts, split.tokens, model.point.encoder):
+            logging.info("%s: %s", name, line)
     splits["training"] = splits["training"].merged()
     pool = splits["training"].pool
     first, again = drawn_again(pool, negatives_of(triples.pairs["training"], pool), params.seed)
@@ -61,7 +67,11 @@ def main() -> Callable[[], None]:
     head = "trained" if model.head is not None else "none: reranked repeats retrieved"
     write_model(model, sampler, encoder_facts(params, directory) | {"head": head, "epoch": best})
     selection = Selection.of(splits, params.select)
-    summary = {"epochs": params.train.epochs, "best_epoch": best, "selection_queries": selection.queries}
+    summary = {
+        "epochs": len(state.epochs) if params.train.epochs else 0,
+        "best_epoch": best,
+        "selection_queries": selection.queries,
+    }
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
     chosen = {"selection_n": int(selection.mask.sum())} | {name: state.epochs[best or 0][name] for name in names}
     write_json(METRICS / "train.json", summary | chosen)

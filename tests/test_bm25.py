@@ -30,6 +30,14 @@ def test_words_are_runs_of_letters_and_digits_of_any_script():
     assert words("Don't ban 5G_phones: naïve!") == ["don", "t", "ban", "5g", "phones", "naïve"]
     assert words("Это не так") == ["это", "не", "так"]
     assert words("?!") == []
+    assert words("ban 我们城市 5g, 的") == [
+        "ban",
+        "我们",
+        "们城",
+        "城市",
+        "5g",
+        "的",
+    ]  # two characters a word
 
 
 def test_a_split_without_a_word_is_all_ties():

@@ -1,5 +1,8 @@
 import csv
+import gzip
 import json
+import logging
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -8,6 +11,7 @@ import pytest
 
 from conftest import ROOT
 from counterpoint.core.errors import InputError
+from counterpoint.corpus import source
 from counterpoint.corpus.read import read_corpus
 
 PAIRS = [
@@ -59,13 +63,16 @@ def test_other_parts_of_the_arguana_deposit_are_left_alone(arguana, tmp_path):
 
 def test_the_tables_hold_the_same_whatever_the_format(tmp_path):
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(pair) + "\r\n" for pair in PAIRS) + "\n")
-    for suffix, delimiter in ((".csv", ","), (".tsv", "\t")):
-        with (tmp_path / f"x{suffix}").open("w", newline="", encoding="utf-8-sig") as stream:
-            writer = csv.DictWriter(stream, list(PAIRS[0]), delimiter=delimiter)
-            writer.writeheader()
-            writer.writerows(PAIRS)
+    with (tmp_path / "x.csv").open("w", newline="", encoding="utf-8-sig") as stream:
+        writer = csv.DictWriter(stream, list(PAIRS[0]))
+        writer.writeheader()
+        writer.writerows(PAIRS)
+    (tmp_path / "x.json").write_text(json.dumps(PAIRS))
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress((tmp_path / "x.jsonl").read_bytes()))
+    (tmp_path / "UTF16.CSV").write_text((tmp_path / "x.csv").read_text("utf-8-sig"), encoding="utf-16")
     rows = read_corpus(tmp_path / "x.jsonl").rows
-    assert rows == read_corpus(tmp_path / "x.csv").rows == read_corpus(tmp_path / "x.tsv").rows
+    for name in ("x.csv", "x.json", "x.jsonl.gz", "UTF16.CSV"):
+        assert read_corpus(tmp_path / name).rows == rows, name
     assert [(split, vars(pair)) for split, pair in rows] == [
         (None, pair | {"seen": None, "negatives": None, "split": None}) for pair in PAIRS
     ]
@@ -96,10 +103,9 @@ def test_the_sample_is_read():
         ("x.csv", b"", "at least one pair"),
         ("x.csv", b"point,counter\n", "at least one pair"),
         ("x.csv", b"point,answer\na,b\n", "x.csv:1 must have counter; got point, answer"),
-        ("x.csv", b"point,counter,sid\na,b,c\n", "x.csv:1: known columns are id, theme"),
         ("x.csv", b"point,counter\na,b,c\n", "x.csv:2 must have as many cells as the header, 2"),
         ("x.csv", b"point,counter\na,b\nc\n", "x.csv:3 must have as many cells"),
-        ("x.csv", b'point,counter\n"a,b\n', "x.csv:2 must be well-formed"),
+        ("x.csv", b'point,counter\nc,d\n"a,b\n', "x.csv: the row that begins in line 3 must close the quotes"),
         ("x.csv", b"point,counter\na,b\n ,c\n", "x.csv:3: point must not be empty"),
         ("x.jsonl", b'\n\n{"point": "a"}', "x.jsonl:3 must have counter"),
         ("x.tsv", b"point,counter\na,b\n", "x.tsv:1 must have point"),
@@ -110,7 +116,14 @@ def test_the_sample_is_read():
         ("x.jsonl", b"[1]", "x.jsonl:1 must be a JSON object; got '[1]'"),
         ("x.jsonl", b'{"point": "a"}', "x.jsonl:1 must have counter; got point"),
         ("x.jsonl", b'{"point": 1, "counter": "b"}', "x.jsonl:1: point must be a string; got 1"),
-        ("x.jsonl", b'{"point": "a", "counter": "b", "split": "train"}', "x.jsonl:1: split must be training, validation, test"),
+        ("x.csv", b'point,counter\n"a" b,c\n', "x.csv: the row that begins in line 2 must close the quotes"),
+        ("x.jsonl", b'{"point": "a", "counter": "b", "split": "trial"}', "x.jsonl:1: split must be training, validation, test"),
+        ("x.jsonl", '{"point": "\u200b", "counter": "b"}'.encode(), "x.jsonl:1: point must not be empty"),
+        ("x.jsonl", b'{"point": "a", "counter": [["b"]]}', "at least one pair"),
+        ("x.json", b'{"point": "a"}', "x.json must be a JSON array of objects; got dict"),
+        ("x.json", b"[1]", "x.json: entry 1 must be an object; got '1'"),
+        ("x.csv", b"\xff\xfea", "x.csv must be UTF-16, as its first bytes say; truncated data at"),
+        ("x.csv.gz", b"no gzip", "x.csv.gz must be a readable gzip"),
         ("x.jsonl", b'{"point":"a","counter":"b","id":"i"}\n{"point":"c","counter":"d","id":"i"}', "unique; got 'i' twice"),
         ("x.jsonl", b'{"point":"a","counter":"b","split":"test"}\n{"point":"c","counter":"d"}', "for all rows or for none"),
         ("x.jsonl", b'{"point": "a", "counter": "\\ud800"}', "x.jsonl:1: counter must be text that UTF-8 can hold"),
@@ -119,7 +132,7 @@ def test_the_sample_is_read():
         ("x.jsonl", b'{"point": "a", "counter": "b", "stance": "PRO"}', "x.jsonl:1: stance must be pro or con; got 'PRO'"),
         ("x.csv", b"point,counter,point\na,b,c\n", "x.csv:1 must name each column once; got 'point' twice"),
         ("x.zip", b"not a zip", "must be a readable zip"),
-        ("x.parquet", b"", "must be a directory or end in .zip, .jsonl, .csv, .tsv"),
+        ("x.xlsx", b"", "must be a directory or end in .zip, .jsonl, .csv, .tsv, .json, .parquet (or these with .gz)"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_file_and_line(tmp_path, name, content, says):
@@ -128,6 +141,79 @@ def test_what_cannot_be_used_is_refused_with_file_and_line(tmp_path, name, conte
         read_corpus(tmp_path / name)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def rows_of(tmp_path, name, content, **columns):
+    (tmp_path / name).write_text(content)
+    return [(split, pair.id, pair.point, pair.counter) for split, pair in read_corpus(tmp_path / name, columns).rows]
+
+
+def test_in_tsv_a_quote_is_a_character_unless_the_cell_begins_and_ends_with_one(tmp_path):
+    lines = ["point\tcounter", '"open\tb', 'c\t20"', '"say ""no"""\t"d"', '"\te']
+    assert rows_of(tmp_path, "x.tsv", "\r\n".join(lines)) == [
+        (None, "row-2", '"open', "b"),
+        (None, "row-3", "c", '20"'),
+        (None, "row-4", 'say "no"', "d"),
+        (None, "row-5", '"', "e"),
+    ]
+
+
+def test_other_names_of_columns_and_columns_that_are_ignored(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        found = rows_of(tmp_path, "x.csv", "query,answer,year,point\na,b,1990,c\n", point="query", counter="answer")
+    assert found == [(None, "row-2", "a", "b")]
+    assert re.search(r"x.csv: columns that are ignored: point, year$", caplog.text, re.M)
+
+
+def test_a_list_of_counters_is_a_pair_each_and_numbers_may_name(tmp_path):
+    rows = [
+        {"id": 7, "point": "a", "counter": ["b", "c"], "debate": 3},
+        {"point": "d", "counter": ["e"]},
+        {"point": "f", "counter": []},
+    ]
+    text = "\n".join(map(json.dumps, rows))
+    assert rows_of(tmp_path, "x.jsonl", text) == [
+        (None, "7.1", "a", "b"), (None, "7.2", "a", "c"), (None, "row-2", "d", "e"), (None, "row-3", "f", None),
+    ]  # fmt: skip
+    assert read_corpus(tmp_path / "x.jsonl").rows[0][1].debate == "3"
+
+
+def test_splits_by_their_usual_names_and_ids_without_the_file_s(tmp_path, caplog):
+    for name in ("train.CSV", "dev.csv", "Test.csv", "extra.csv"):
+        (tmp_path / name).write_text("point,counter\na,b\n")
+    with caplog.at_level(logging.INFO):
+        rows = read_corpus(tmp_path).rows
+    assert [(split, pair.id) for split, pair in rows] == [
+        ("training", "training-2"), ("validation", "validation-2"), ("test", "test-2"),
+    ]  # fmt: skip
+    assert "tables that are ignored, since they name no split: extra.csv" in caplog.text
+    assert [row[0] for row in rows_of(tmp_path, "x.csv", "point,counter,split\na,b,train\nc,d,valid\ne,f,TEST\n")] == [
+        "training", "validation", "test",
+    ]  # fmt: skip
+
+
+def test_placeholders_are_listed(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        rows_of(tmp_path, "x.csv", "point,counter\na,nan\nb,[deleted]\nc,NaN\nd,\u2026\n")
+    assert "texts that look like placeholders for one: NaN (1), [deleted] (1), nan (1), \u2026 (1)" in caplog.text
+
+
+def test_what_a_corpus_holds_in_all_is_bounded_as_declared_and_as_it_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "MAX_BYTES", 1000)
+    says = r"must hold at most 1,000 bytes in all; it has [12],\d{3} or more"
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(3):
+            archive.writestr(f"training/t/d/pro/pro0{i}a-point.txt", "p" * 400)
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        archive.extractall(tmp_path / "folder")
+    (tmp_path / "x.csv").write_text("point,counter\n" + "a,b\n" * 300)
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress((tmp_path / "x.csv").read_bytes()))
+    (tmp_path / "tables").mkdir()
+    for split in ("training", "test"):
+        (tmp_path / f"tables/{split}.csv").write_text("point,counter\n" + "a,b\n" * 150)
+    for name in ("x.zip", "folder", "x.csv", "x.csv.gz", "tables"):
+        with pytest.raises(InputError, match=says):
+            read_corpus(tmp_path / name)
 
 
 def test_a_zip_of_tables_is_refused(tmp_path):

@@ -131,8 +131,9 @@ def keys_read(monkeypatch):
             read.add(prefix + name)
             return original(self, name)
 
-        def dump(self, *, include, original=section.model_dump, section=section, prefix=prefix):
-            read.update(key for key in leaves(section, prefix) if key.removeprefix(prefix).partition(".")[0] in include)
+        def dump(self, *, include=None, original=section.model_dump, section=section, prefix=prefix):
+            keys = {key: key.removeprefix(prefix).partition(".")[0] for key in leaves(section, prefix)}
+            read.update(key for key, name in keys.items() if include is None or name in include)
             return original(self, include=include)
 
         monkeypatch.setattr(section, "__getattribute__", watch)

@@ -22,6 +22,7 @@ def params(**changes) -> ModelParams:
     values = {
         "encoder": "tiny", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
         "sharing": "shared", "freeze": False, "dropout": 0.1, "attention_dropout": 0.0, "max_length": 20,
+        "prompts": {"point": None, "counter": None},
     }  # fmt: skip
     return ModelParams(**(values | changes))
 
@@ -134,7 +135,7 @@ def test_model_json_describes_the_model(tiny_bert, tmp_path):
     save(tmp_path, model, {"encoder": "tiny", "epoch": 3})
     assert json.loads((tmp_path / "model.json").read_text()) == {
         "encoder": "tiny", "epoch": 3, "pooling": "mean", "projection": 8, "normalize": True, "sharing": "separate",
-        "max_length": 20, "pair_head": {"fusion": "concat", "norm": True},
+        "max_length": 20, "pair_head": {"fusion": "concat", "norm": True}, "prompts": {"point": None, "counter": None},
     }  # fmt: skip
     again = load(tmp_path, CPU).head
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.head.state_dict().items())
@@ -151,3 +152,29 @@ def test_the_same_model_gives_the_same_files(tiny_bert, tmp_path):
     assert len(files) > 8
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_prompts_stand_before_points_and_counters_here_and_in_sentence_transformers(tiny_bert, tmp_path, sharing):
+    prompts = {"point": "cat: ", "counter": "dog "}
+    model = unlike(build(params(sharing=sharing, prompts=prompts), tiny_bert, CPU, with_head=True)).eval()
+    tokens = model.point.encoder.tokenize(TEXTS)
+    assert len(tokens) == len(TEXTS)
+    points, counters = model.embed(tokens)
+    at = np.arange(len(TEXTS))
+    for vectors, again in zip((points, counters), model(tokens, at, at), strict=True):
+        torch.testing.assert_close(vectors.embedding, again.embedding, atol=1e-5, rtol=0)
+    bare = build(params(sharing=sharing), tiny_bert, CPU, with_head=True)
+    bare.load_state_dict(model.state_dict())
+    for side, vectors in ((0, points), (1, counters)):
+        prompted = [list(prompts.values())[side] + text for text in TEXTS]
+        alone = bare.embed(bare.point.encoder.tokenize(prompted))[side]
+        torch.testing.assert_close(vectors.embedding, alone.embedding, atol=1e-5, rtol=0)
+    save(tmp_path, model, {})
+    query = SentenceTransformer(str(tmp_path / "point"), device="cpu").encode_query(TEXTS)
+    of_counters = tmp_path / ("point" if sharing == "shared" else "counter")
+    document = SentenceTransformer(str(of_counters), device="cpu").encode_document(TEXTS)
+    np.testing.assert_allclose(query, points.embedding.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(document, counters.embedding.detach().numpy(), atol=1e-5)
+    loaded = load(tmp_path, CPU)
+    torch.testing.assert_close(loaded.embed(loaded.point.encoder.tokenize(TEXTS))[1].embedding, counters.embedding)

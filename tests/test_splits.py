@@ -1,3 +1,4 @@
+import logging
 from itertools import product
 
 import pytest
@@ -7,7 +8,7 @@ from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import SplitShares
 from counterpoint.corpus.read import read_corpus
-from counterpoint.corpus.splits import count, mark_seen, split_rows
+from counterpoint.corpus.splits import count, mark_seen, say_oddities, split_rows
 
 SHARES = SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)
 
@@ -84,8 +85,45 @@ def test_the_counts_of_the_fixture(arguana):
     counts = {name: count(pairs, corpus.empty_debates.get(name, 0)) for name, pairs in splits.items()}
     assert counts["training"] == {
         "debates": 7, "debates_without_points": 1, "points": 25, "counters": 24, "pairs": 24, "counterless_points": 1,
-        "twin_texts": 32, "distinct_texts": 32, "pairs_also_in_training": 24, "unseen_pairs": 0,
+        "twin_texts": 32, "distinct_texts": 32, "queries": 16, "queries_with_several_answers": 0, "queries_with_a_twin": 8,
+        "pairs_also_in_training": 24, "unseen_pairs": 0,
     }  # fmt: skip
     assert counts["test"]["pairs_also_in_training"] == 1
     assert counts["test"]["twin_texts"] == 2
     assert counts["test"]["unseen_pairs"] == 7
+
+
+def test_what_a_query_can_be_right_with_is_counted():
+    pairs = [
+        Pair("0", None, None, None, "A", "B"),
+        Pair("1", None, None, None, "a", "C"),
+        Pair("2", None, None, None, "B", "D"),
+    ]
+    counts = count(mark_seen({"training": pairs})["training"], 0)
+    assert [counts[f"queries{what}"] for what in ("", "_with_several_answers", "_with_a_twin")] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_six_independent_pairs_are_split_two_each(seed):
+    rows = [(None, Pair(str(i), None, None, None, f"p{i}", f"c{i}")) for i in range(6)]
+    splits = split_rows(rows, SplitShares(training=0.6, validation=0.2, test=0.2, seed=seed))
+    assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 2, "validation": 2, "test": 2}
+
+
+def test_what_holds_pairs_together_is_said_where_they_cannot_be_split():
+    rows = [(None, Pair(str(i), "t", "all", None, f"p{i}", "One answer")) for i in range(30)]
+    rows += [(None, Pair(f"x{i}", "t", f"x{i}", None, f"x{i}", f"y{i}")) for i in range(2)]
+    with pytest.raises(InputError) as refused:
+        split_rows(rows, SHARES)
+    assert "32 pairs form 3 groups that share a debate or a text" in str(refused.value)
+    assert "the largest has 30, and 30 of these have the debate 'all' and the text 'one answer'" in str(refused.value)
+
+
+def test_what_is_odd_but_usable_gets_a_line(caplog):
+    own = [Pair(str(i), None, None, None, f"P {i}", f"p  {i}") for i in range(2)]
+    with caplog.at_level(logging.INFO):
+        say_oddities({"training": own, "test": [Pair("x", None, None, None, "我们城市应该", "不应该")]})
+    assert [record.message for record in caplog.records] == [
+        "corpus: 2 pairs whose counter is the point itself, which answers nothing: 0, …",
+        "corpus: 2 of 6 texts put no spaces between words: BM25 takes pairs of characters",
+    ]

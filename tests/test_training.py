@@ -297,6 +297,19 @@ def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough():
         selection_queries(none, select("unseen"))
 
 
+def test_patience_ends_training_and_a_resumed_run_ends_where_it_would_have(world, tmp_path):
+    """At such a rate no epoch is better than the first: two more are waited for."""
+    changes = {"train__epochs": 6, "train__learning_rate": 1e-12, "train__head_learning_rate": None}
+    whole = world(name="whole", **changes)
+    patient = world(name="patient", train__patience=2, **changes)
+    assert (len(patient.epochs), patient.best["epoch"]) == (3, 0)
+    assert (patient.epochs, patient.steps) == (whole.epochs[:3], whole.steps[:6])
+    with pytest.raises(Killed):
+        world(KilledAfter(tmp_path / "killed", 3), name="torn", train__patience=2, **changes)
+    again = world(name="torn", train__patience=2, **changes)
+    assert (again.epochs, again.best["epoch"]) == (patient.epochs, 0)
+
+
 VARIANTS = [
     {"pooling": pooling, "fusion": fusion, "head_norm": norm, "sharing": sharing, "projection": projection}
     for pooling, fusion, norm, sharing, projection in product(

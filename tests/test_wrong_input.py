@@ -84,6 +84,27 @@ def folder_of(**files):
     return arrange
 
 
+def beir(qrels="q1\td1\t1", corpus='{"_id": "d1", "text": "a"}'):
+    """A directory in BEIR's form with one query."""
+
+    def arrange(folder):
+        (folder / "beir/qrels").mkdir(parents=True)
+        (folder / "beir/corpus.jsonl").write_text(corpus)
+        (folder / "beir/queries.jsonl").write_text('{"_id": "q1", "text": "b"}')
+        (folder / "beir/qrels/test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{qrels}\n")
+        return "beir"
+
+    return arrange
+
+
+def many_members(path):
+    """Each is within the bound of one text; together they are 1 GB, of 1.2 MB packed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        packed = "a" * 900_000
+        for i in range(1200):
+            archive.writestr(f"training/t/d{i}/pro/pro01a-point.txt", packed)
+
+
 def arguana(change):
     """ArguAna's layout, changed: change(root)."""
 
@@ -179,7 +200,7 @@ def splits(**rows):
 
 CORPORA = {
     "missing": (lambda folder: "nowhere", r"corpus: nowhere does not exist"),
-    "unknown-suffix": (file("x.parquet", ""), r"corpus: x.parquet must be a directory or end in .zip, .jsonl, .csv, .tsv"),
+    "unknown-suffix": (file("x.xlsx", ""), r"corpus: x.xlsx must be a directory or end in .zip, .jsonl, .csv, .tsv"),
     "empty-jsonl": (file("x.jsonl", ""), r"corpus: x.jsonl must hold at least one pair of a point and a counter; got none"),
     "empty-csv": (file("x.csv", ""), r"corpus: x.csv must hold at least one pair"),
     "empty-tsv": (file("x.tsv", ""), r"corpus: x.tsv must hold at least one pair"),
@@ -190,11 +211,22 @@ CORPORA = {
     "columns-jsonl": (file("x.jsonl", '{"point": "a", "answer": "b"}'), r"corpus: x.jsonl:1 must have counter; got point, answer"),
     "columns-csv": (file("x.csv", "text,counter\na,b\n"), r"corpus: x.csv:1 must have point; got text, counter"),
     "columns-tsv": (file("x.tsv", "point,counter\na,b\n"), r"corpus: x.tsv:1 must have point; got point,counter"),
-    "unknown-column": (file("x.csv", "point,counter,sid\na,b,c\n"), r"corpus: x.csv:1: known columns are id, .*; got 'sid'"),
+    "quote-left-open": (file("x.csv", 'point,counter\nc,d\n"a,b\n'), r"x.csv: the row that begins in line 3 must close the quotes"),
+    "invisible": (file("x.csv", "point,counter\n\u200b,b\n"), r"corpus: x.csv:2: point must not be empty"),
+    "no-gzip": (file("x.csv.gz", "no gzip"), r"corpus: x.csv.gz must be a readable gzip; got: Not a gzipped file"),
+    "no-parquet": (file("x.parquet", ""), r"corpus: x.parquet (needs pyarrow|must be a readable Parquet file)"),
+    "utf16-cut": (file("x.csv", b"\xff\xfea"), r"corpus: x.csv must be UTF-16, as its first bytes say; truncated data"),
+    "json-no-array": (file("x.json", "{}"), r"corpus: x.json must be a JSON array of objects; got dict"),
+    "bomb-by-sum": (archive(many_members), r"corpus: arguana.zip must hold at most 500,000,000 bytes in all; it has 1,080,"),
+    "hub": (file("x.csv", "point,counter\n" + "".join(f"p{i},one answer\n" for i in range(9))), r"9 pairs form 1 group .* all of them|the text 'one answer'"),
+    "beir-no-query": (beir(qrels="q9\td1\t1"), r"qrels/test.tsv:2: 'q9' must be in queries.jsonl; it is not"),
+    "beir-no-document": (beir(qrels="q1\td9\t1"), r"qrels/test.tsv:2: 'd9' must be in corpus.jsonl; it is not"),
+    "beir-score": (beir(qrels="q1\td1\tyes"), r"qrels/test.tsv:2: score must be a number; got 'yes'"),
+    "beir-twice": (beir(corpus='{"_id": "d1", "text": "a"}\n' * 2), r"corpus.jsonl:2: _id must be unique; got 'd1' twice"),
     "column-twice": (file("x.csv", "point,counter,point\na,b,c\n"), r"corpus: x.csv:1 must name each column once; got 'point'"),
     "long-row": (file("x.csv", "point,counter\na,b,c\n"), r"corpus: x.csv:2 must have as many cells as the header, 2"),
     "short-row": (file("x.tsv", "point\tcounter\na\n"), r"corpus: x.tsv:2 must have as many cells as the header, 2"),
-    "open-quote": (file("x.csv", 'point,counter\n"a,b\n'), r"corpus: x.csv:\d must be well-formed; unexpected end of data"),
+    "open-quote": (file("x.csv", 'point,counter\n"a,b\n'), r"x.csv: the row that begins in line 2 must close the quotes"),
     "no-json": (file("x.jsonl", ROW + "{point: a}"), r"corpus: x.jsonl:2 must be a JSON object; Expecting property name"),
     "json-list": (file("x.jsonl", "[1, 2]"), r"corpus: x.jsonl:1 must be a JSON object; got '\[1, 2\]'"),
     "json-deep": (file("x.jsonl", "[" * 100_000), r"corpus: x.jsonl:1 must be a JSON object; maximum recursion"),
@@ -263,8 +295,8 @@ CORPORA = {
     ),
     "one-table": (folder_of(training__csv="point,counter\na,b\nc,d\n"), r"corpus: each split must have at least 2 pairs; validation"),
     "two-tables": (folder_of(training__csv="", training__jsonl=""), r"corpus: corpus must hold one table a split; got training"),
-    "split-name": (file("x.jsonl", splits(train=2)), r"corpus: x.jsonl:1: split must be training, validation, test; got 'train'"),
-    "split-some": (file("x.jsonl", splits(test=2) + ROW), r"x.jsonl: split must be given for all rows or for none; x-3 has none"),
+    "split-name": (file("x.jsonl", splits(trial=2)), r"corpus: x.jsonl:1: split must be training, validation, test; got 'trial'"),
+    "split-some": (file("x.jsonl", splits(test=2) + ROW), r"x.jsonl: split must be given for all rows or for none; row-3 has none"),
     "split-small": (file("x.jsonl", splits(training=9, validation=2, test=1)), r"at least 2 pairs; test has 1"),
     "stance": (file("x.csv", "point,counter,stance\na,b,PRO\n"), r"x.csv:2: stance must be pro or con; got 'PRO'"),
     "all-twins": (

@@ -34,3 +34,13 @@ def text_key(text: str) -> str:
 def is_visible(text: str) -> bool:
     """Whether anything of a text can be seen."""
     return bool(text_key(text))
+
+
+# Scripts that put no spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether at least half of a text's letters are of a script that puts no spaces between words."""
+    letters = sum(character.isalpha() for character in text)
+    return letters > 0 and 2 * len(re.findall(f"[{UNSPACED}]", text)) >= letters

@@ -66,9 +66,15 @@ class SplitShares(Section):
         return self
 
 
+class ColumnsParams(Section):
+    point: Text = key("what a table calls the point, where it calls it otherwise")
+    counter: Text = key("what it calls the counter")
+
+
 class PrepareParams(Section):
     seed: Seed = key("of the triples on disk: the random negatives that epoch 0 trains on")
     split: SplitShares
+    columns: ColumnsParams
 
 
 class NegativesParams(Section):
@@ -78,6 +84,15 @@ class NegativesParams(Section):
     )
     per_point: AtLeastOne = key("negatives drawn for each point")
     every: Count = key("draw anew each n epochs; 0 = keep the first draw")
+
+
+class PromptsParams(Section):
+    point: Maybe[str] = key("what stands before a text that is a point, `query: `, say; none = nothing")
+    counter: Maybe[str] = key("the same before a counter, or whatever else may answer")
+
+    @property
+    def both(self) -> tuple[str | None, str | None]:
+        return self.point, self.counter
 
 
 class ModelParams(Section):
@@ -92,6 +107,7 @@ class ModelParams(Section):
     dropout: Maybe[DropoutRate] = key("of hidden states in the encoder while it trains; none = as its config says")
     attention_dropout: Maybe[DropoutRate] = key("of attention weights, the same; above 0 it costs time on a CPU")
     max_length: Tokens = key("tokens of a text that are read")
+    prompts: PromptsParams
 
 
 class TripletParams(Section):
@@ -110,6 +126,7 @@ class LossParams(Section):
 
 class TrainParams(Section):
     epochs: Count = key("0 = the untrained model")
+    patience: Maybe[AtLeastOne] = key("epochs without a better score on validation after which training ends; none = never")
     batch_size: AtLeastOne = key("pairs a step")
     batching: Batching = key("pairs of like length together, twins in one batch, so that their texts are computed once; or any")
     learning_rate: AboveZero = key("of the encoder")

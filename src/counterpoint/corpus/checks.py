@@ -1,12 +1,23 @@
 """What any text of a corpus must be, whatever form it comes in; every error names where it stands."""
 
+import codecs
+
 from counterpoint.core.errors import InputError
 
 MAX_CHARACTERS = 1_000_000  # of a text: no argument is as long, but a file that is none may be
 
 
 def decoded(data: bytes, where: str) -> str:
-    """The text that UTF-8 bytes hold, with or without a byte order mark."""
+    """The text that bytes hold: UTF-8, with or without a byte order mark, or UTF-16 with one."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            text = data.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"corpus: {where} must be UTF-16, as its first bytes say; {error.reason} at {error.start}"
+            ) from None
+        refuse_nul(text, where)
+        return text
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,43 +1,68 @@
 """A corpus in any of the known forms."""
 
+import logging
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
+from counterpoint.corpus.beir import is_beir, read_beir
+from counterpoint.corpus.forms import FORMS
 from counterpoint.corpus.rows import Corpus, Row
-from counterpoint.corpus.tables import TABLES, read_table
+from counterpoint.corpus.source import Budget, kind
+from counterpoint.corpus.tables import is_table, read_table, split_of
+
+PLACEHOLDERS = {"nan", "none", "null", "n/a", "na", "-", "...", "[deleted]", "[removed]"}  # as text_key has them
 
 
-def read_corpus(path: str | Path) -> Corpus:
-    """Read a corpus; InputError names file and line of whatever cannot be used."""
+def read_corpus(path: str | Path, columns: Mapping[str, str] | None = None) -> Corpus:
+    """Read a corpus; InputError names file and line of whatever cannot be used.
+
+    columns: what a table calls point and counter, where it calls them otherwise.
+    """
     try:
-        return _read(Path(path))
+        corpus = _read(Path(path), columns or {})
     except OSError as error:
         raise InputError(f"corpus: {path} cannot be read: {error.strerror or error}") from None
+    _say_placeholders(corpus.rows, path)
+    return corpus
 
 
-def _read(path: Path) -> Corpus:
+def _read(path: Path, columns: Mapping[str, str]) -> Corpus:
     try:
         path.stat()  # a link may lead round in a circle
     except FileNotFoundError:
         raise InputError(f"corpus: {path} does not exist") from None
-    if path.is_dir() and path.suffix in (".zip", *TABLES):
+    ending, budget = kind(path)[1], Budget(path)
+    if path.is_dir() and ending in (".zip", *FORMS):
         raise InputError(f"corpus: {path} must be a file; it is a directory")
     if path.is_dir():
-        tables = [file for split in SPLITS for file in sorted(path.glob(f"{split}.*")) if file.suffix in TABLES]
-        if len({file.stem for file in tables}) < len(tables):
-            raise InputError(f"corpus: {path} must hold one table a split; got {', '.join(file.name for file in tables)}")
-        rows = [row for file in tables for row in read_table(file, file.stem)]
-        corpus = Corpus(rows) if tables else read_directory(path)
-    elif path.suffix == ".zip":
-        corpus = read_zip(path)
-    elif path.suffix in TABLES:
-        corpus = Corpus(list(read_table(path, None)))
+        corpus = read_beir(path, budget) if is_beir(path) else _tables(path, columns, budget) or read_directory(path, budget)
+    elif ending == ".zip":
+        corpus = read_zip(path, budget)
+    elif ending in FORMS:
+        corpus = Corpus(list(read_table(path, None, columns, budget)))
     else:
-        raise InputError(f"corpus: {path} must be a directory or end in .zip, {', '.join(TABLES)}")
+        raise InputError(f"corpus: {path} must be a directory or end in .zip, {', '.join(FORMS)} (or these with .gz)")
     _check_rows(corpus.rows, path)
     return corpus
+
+
+def _tables(path: Path, columns: Mapping[str, str], budget: Budget) -> Corpus | None:
+    """The tables of a directory that are named after a split; None where there is none."""
+    tables = sorted(file for file in path.iterdir() if is_table(file))
+    named = {file: split for file in tables if (split := split_of(kind(file)[0]))}
+    if not named:
+        return None
+    if len(set(named.values())) < len(named):
+        raise InputError(f"corpus: {path} must hold one table a split; got {', '.join(file.name for file in named)}")
+    if others := [file.name for file in tables if file not in named]:
+        logging.info("corpus: %s: tables that are ignored, since they name no split: %s", path, ", ".join(others))
+    order = sorted(named, key=lambda file: SPLITS.index(named[file]))
+    return Corpus([row for file in order for row in read_table(file, named[file], columns, budget)])
 
 
 def _check_rows(rows: list[Row], path: Path) -> None:
@@ -51,3 +76,10 @@ def _check_rows(rows: list[Row], path: Path) -> None:
         if pair.id in ids:
             raise InputError(f"corpus: {path}: id must be unique; got {pair.id!r} twice")
         ids.add(pair.id)
+
+
+def _say_placeholders(rows: list[Row], path: str | Path) -> None:
+    found = Counter(text.strip() for _, pair in rows for text in pair.texts if text_key(text) in PLACEHOLDERS)
+    if found:
+        listed = ", ".join(f"{text} ({n:,})" for text, n in sorted(found.items(), key=lambda item: (-item[1], item[0])))
+        logging.info("corpus: %s: texts that look like placeholders for one: %s", path, listed)

@@ -1,7 +1,8 @@
 """Splits that do not leak, and what a split shares with training."""
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import numpy as np
 
 from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import Pair
-from counterpoint.arguments.text import text_key
+from counterpoint.arguments.text import is_unspaced, text_key
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import SPLITS, SplitShares
 from counterpoint.core.seeds import generator
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.rows import Row
+
+LEAST = 2  # pairs of a split: a query needs a wrong answer
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,14 @@ class Splits:
     counts: dict[str, dict[str, int]]
 
 
-def read_splits(path: str | Path, shares: SplitShares | None) -> Splits:
-    """Read a corpus and split it: by the splits that it names, else by shares, which may be None where it names them."""
-    corpus = read_corpus(path)
+def read_splits(path: str | Path, shares: SplitShares | None, columns: Mapping[str, str] | None = None) -> Splits:
+    """Read a corpus and split it: by the splits that it names, else by shares, which may be None where it names them.
+
+    columns is what `read_corpus` takes. What is odd but usable gets a line of the log each.
+    """
+    corpus = read_corpus(path, columns)
     splits = mark_seen(split_rows(corpus.rows, shares))
+    say_oddities(splits)
     triples = Triples(
         pairs={name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()},
         unpaired=[replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
@@ -39,31 +46,74 @@ def read_splits(path: str | Path, shares: SplitShares | None) -> Splits:
 
 
 def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, list[Pair]]:
-    """The pairs of each split, counterless points among them: the corpus's own split, else a drawn one.
-
-    Drawn splits keep together what shares a debate or a text group (connected components), so that nothing leaks; each
-    component in a random order goes to the split that is furthest below its share of the pairs.
-    """
-    if rows[0][0] is None:
+    """The pairs of each split, counterless points among them: the corpus's own split, else a drawn one."""
+    if drawn := rows[0][0] is None:
         assert shares is not None, "a corpus that names no splits needs shares"
-        rows = _draw([pair for _, pair in rows], shares)
+        rows = draw([pair for _, pair in rows], shares)
     splits = {name: [pair for split, pair in rows if split == name] for name in SPLITS}
-    for name, pairs in splits.items():
-        if (n := sum(pair.counter is not None for pair in pairs)) < 2:
-            raise InputError(f"corpus: each split must have at least 2 pairs; {name} has {n}")
+    usable = {name: sum(pair.counter is not None for pair in pairs) for name, pairs in splits.items()}
+    for name, n in usable.items():
+        if n < LEAST:
+            raise InputError(f"corpus: each split must have at least {LEAST} pairs; {name} has {n}")
+    if drawn:
+        sizes = ", ".join(f"{n:,} {name}" for name, n in usable.items())
+        logging.info("corpus: it names no splits: drawn by prepare.split, %s pairs (at least %d each)", sizes, LEAST)
     return splits
 
 
-def _draw(pairs: list[Pair], shares: SplitShares) -> list[Row]:
+def draw(pairs: list[Pair], shares: SplitShares) -> list[Row]:
+    """Splits that keep together what shares a debate or a text group (connected components), so that nothing leaks.
+
+    Each component in a random order goes to the split that is furthest below its share of the pairs; then splits that have
+    too few pairs take small components of those that can spare them. InputError says what holds the pairs together where
+    that leaves a split with too few.
+    """
     component = clusters(pairs)
-    size = np.bincount(component)
+    size = np.bincount(component, [pair.counter is not None for pair in pairs]).astype(int)
+    everything = np.bincount(component)
     target = np.array([getattr(shares, name) for name in SPLITS])
     filled = np.zeros(len(SPLITS))
     home = np.empty(len(size), dtype=int)
     for c in generator(shares.seed, 0, "split").permutation(len(size)):
         home[c] = np.argmin(filled / target)
-        filled[home[c]] += size[c]
+        filled[home[c]] += everything[c]
+    for poor in range(len(SPLITS)):
+        while (has := np.bincount(home, size, len(SPLITS)).astype(int))[poor] < LEAST:
+            spare = [c for c in np.argsort(size, kind="stable") if size[c] and has[home[c]] - size[c] >= LEAST]
+            if not (spare := [c for c in spare if home[c] != poor]):
+                raise InputError(_why_not(pairs, component, size))
+            home[spare[0]] = poor
     return [(SPLITS[home[c]], pair) for c, pair in zip(component, pairs, strict=True)]
+
+
+def _why_not(pairs: list[Pair], component: np.ndarray, size: np.ndarray) -> str:
+    """What the pairs of the largest component hang on, and what would help."""
+    groups = int((size > 0).sum())
+    largest = [pair for c, pair in zip(component, pairs, strict=True) if c == size.argmax()]
+    shared = Counter(("debate", pair.debate) for pair in largest if pair.debate is not None)
+    shared.update(("text", key) for pair in largest for key in {text_key(text): None for text in pair.texts})
+    (_, most), *_ = shared.most_common(1)
+    why = [f"the {what} {_short(name)!r}" for (what, name), n in shared.most_common(2) if n == most]
+    kinds = f"{size.sum():,} pairs form {groups:,} group{'s' * (groups != 1)} that share a debate or a text"
+    return (
+        f"corpus: {kinds}; splits of at least {LEAST} pairs each cannot be made of them: the largest has {size.max():,}, and "
+        f"{most:,} of these have {' and '.join(why)}. Name the splits in a column split, or leave such rows out"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def say_oddities(splits: dict[str, list[Pair]]) -> None:
+    """A line for each thing that is usable, but that one should know of."""
+    usable = {name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()}
+    own = [pair.id for pairs in usable.values() for pair in pairs if text_key(pair.point) == text_key(pair.counter or "")]
+    if own:
+        logging.info("corpus: %d pairs whose counter is the point itself, which answers nothing: %s, …", len(own), own[0])
+    texts = [text for pairs in splits.values() for pair in pairs for text in pair.texts]
+    if (n := sum(is_unspaced(text) for text in texts)) > len(texts) / 20:
+        logging.info("corpus: %d of %d texts put no spaces between words: BM25 takes pairs of characters", n, len(texts))
 
 
 def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
@@ -90,9 +140,15 @@ def unseen(pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
-    """What metrics/prepare.json says of a split; twin texts are arguments of its pairs that another one equals."""
-    usable = [pair for pair in pairs if pair.counter is not None]
-    groups = Counter(text_key(text) for pair in usable for text in pair.texts)
+    """What metrics/prepare.json says of a split; twin texts are arguments of its pairs that another one equals.
+
+    Queries are distinct points with a counter; a query has a twin where its text stands in another place of the split, too.
+    """
+    usable = [(pair, text_key(pair.point), text_key(pair.counter)) for pair in pairs if pair.counter is not None]
+    groups = Counter(key for _, *keys in usable for key in keys)
+    answers: dict[str, set[str]] = {}
+    for _, point, counter in usable:
+        answers.setdefault(point, set()).add(counter)
     return {
         "debates": len({(pair.theme, pair.debate) for pair in pairs if pair.debate is not None}) + empty_debates,
         "debates_without_points": empty_debates,
@@ -102,6 +158,9 @@ def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
         "counterless_points": len(pairs) - len(usable),
         "twin_texts": sum(n for n in groups.values() if n > 1),
         "distinct_texts": len(groups),
-        "pairs_also_in_training": sum(pair.seen == "pair" for pair in usable),
-        "unseen_pairs": sum(pair.seen == "none" for pair in usable),
+        "queries": len(answers),
+        "queries_with_several_answers": sum(len(counters) > 1 for counters in answers.values()),
+        "queries_with_a_twin": sum(groups[point] > 1 for point in answers),
+        "pairs_also_in_training": sum(pair.seen == "pair" for pair, *_ in usable),
+        "unseen_pairs": sum(pair.seen == "none" for pair, *_ in usable),
     }

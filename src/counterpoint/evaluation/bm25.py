@@ -5,16 +5,23 @@ import re
 import bm25s
 import numpy as np
 
+from counterpoint.arguments.text import UNSPACED
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import Distance
 
 K1, B = 0.9, 0.4  # Anserini's and BEIR's
-# [a-z0-9]+ in English; fit for scripts that put spaces between words and no combining marks on letters
-WORD = re.compile(r"[^\W_]+")
+# [a-z0-9]+ in English; where a script puts no spaces between words, each run of its letters
+RUN = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+")
+OF_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
+    """The words of a text, lower case; of scripts without spaces, each two neighbouring characters stand for one."""
+    found = []
+    for run in RUN.findall(text.lower()):
+        pairs = OF_UNSPACED.match(run) and len(run) > 1
+        found += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
+    return found
 
 
 def bm25(queries: Queries) -> Distance:

@@ -10,7 +10,7 @@ from torch import nn
 from counterpoint.core.params import ModelParams
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.speed_up import speed_up
-from counterpoint.model.encoder import Tokens, load_encoder
+from counterpoint.model.encoder import NO_PROMPTS, Prompts, Tokens, load_encoder
 from counterpoint.model.pair_head import PairHead
 from counterpoint.model.towers import Tower, Vectors
 
@@ -66,6 +66,7 @@ class BiEncoder(nn.Module):
 
     def forward(self, tokens: Tokens, points: np.ndarray, counters: np.ndarray) -> tuple[Vectors, Vectors]:
         """Vectors of texts (rows of tokens) as points and as counters; a text that is both is computed once where shared."""
+        counters = counters + tokens.counters_at
         if not self.shared:
             return self.point.vectors(tokens, points, self.compute), self.counter.vectors(tokens, counters, self.compute)
         both = self.point.vectors(tokens, np.concatenate([points, counters]), self.compute)
@@ -77,7 +78,9 @@ class BiEncoder(nn.Module):
         self.eval()
         everything = np.arange(len(tokens))
         as_points = self.point.vectors(tokens, everything, self.compute)
-        return as_points, as_points if self.shared else self.counter.vectors(tokens, everything, self.compute)
+        if self.shared and not tokens.counters_at:
+            return as_points, as_points
+        return as_points, self.counter.vectors(tokens, everything + tokens.counters_at, self.compute)
 
     def logits(self, points: Vectors, counters: Vectors) -> torch.Tensor:
         """What the pair head says of pairs in training, (..., 2); there must be one."""
@@ -96,12 +99,14 @@ def new_parts(params: ModelParams, directory: Path, *, with_head: bool) -> tuple
     """The towers and the head of a new model, apart."""
     towers = {}
     for name in ("point",) if params.sharing == "shared" else ("point", "counter"):
-        encoder = load_encoder(directory, params.pooling, params.max_length, params.dropout, params.attention_dropout)
+        dropouts = params.dropout, params.attention_dropout
+        encoder = load_encoder(directory, params.pooling, params.max_length, *dropouts, params.prompts.both)
         towers[name] = Tower(encoder, params.projection, normalize=params.normalize)
     widths = towers["point"].width, towers["point"].encoder.width
     return towers, PairHead(params.fusion, *widths, norm=params.head_norm) if with_head else None
 
 
-def zero_shot(directory: Path, max_length: int, compute: Compute) -> BiEncoder:
+def zero_shot(directory: Path, max_length: int, compute: Compute, prompts: Prompts = NO_PROMPTS) -> BiEncoder:
     """An encoder as its weights are: mean of the token vectors, no projection, unit length."""
-    return BiEncoder({"point": Tower(load_encoder(directory, "mean", max_length), normalize=True)}, None, compute)
+    encoder = load_encoder(directory, "mean", max_length, prompts=prompts)
+    return BiEncoder({"point": Tower(encoder, normalize=True)}, None, compute)

@@ -20,25 +20,33 @@ HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout")  # BERT's name, DistilBERT'
 ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
 
-class Tokens:
-    """Token ids of n texts, made once; a batch is padded when it is asked for."""
+Prompts = tuple[str | None, str | None]  # what stands before a text that is a point, and before one that is a counter
+NO_PROMPTS: Prompts = (None, None)
 
-    def __init__(self, ids: Sequence[Sequence[int]], padding: int) -> None:
+
+class Tokens:
+    """Token ids of n texts, made once; a batch is padded when it is asked for.
+
+    Where points and counters have prompts of their own, a text has two rows: i as a point, counters_at + i as a counter.
+    """
+
+    def __init__(self, ids: Sequence[Sequence[int]], padding: int, counters_at: int = 0) -> None:
+        self.counters_at = counters_at
         self.lengths = np.array([len(row) for row in ids])
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.flat = torch.tensor([token for row in ids for token in row], dtype=torch.int32)
         self.padding = padding
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self.counters_at or len(self.lengths)
 
     @property
     def group(self) -> np.ndarray:
         """A number for each text (n,), equal where all token ids are."""
         numbers: dict[bytes, int] = {}
         flat = self.flat.numpy()
-        ends = self.starts + self.lengths
-        rows = (flat[start:end].tobytes() for start, end in zip(self.starts, ends, strict=True))
+        starts, lengths = self.starts[: len(self)], self.lengths[: len(self)]
+        rows = (flat[start:end].tobytes() for start, end in zip(starts, starts + lengths, strict=True))
         return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,8 +79,11 @@ POOLINGS: dict[Pooling, Callable[[Any, torch.Tensor], torch.Tensor]] = {
 class Encoder(nn.Module):
     """A transformer and its tokenizer; forward gives one pooled vector a text, (B, width)."""
 
-    def __init__(self, transformer: nn.Module, tokenizer: Any, pooling: Pooling, max_length: int) -> None:
+    def __init__(
+        self, transformer: nn.Module, tokenizer: Any, pooling: Pooling, max_length: int, prompts: Prompts = NO_PROMPTS
+    ) -> None:
         super().__init__()
+        self.prompts = prompts
         self.transformer: Any = transformer
         self.tokenizer, self.pooling, self.max_length = tokenizer, pooling, max_length
 
@@ -81,15 +92,23 @@ class Encoder(nn.Module):
         return self.transformer.config.hidden_size
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)
-        return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id)
+        """The texts' tokens behind the prompts, cut at max_length."""
+        sides = dict.fromkeys(prompt or "" for prompt in self.prompts)
+        prompted = [prompt + text for prompt in sides for text in texts]
+        encoded = self.tokenizer(prompted, truncation=True, max_length=self.max_length)
+        return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id, len(texts) if len(sides) > 1 else 0)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return POOLINGS[self.pooling](self.transformer(input_ids=ids, attention_mask=mask), mask)
 
 
 def load_encoder(
-    directory: Path, pooling: Pooling, max_length: int, dropout: float | None = None, attention_dropout: float | None = None
+    directory: Path,
+    pooling: Pooling,
+    max_length: int,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
+    prompts: Prompts = NO_PROMPTS,
 ) -> Encoder:
     """Read an encoder in Hugging Face format; safetensors only, no code from the directory is run.
 
@@ -114,6 +133,14 @@ def load_encoder(
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a config with odd values can make the library stumble anywhere
         raise InputError(f"{where} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    _check_loaded(transformer, loading, tokenizer, pooling, where)
+    longest = getattr(config, "max_position_embeddings", max_length)
+    if max_length > longest:
+        raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
+    return Encoder(transformer, tokenizer, pooling, max_length, prompts)
+
+
+def _check_loaded(transformer: nn.Module, loading: dict, tokenizer: Any, pooling: Pooling, where: str) -> None:
     kind = type(transformer).__name__
     missing = [name for name in sorted(loading["missing_keys"]) if pooling == "pooler" or not name.startswith("pooler.")]
     if missing:
@@ -122,10 +149,6 @@ def load_encoder(
         raise InputError(f"model.pooling must be cls or mean: {kind} has no pooler like BERT's; got 'pooler'")
     if tokenizer.pad_token_id is None:
         raise InputError(f"{where} must have a padding token; {type(tokenizer).__name__} has none")
-    longest = getattr(config, "max_position_embeddings", max_length)
-    if max_length > longest:
-        raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
-    return Encoder(transformer, tokenizer, pooling, max_length)
 
 
 def _check_files(directory: Path, where: str) -> None:

@@ -33,6 +33,7 @@ def save(directory: Path, model: BiEncoder, about: dict) -> None:
         "normalize": model.point.normalize,
         "sharing": "shared" if model.shared else "separate",
         "max_length": model.point.encoder.max_length,
+        "prompts": dict(zip(("point", "counter"), model.point.encoder.prompts, strict=True)),
         "pair_head": head and {"fusion": head.fusion, "norm": isinstance(head.norm, nn.Sequential)},
     }
     write_json(directory / "model.json", about | settings)
@@ -43,7 +44,8 @@ def load(directory: Path, compute: Compute) -> BiEncoder:
     settings = read_json(directory / "model.json")
     towers = {}
     for name in ("point",) if settings["sharing"] == "shared" else ("point", "counter"):
-        encoder = load_encoder(directory / name, settings["pooling"], settings["max_length"])
+        prompts = settings["prompts"]["point"], settings["prompts"]["counter"]
+        encoder = load_encoder(directory / name, settings["pooling"], settings["max_length"], prompts=prompts)
         towers[name] = Tower(encoder, settings["projection"], normalize=settings["normalize"])
         if settings["projection"]:
             weights = load_file(_projection_directory(directory / name) / "model.safetensors")
@@ -77,7 +79,9 @@ def _save_tower(directory: Path, tower: Tower) -> None:
         modules += [_dense(Dense, tower.projection, nn.Identity())]
     if tower.normalize:
         modules += [Normalize()]
-    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(directory), create_model_card=False)
+    prompts = {name: prompt or "" for name, prompt in zip(("query", "document"), encoder.prompts, strict=True)}
+    written = SentenceTransformer(modules=modules, device="cpu", prompts=prompts)
+    written.save_pretrained(str(directory), create_model_card=False)
 
 
 def _dense(dense: Any, linear: nn.Linear, activation: nn.Module) -> nn.Module:

@@ -1,15 +1,21 @@
 """Nearest neighbours by Euclidean distance: a table of backends behind one call."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-from counterpoint.core.errors import InputError
+from counterpoint.core.optional import require
 from counterpoint.core.params import Search
 
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
 MANY, SAMPLE, RECALL = 200_000, 200, 0.99  # of faiss: from where on it approximates, and how well
+
+
+def require_backend(search: Search) -> Any:
+    """The package that a backend needs, None for one that needs none; InputError where it is not installed."""
+    return require("faiss", "negatives.search: faiss") if search == "faiss" else None
 
 
 def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,10 +48,7 @@ def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
 
     That is, until it finds a share RECALL of what `exact` finds for a sample of the queries.
     """
-    try:
-        import faiss
-    except ImportError:
-        raise InputError("negatives.search: faiss needs Faiss: pip install -r requirements-faiss.txt") from None
+    faiss = require_backend("faiss")
     vectors, asked = (np.ascontiguousarray(side.cpu().numpy()) for side in (pool, queries))
     index = faiss.IndexFlatL2(vectors.shape[1])
     if len(vectors) > MANY:

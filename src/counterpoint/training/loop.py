@@ -31,6 +31,9 @@ def fit(
     with state.timed("embed"):
         vectors = model.embed(training.tokens)
     for epoch in range(len(state.epochs), params.train.epochs):
+        if state.waited(params.train.patience):
+            logging.info("no better epoch than %d in the last %d: the end", state.best["epoch"], params.train.patience)
+            break
         with state.timed("draw"):
             negatives = sampler.draw(epoch, *(side.embedding for side in vectors))
         with state.timed("train"):

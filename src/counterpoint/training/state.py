@@ -46,6 +46,10 @@ class State:
         if not self.best or score > self.best["score"]:
             self.best = {"epoch": epoch, "score": score, "weights": copy_of(model)}
 
+    def waited(self, patience: int | None) -> bool:
+        """Whether the last so many epochs were no better than the best; never for None."""
+        return bool(patience and self.best) and self.epochs[-1]["epoch"] - self.best["epoch"] >= (patience or 0)
+
 
 def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights, apart from the model that goes on learning."""

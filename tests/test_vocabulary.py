@@ -1,0 +1,22 @@
+from conftest import COMMON
+from counterpoint.model.encoder import load_encoder
+from counterpoint.model.vocabulary import blind_spots
+
+
+def lines(tiny_bert, texts, max_length=6):
+    encoder = load_encoder(tiny_bert, "mean", max_length)
+    return list(blind_spots(texts, encoder.tokenize(texts), encoder))
+
+
+def test_nothing_is_said_where_nothing_is_lost(tiny_bert):
+    assert lines(tiny_bert, ["cat purr", "dog bark", "cat  purr"]) == []  # twins are no two texts
+
+
+def test_what_is_cut_and_what_is_not_known_and_what_looks_alike(tiny_bert):
+    long = " ".join(COMMON[:8])  # 10 tokens, of which 6 are read
+    assert lines(tiny_bert, [long, "cat purr"]) == ["1 of 2 texts are cut at model.max_length 6: 28.6% of all tokens"]
+    said = lines(tiny_bert, ["cat zzz", "cat yyy", "dog"])
+    assert said == [
+        "the encoder has no token for 18% of what stands in the texts: is it made for this language?",
+        "2 different texts have the same tokens as another, as cut: the encoder cannot tell them apart",
+    ]
