@@ -54,7 +54,7 @@ docs: setup ## renew params.schema.json and docs/params.md
 
 constraints: ## renew constraints.txt: all that a fresh environment gets, but for torch's own CUDA packages
 	@rm -rf $(VENV)-fresh && $(PYTHON) -m venv $(VENV)-fresh
-	@$(VENV)-fresh/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-faiss.txt -r benchmarks/requirements.txt
+	@$(VENV)-fresh/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-faiss.txt -r requirements-parquet.txt -r benchmarks/requirements.txt
 	@{ echo '# Every version as tested, by make constraints; torch is the one whose build may differ.'; \
 	  $(VENV)-fresh/bin/python -m pip freeze --disable-pip-version-check | grep -vE '^(nvidia|cuda|triton)' | sed 's/+.*//'; } > constraints.txt
 	@rm -rf $(VENV)-fresh

@@ -33,6 +33,8 @@ def main() -> None:
         rows.append({"split": name} | counts | {"setting_pairs": (pairs := count_pairs(pools[name]))})
         if without := [setting for setting, n in pairs.items() if n is None]:
             logging.info("%s: not every pair says its debate, theme and stance: no %s", name, ", ".join(without))
+    if triples.documents is not None:
+        logging.info("documents: every split searches all of them, %s in no pair", f"{len(triples.documents):,}")
     write_series(METRICS, "splits", rows)
 
 

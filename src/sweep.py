@@ -13,13 +13,14 @@ from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.locks import alone
 from counterpoint.experiments.commands import dvc, why
-from counterpoint.experiments.dvc_runs import PENDING, Experiment, experiments, read
+from counterpoint.experiments.dvc_runs import PENDING, Experiment, committed_params, experiments, read
 from counterpoint.experiments.sweep_plan import DECAYS, PlannedRun, estimate, missing, planned, refuse_namesakes, spoken
 from counterpoint.experiments.workspace import (
     forget_branch,
     note_branch,
     put_back,
     refuse_edits,
+    refuse_hidden_corpus,
     show_committed,
     take_head_back,
 )
@@ -37,6 +38,8 @@ def main() -> None:
             take_head_back()
         plan = planned(asked.seeds, asked.decays or DECAYS[asked.steps], asked.set_param, asked.name)
         refuse_edits(plan)
+        if asked.queue:
+            refuse_hidden_corpus(committed_params(asked.set_param).corpus)
         before = {experiment.name: experiment for experiment in experiments()}
         refuse_namesakes(plan, before, queue=asked.queue)
         todo = missing(plan, before)

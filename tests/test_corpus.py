@@ -282,3 +282,19 @@ def test_an_arguana_file_that_cannot_be_used_is_refused(tmp_path, name, content,
     with pytest.raises(InputError) as refused:
         read_corpus(tmp_path)
     assert says in str(refused.value)
+
+
+def test_parquet(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install -r requirements-parquet.txt")
+    import pyarrow
+
+    rows = [
+        {"id": 1, "point": "a", "counter": ["b", "c"], "year": 1990},
+        {"id": 2, "point": "d", "counter": None, "year": None},
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
+    found = [(pair.id, pair.point, pair.counter) for _, pair in read_corpus(tmp_path / "x.parquet").rows]
+    assert found == [("1.1", "a", "b"), ("1.2", "a", "c"), ("2", "d", None)]
+    (tmp_path / "y.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(InputError, match=r"y.parquet must be a readable Parquet file; got: "):
+        read_corpus(tmp_path / "y.parquet")

@@ -35,7 +35,9 @@ def _read(path: Path, columns: Mapping[str, str]) -> Corpus:
     try:
         path.stat()  # a link may lead round in a circle
     except FileNotFoundError:
-        raise InputError(f"corpus: {path} does not exist") from None
+        apart = ".dvc/tmp/exps" in Path.cwd().as_posix()
+        why = ": a --temp or --queue run sees what Git tracks and whole paths only; name it by its whole path" if apart else ""
+        raise InputError(f"corpus: {path} does not exist{why}") from None
     ending, budget = kind(path)[1], Budget(path)
     if path.is_dir() and ending in (".zip", *FORMS):
         raise InputError(f"corpus: {path} must be a file; it is a directory")

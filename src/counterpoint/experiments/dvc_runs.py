@@ -89,7 +89,11 @@ def params_text(settings: Sequence[str]) -> str:
             apply_overrides(file, list(settings))
         except Exception as error:  # of DVC, Hydra, OmegaConf or the YAML writer
             says = " ".join(str(error.__cause__ or error).split())
-            raise InputError(f"-S must be KEY=VALUE with a key of params.yaml; got {' '.join(settings)}: {says}") from None
+            quotes = "; a path with odd characters wants inner quotes: -S 'corpus=\"/my pairs/é.csv\"'"
+            hint = quotes if any(setting.startswith("corpus=") for setting in settings) else ""
+            raise InputError(
+                f"-S must be KEY=VALUE with a key of params.yaml; got {' '.join(settings)}: {says}{hint}"
+            ) from None
         return file.read_text(encoding="utf-8")
 
 

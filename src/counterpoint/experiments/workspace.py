@@ -12,6 +12,7 @@ from counterpoint.experiments.sweep_plan import PlannedRun
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
 PARAMS = Path("params.yaml")
+FETCHED = Path("data/arguana")
 RESULTS = (str(PARAMS), "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
 NOTES = ("EXEC_BASELINE", "EXEC_MERGE", "EXEC_BRANCH")  # DVC's, which a run in the workspace removes at its end
 BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
@@ -35,6 +36,17 @@ def refuse_edits(plan: list[PlannedRun]) -> None:
         raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
     if git("status", "--porcelain", "--", str(PARAMS)) and PARAMS.read_text(encoding="utf-8") not in {run.text for run in plan}:
         raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
+
+
+def refuse_hidden_corpus(corpus: str) -> None:
+    """A run of the queue works in a copy, which has what Git tracks; a corpus beside that must be named by its whole path."""
+    path = Path(corpus)
+    fetched = path.parent == FETCHED  # by a stage, there too
+    if not path.is_absolute() and not fetched and not git("ls-files", "--", corpus):
+        raise InputError(
+            f"corpus: {corpus} is not tracked by Git, so a run of the queue does not see it: name it by its whole path, "
+            f"-S corpus={path.resolve()}"
+        )
 
 
 def put_back(plan: list[PlannedRun]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from counterpoint.arguments.pairs import COUNTER, POINT, Pair
+from counterpoint.arguments.pairs import SOURCES, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.seeds import generator
 from counterpoint.negatives.wrong import draw_random, is_first, is_wrong, right_groups
@@ -26,7 +26,7 @@ def with_negatives(pairs: Sequence[Pair], pool: Pool, ids: np.ndarray) -> list[P
 
 def negatives_of(pairs: Sequence[Pair], pool: Pool) -> np.ndarray:
     """The ids (points, K) that `with_negatives` wrote."""
-    by_row = [np.flatnonzero(pool.source == source) for source in (POINT, COUNTER)]
+    by_row = [np.flatnonzero(pool.source == source) for source in range(len(SOURCES))]
     return np.array([[by_row[source][row] for source, row in pair.negatives or ()] for pair in pairs])
 
 

@@ -18,7 +18,7 @@ Splits = dict[str, Split]
 def fit(
     model: BiEncoder, sampler: NegativeSampler, splits: Splits, params: Params, checkpoint: Checkpoint, progress: Progress
 ) -> State:
-    """Train for params.train.epochs epochs and leave the best epoch's weights in the model.
+    """Train for params.train.epochs epochs, or until patience ends, and leave the best epoch's weights in the model.
 
     Resumes from the checkpoint where it holds a state, and saves one after each epoch; progress is told of every row.
     """
@@ -30,10 +30,7 @@ def fit(
         progress.epoch(state)
     with state.timed("embed"):
         vectors = model.embed(training.tokens)
-    for epoch in range(len(state.epochs), params.train.epochs):
-        if state.waited(params.train.patience):
-            logging.info("no better epoch than %d in the last %d: the end", state.best["epoch"], params.train.patience)
-            break
+    for epoch in state.left(params.train):
         with state.timed("draw"):
             negatives = sampler.draw(epoch, *(side.embedding for side in vectors))
         with state.timed("train"):

@@ -1,5 +1,6 @@
 """A training run as it stands, and the same as what a checkpoint can hold."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from torch import nn
 
 from counterpoint.arguments.pairs import POINT
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.params import TrainParams
 from counterpoint.negatives.sampler import Negatives, NegativeSampler
 from counterpoint.training.epoch import Learner
 from counterpoint.training.losses import by_name
@@ -46,9 +48,13 @@ class State:
         if not self.best or score > self.best["score"]:
             self.best = {"epoch": epoch, "score": score, "weights": copy_of(model)}
 
-    def waited(self, patience: int | None) -> bool:
-        """Whether the last so many epochs were no better than the best; never for None."""
-        return bool(patience and self.best) and self.epochs[-1]["epoch"] - self.best["epoch"] >= (patience or 0)
+    def left(self, params: TrainParams) -> Iterator[int]:
+        """The epochs that are still to be run, until as many as params.patience in a row were no better than the best."""
+        for epoch in range(len(self.epochs), params.epochs):
+            if params.patience and self.best and epoch - 1 - self.best["epoch"] >= params.patience:
+                logging.info("no epoch since %d was better: the end of training", self.best["epoch"])
+                return
+            yield epoch
 
 
 def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,0 +1,92 @@
+"""A retrieval set in BEIR's form, read, trained on and evaluated; trec_eval is the oracle."""
+
+import itertools
+import json
+import logging
+
+import numpy as np
+import pytest
+import pytrec_eval
+from sentence_transformers import SentenceTransformer
+
+from conftest import WORDS, copy_repository, fixture_params, succeed
+from counterpoint.arguments.pairs import Document
+from counterpoint.corpus.read import read_corpus
+
+
+def write_beir(folder, documents, queries, qrels):
+    (folder / "qrels").mkdir(parents=True)
+    for name, rows in (("corpus", documents), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for split, rows in qrels.items():
+        lines = ["query-id\tcorpus-id\tscore", *("\t".join(map(str, row)) for row in rows)]
+        (folder / f"qrels/{split}.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def small(folder, **qrels):
+    documents = [{"_id": f"d{i}", "title": "T" if i == 1 else "", "text": f"text {i}", "metadata": {}} for i in range(5)]
+    return write_beir(folder / "beir", documents, [{"_id": f"q{i}", "text": f"query {i}"} for i in range(4)], qrels)
+
+
+QRELS = {"train": [("q0", "d0", 1), ("q0", "d1", 2)], "dev": [("q1", "d0", 1), ("q1", "d3", 0)], "test": [("q2", "d2", 1)]}
+
+
+def test_a_pair_is_a_relevant_document_and_what_is_in_none_is_kept_apart(tmp_path):
+    corpus = read_corpus(small(tmp_path, **QRELS))
+    assert [(split, pair.id, pair.point, pair.counter) for split, pair in corpus.rows] == [
+        ("training", "q0 > d0", "query 0", "text 0"),
+        ("training", "q0 > d1", "query 0", "T text 1"),
+        ("validation", "q1 > d0", "query 1", "text 0"),
+        ("test", "q2 > d2", "query 2", "text 2"),
+    ]
+    assert corpus.documents == [Document("d3", "text 3"), Document("d4", "text 4")]
+
+
+def test_without_one_of_the_qrels_splits_are_drawn(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        corpus = read_corpus(small(tmp_path, train=QRELS["train"], test=QRELS["test"]))
+    assert {split for split, _ in corpus.rows} == {None}
+    assert "has no qrels/dev.tsv: splits are drawn over all its pairs" in caplog.text
+
+
+@pytest.mark.dvc
+def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(tiny_bert, tmp_path):
+    texts = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS, 3), 0, 60_000, 11)]
+    assert len(texts) > 5300
+    documents = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(texts[:5200])]
+    queries = [{"_id": f"q{i}", "text": text} for i, text in enumerate(texts[5200:5260])]
+    rng = np.random.default_rng(0)
+    relevant = {f"q{i}": rng.choice(5200, 1 + i % 4, replace=False) for i in range(60)}
+    cuts = {"train": range(30), "dev": range(30, 45), "test": range(45, 60)}
+    qrels = {name: [(f"q{i}", f"d{d}", 1) for i in members for d in relevant[f"q{i}"]] for name, members in cuts.items()}
+    beir = write_beir(tmp_path / "beir", documents, queries, qrels)
+    folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, corpus=str(beir), train__epochs=1))
+    succeed(folder, "dvc", "repro")
+
+    model = SentenceTransformer(str(folder / "models/point"), device="cpu")
+    vectors = model.encode([text["text"] for text in documents]).astype(float)
+    run = {}
+    for i in cuts["test"]:
+        far = np.linalg.norm(vectors - model.encode(queries[i]["text"]).astype(float), axis=1)
+        run[f"q{i}"] = {f"d{d}": -float(distance) for d, distance in enumerate(far)}
+    truth = {f"q{i}": {f"d{d}": 1 for d in relevant[f"q{i}"]} for i in cuts["test"]}
+    names = {"ndcg10": "ndcg_cut_10", "map": "map", "mrr": "recip_rank", "recall10": "recall_10", "recall100": "recall_100"}
+    theirs = pytrec_eval.RelevanceEvaluator(truth, {"ndcg_cut", "map", "recip_rank", "recall"}).evaluate(run)
+    rows = json.loads((folder / "metrics/settings.json").read_text())["settings"]
+    (row,) = (
+        row
+        for row in rows
+        if (row["split"], row["setting"], row["queries"], row["stage"]) == ("test", "epc", "all", "retrieved")
+    )
+    assert (row["n"], row["candidates_mean"]) == (15, 5200)
+    for ours, name in names.items():
+        assert row[ours] == pytest.approx(np.mean([theirs[query][name] for query in truth]), abs=1e-6)
+    (epa,) = {row["candidates_mean"] for row in rows if (row["split"], row["setting"], row["n"]) == ("test", "epa", 15)}
+    assert epa == 5200 + 14
+    triples = folder / "data/triples"
+    in_pairs = {d for found in relevant.values() for d in found}
+    assert len((triples / "documents.jsonl").read_text().splitlines()) == 5200 - len(in_pairs)
+    drawn = [json.loads(line)["negatives"][0][0] for line in (triples / "training.jsonl").read_text().splitlines()]
+    assert 2 in drawn  # training draws documents that are in no pair
+    assert "document d" in (folder / "data/ranks/test.csv").read_text()
