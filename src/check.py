@@ -53,6 +53,7 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     from counterpoint.model.encoder import load_encoder
     from counterpoint.model.locate import locate
     from counterpoint.model.vocabulary import blind_spots
+    from counterpoint.negatives.first import first_negatives
     from counterpoint.negatives.search import require_backend
 
     require_backend(params.negatives.search)
@@ -64,9 +65,14 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     if triples is None:
         return
     for name in SPLITS:
-        texts = triples.pool(name).texts
-        for line in blind_spots(texts, encoder.tokenize(texts), encoder):
+        pool = triples.pool(name)
+        tokens = encoder.tokenize(pool.texts)
+        for line in blind_spots(pool.texts, tokens, encoder):
             logging.info("%s: %s", name, line)
+        if name == "training":
+            for group in tokens.groups:
+                pool = pool.merged(group)
+            first_negatives(pool, params.negatives.per_point, params.prepare.seed)
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ def ranks_of(name: str, step: str, split: str, answers: str) -> pd.DataFrame:
     """The table of a run's ranks by one step, in one reading."""
     out = "data/ranks" if step in STEPS else "data/baselines"
     ranks = read_table(io.StringIO(read_output(name, out, f"{split}.csv")))
+    if "answers" not in ranks:
+        raise InputError(f"{name}: its {out} must say what was right, by text or by row; code older than that wrote it")
     return ranks[(ranks["stage"] == step) & (ranks["answers"] == answers)]
 
 

@@ -56,7 +56,7 @@ def main() -> Callable[[], None]:
     pool = splits["training"].pool
     first, again = drawn_again(pool, negatives_of(triples.pairs["training"], pool), params.seed)
     if again:
-        logging.info("%d first negatives have the token ids of a right answer: drawn again", again)
+        logging.info("%d first negatives look like a right answer, or like another, to the encoder: drawn again", again)
     sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
     progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))

@@ -11,7 +11,9 @@ from sentence_transformers import SentenceTransformer
 
 from conftest import WORDS, copy_repository, fixture_params, succeed
 from counterpoint.arguments.pairs import Document
+from counterpoint.core.params import SplitShares
 from counterpoint.corpus.read import read_corpus
+from counterpoint.corpus.splits import read_splits
 
 
 def write_beir(folder, documents, queries, qrels):
@@ -43,11 +45,35 @@ def test_a_pair_is_a_relevant_document_and_what_is_in_none_is_kept_apart(tmp_pat
     assert corpus.documents == [Document("d3", "text 3"), Document("d4", "text 4")]
 
 
-def test_without_one_of_the_qrels_splits_are_drawn(tmp_path, caplog):
+def test_validation_that_is_missing_is_drawn_out_of_training_and_test_stays(tmp_path, caplog):
+    documents = [{"_id": f"d{i}", "text": f"text {i}"} for i in range(9)]
+    queries = [{"_id": f"q{i}", "text": f"query {i}"} for i in range(9)]
+    pairs = [(f"q{i}", f"d{i}", 1) for i in range(9)]
+    beir = write_beir(tmp_path / "beir", documents, queries, {"train": pairs[:6], "test": pairs[6:]})
     with caplog.at_level(logging.INFO):
-        corpus = read_corpus(small(tmp_path, train=QRELS["train"], test=QRELS["test"]))
+        splits = read_splits(beir, SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)).triples.pairs
+    assert [pair.id for pair in splits["test"]] == ["q6 > d6", "q7 > d7", "q8 > d8"]
+    assert {name: len(members) for name, members in splits.items()} == {"training": 4, "validation": 2, "test": 3}
+    assert "it names no validation split: drawn by prepare.split, 4 training, 2 validation pairs" in caplog.text
+
+
+def test_with_test_alone_all_splits_are_drawn(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        corpus = read_corpus(small(tmp_path, test=[*QRELS["train"], *QRELS["test"]]))
     assert {split for split, _ in corpus.rows} == {None}
-    assert "has no qrels/dev.tsv: splits are drawn over all its pairs" in caplog.text
+    assert "without both qrels/train.tsv and test.tsv, splits are drawn over all pairs" in caplog.text
+
+
+def test_a_pair_in_two_splits_stays_in_both_and_what_cannot_be_seen_in_none(tmp_path, caplog):
+    qrels = QRELS | {"test": [("q0", "d0", 2), ("q2", "d2", 1), ("q3", "d4", 1)]}
+    beir = small(tmp_path, **qrels)
+    (beir / "corpus.jsonl").write_text((beir / "corpus.jsonl").read_text().replace("text 4", "\u200b"))
+    with caplog.at_level(logging.INFO):
+        corpus = read_corpus(beir)
+    assert [pair.id for split, pair in corpus.rows if split == "test"] == ["q0 > d0 (test)", "q2 > d2"]
+    assert corpus.documents == [Document("d3", "text 3")]
+    assert "1 pairs left out, of whose query or document nothing can be seen" in caplog.text
+    assert "test.tsv: grades above 0 all count as 1" in caplog.text
 
 
 @pytest.mark.dvc

@@ -119,7 +119,8 @@ def test_the_sample_is_read():
         ("x.csv", b'point,counter\n"a" b,c\n', "x.csv: the row that begins in line 2 must close the quotes"),
         ("x.jsonl", b'{"point": "a", "counter": "b", "split": "trial"}', "x.jsonl:1: split must be training, validation, test"),
         ("x.jsonl", '{"point": "\u200b", "counter": "b"}'.encode(), "x.jsonl:1: point must not be empty"),
-        ("x.jsonl", b'{"point": "a", "counter": [["b"]]}', "at least one pair"),
+        ("x.jsonl", b'{"point": "a", "counter": ["c", ["b"]]}', "x.jsonl:1: counter must be a string; got ['b']"),
+        ("a\0b.csv", None, "cannot be a path: embedded null byte"),
         ("x.json", b'{"point": "a"}', "x.json must be a JSON array of objects; got dict"),
         ("x.json", b"[1]", "x.json: entry 1 must be an object; got '1'"),
         ("x.csv", b"\xff\xfea", "x.csv must be UTF-16, as its first bytes say; truncated data at"),
@@ -136,7 +137,8 @@ def test_the_sample_is_read():
     ],
 )
 def test_what_cannot_be_used_is_refused_with_file_and_line(tmp_path, name, content, says):
-    (tmp_path / name).write_bytes(content)
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as refused:
         read_corpus(tmp_path / name)
     assert says in str(refused.value)
@@ -176,6 +178,15 @@ def test_a_list_of_counters_is_a_pair_each_and_numbers_may_name(tmp_path):
         (None, "7.1", "a", "b"), (None, "7.2", "a", "c"), (None, "row-2", "d", "e"), (None, "row-3", "f", None),
     ]  # fmt: skip
     assert read_corpus(tmp_path / "x.jsonl").rows[0][1].debate == "3"
+
+
+def test_numbers_that_are_none_and_counters_that_are_empty(tmp_path):
+    nan = float("nan")
+    first = {"id": 1.0, "point": "a", "counter": ["x", " ", "y"], "debate": nan}
+    text = "\n".join(map(json.dumps, (first, {"id": nan, "point": "b", "counter": ["z", "\u200b"]})))
+    rows = rows_of(tmp_path, "x.jsonl", text)
+    assert rows == [(None, "1.1", "a", "x"), (None, "1.2", "a", "y"), (None, "row-2", "b", "z")]
+    assert read_corpus(tmp_path / "x.jsonl").rows[0][1].debate is None
 
 
 def test_splits_by_their_usual_names_and_ids_without_the_file_s(tmp_path, caplog):

@@ -57,6 +57,7 @@ def test_a_text_cannot_set_itself():
 
 def test_by_text_all_counters_of_the_point_are_shown_and_a_document_may_be_on_top():
     pairs = [*PAIRS, Pair("again", "t", "d", "pro", "POINT 3", "another counter")]
+    pairs += [Pair("itself", "t", "d", "pro", "point 3", "point 3")]  # no answer
     table = ranks(wrong={3}).replace({"best": {"point q4": "document x"}, "best_is": {"own side's point": "a document"}})
     text = examples(table, pairs, [Document("x", "a document's text")], "").split("## On top: another")[1]
     assert "Rank of the best of 2 true counters among 59" in text

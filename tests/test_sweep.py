@@ -125,10 +125,10 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         (("-S", "train.epochs=range(1,3)"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs=range(1,3) "),
         (("--name", "a b"), "--name must be of letters, digits and -_. alone, since experiments are named so; got 'a b'"),
         (("-S", "train.epochs"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs "),
-        (("-S", "corpus=[a.csv"), "-S must be KEY=VALUE with a key of params.yaml; got corpus=[a.csv: "),
+        (("-S", "corpus=[a.csv"), "-S must be KEY=VALUE with a key of params.yaml; got corpus=[a.csv "),
         (
             ("--queue", "-S", "corpus=mine.csv"),
-            "corpus: mine.csv is not tracked by Git, so a run of the queue does not see it: name it by its whole path, -S ",
+            "corpus: mine.csv is not tracked by Git, so a run of the queue does not see it: name it by its whole path, -S",
         ),
         (
             (*PLAN, "-S", "train.epochs=2"),

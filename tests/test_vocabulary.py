@@ -1,4 +1,7 @@
+import pytest
+
 from conftest import COMMON
+from counterpoint.core.errors import InputError
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.vocabulary import blind_spots
 
@@ -20,3 +23,16 @@ def test_what_is_cut_and_what_is_not_known_and_what_looks_alike(tiny_bert):
         "the encoder has no token for 18% of what stands in the texts: is it made for this language?",
         "2 different texts have the same tokens as another, as cut: the encoder cannot tell them apart",
     ]
+
+
+def test_what_a_prompt_pushes_out_is_seen_on_its_side(tiny_bert):
+    encoder = load_encoder(tiny_bert, "mean", 6, prompts=(None, "cat dog "))
+    texts = ["bird wing nest", "bird wing egg"]
+    tokens = encoder.tokenize(texts)
+    assert [group.tolist() for group in tokens.groups] == [[0, 1], [2, 2]]
+    assert list(blind_spots(texts, tokens, encoder)) == [
+        "2 of 2 texts are cut at model.max_length 6: 16.7% of all tokens",
+        "2 different texts have the same tokens as another, as cut: the encoder cannot tell them apart",
+    ]
+    with pytest.raises(InputError, match=r"model.prompts must leave room in .*, 4 tokens; 'cat dog ' leaves none"):
+        load_encoder(tiny_bert, "mean", 4, prompts=("cat dog ", None))

@@ -36,6 +36,7 @@ Count = Annotated[int, Field(ge=0), NUMBER]
 AtLeastOne = Annotated[int, Field(ge=1), NUMBER]
 Tokens = Annotated[int, Field(ge=3), NUMBER]
 Text = Annotated[str, Field(pattern=r"\S")]
+Prompt = Annotated[str, Field(min_length=1)]
 
 T = TypeVar("T")
 Maybe = Annotated[T | None, BeforeValidator(lambda value: None if value == "none" else value)]  # `dvc exp run -S key=none`
@@ -70,6 +71,12 @@ class ColumnsParams(Section):
     point: Text = key("what a table calls the point, where it calls it otherwise")
     counter: Text = key("what it calls the counter")
 
+    @model_validator(mode="after")
+    def _differ(self) -> "ColumnsParams":
+        if self.point == self.counter:
+            raise ValueError(f"point and counter must be two columns; got {self.point!r} for both")
+        return self
+
 
 class PrepareParams(Section):
     seed: Seed = key("of the triples on disk: the random negatives that epoch 0 trains on")
@@ -87,8 +94,8 @@ class NegativesParams(Section):
 
 
 class PromptsParams(Section):
-    point: Maybe[str] = key("what stands before a text that is a point, `query: `, say; none = nothing")
-    counter: Maybe[str] = key("the same before a counter, or whatever else may answer")
+    point: Maybe[Prompt] = key("what stands before a text that is a point, `query: `, say; none = nothing")
+    counter: Maybe[Prompt] = key("the same before a counter, or whatever else may answer")
 
     @property
     def both(self) -> tuple[str | None, str | None]:
@@ -166,7 +173,9 @@ class FetchParams(Section):
 
 class Params(Section):
     seed: Seed = key("of training; the data have their own")
-    corpus: Text = key("ArguAna directory or zip; JSONL, CSV or TSV of pairs; a directory of a table a split")
+    corpus: Text = key(
+        "ArguAna directory or zip; a table of pairs; a directory of a table a split, or in BEIR's form: data/README.md"
+    )
     random_rate: Share = key("share of random negatives in epoch 0")
     decay: Maybe[FromZero] = key("how much that share falls each epoch; none = it stays")
     floor: Share = key("it falls no lower")

@@ -1,10 +1,12 @@
 """A directory in BEIR's form: corpus.jsonl, queries.jsonl and qrels/{train,dev,test}.tsv."""
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoint.arguments.pairs import Document, Pair
+from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import SPLITS
 from counterpoint.corpus.checks import refuse_length, refuse_nul, refuse_surrogates
@@ -23,58 +25,72 @@ def is_beir(path: Path) -> bool:
 def read_beir(path: Path, budget: Budget) -> Corpus:
     """A pair for each relevant document of each query; a document's title stands before its text, as BEIR has it.
 
-    Where one of the three qrels is missing, splits are drawn over the pairs of those that are there.
+    Without train.tsv or test.tsv no split is named, and all are drawn over the pairs that there are. A pair of which the
+    query or the document has nothing to see is left out; every grade above 0 counts as relevant.
     """
     documents = dict(_texts(path / "corpus.jsonl", budget))
     queries = dict(_texts(path / "queries.jsonl", budget))
-    there = {split: path / "qrels" / f"{name}.tsv" for split, name in FILES.items()}
-    missing = [file.name for file in there.values() if not file.is_file()]
-    if missing:
-        logging.info("corpus: %s has no qrels/%s: splits are drawn over all its pairs", path, ", ".join(missing))
-    rows: dict[tuple[str, str], Row] = {}
-    for split in SPLITS:
-        if there[split].is_file():
-            for query, document in _relevant(there[split], queries, documents, budget):
-                pair = Pair(f"{query} > {document}", None, None, None, queries[query], documents[document])
-                rows.setdefault((query, document), (None if missing else split, pair))
-    answers = {document for _, document in rows}
-    rest = [Document(name, text) for name, text in documents.items() if name not in answers]
+    there = {split: file for split, name in FILES.items() if (file := path / "qrels" / f"{name}.tsv").is_file()}
+    named = {"training", "test"} <= set(there)
+    if not named:
+        logging.info("corpus: %s: without both qrels/train.tsv and test.tsv, splits are drawn over all pairs", path)
+    rows: dict[tuple[str, str, str], Row] = {}
+    unseen = 0
+    for split, file in there.items():
+        for query, document in _relevant(file, queries, documents, budget):
+            again = any((other, query, document) in rows for other in SPLITS)
+            if not (is_visible(queries[query]) and is_visible(documents[document])):
+                unseen += 1
+            elif named or not again:
+                name = f"{query} > {document}" + (f" ({split})" if again else "")
+                pair = Pair(name, None, None, None, queries[query], documents[document])
+                rows.setdefault((split, query, document), (split if named else None, pair))
+    if unseen:
+        logging.info("corpus: %s: %d pairs left out, of whose query or document nothing can be seen", path, unseen)
+    answers = {document for *_, document in rows}
+    rest = [Document(name, text) for name, text in documents.items() if name not in answers and is_visible(text)]
     return Corpus(list(rows.values()), documents=rest)
 
 
 def _relevant(file: Path, queries: dict[str, str], documents: dict[str, str], budget: Budget) -> Iterator[tuple[str, str]]:
     """Names of queries and of documents that answer them."""
+    graded = False
     for number, values in FORMS[".tsv"](str(file), read_bytes(file, budget), budget):
         where = f"{file}:{number}"
         if lacking := [name for name in QRELS if name not in values]:
             raise InputError(f"corpus: {where} must have {lacking[0]}; got {', '.join(values)}")
         query, document = values["query-id"], values["corpus-id"]
         try:
-            relevant = float(values["score"]) > 0
+            score = float(values["score"])
         except ValueError:
-            raise InputError(f"corpus: {where}: score must be a number; got {values['score']!r}") from None
+            score = math.nan
+        if not math.isfinite(score):
+            raise InputError(f"corpus: {where}: score must be a number; got {values['score']!r}")
+        graded |= score > 0 and score != 1
         for name, known, folder in ((query, queries, "queries.jsonl"), (document, documents, "corpus.jsonl")):
             if name not in known:
                 raise InputError(f"corpus: {where}: {name!r} must be in {folder}; it is not")
-        if relevant:
+        if score > 0:
             yield query, document
+    if graded:
+        logging.info("corpus: %s: grades above 0 all count as 1", file)
 
 
 def _texts(file: Path, budget: Budget) -> Iterator[tuple[str, str]]:
-    """The texts by _id; nothing needs to be visible of a document that no query asks for."""
+    """The texts by _id."""
     names = set()
     for number, values in FORMS[".jsonl"](str(file), read_bytes(file, budget), budget):
         where = f"{file}:{number}"
-        name, parts = values.get("_id"), [values.get("title") or "", values.get("text") or ""]
+        name, parts = values.get("_id"), [values.get(key) for key in ("title", "text")]
         if isinstance(name, int) and not isinstance(name, bool):
             name = str(name)
         if not isinstance(name, str) or not name.strip():
             raise InputError(f"corpus: {where}: _id must be a string; got {name!r}")
         if name in names:
             raise InputError(f"corpus: {where}: _id must be unique; got {name!r} twice")
-        if not all(isinstance(part, str) for part in parts):
+        if not all(part is None or isinstance(part, str) for part in parts):
             raise InputError(f"corpus: {where}: title and text must be strings")
-        text = " ".join(parts).strip()
+        text = " ".join(part or "" for part in parts).strip()
         for refuse in (refuse_length, refuse_surrogates, refuse_nul):
             refuse(text, where)
         names.add(name)

@@ -83,7 +83,7 @@ def _row(header: list[str], cells: list[str], where: str) -> dict:
 
 
 def _refuse_twice(header: list[str], where: str) -> None:
-    if twice := [name for name, n in Counter(header).items() if n > 1]:
+    if twice := [name for name, n in Counter(header).items() if n > 1 and name.strip()]:
         raise InputError(f"corpus: {where}:1 must name each column once; got {twice[0]!r} twice")
 
 
@@ -92,7 +92,10 @@ def _parquet(where: str, data: bytes, budget: Budget) -> Rows:
     try:
         file = parquet.ParquetFile(io.BytesIO(data))
         budget.declared(sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)))
-        rows = file.read().to_pylist()
+        rows = []
+        for batch in file.iter_batches(batch_size=1000):
+            budget.charge(batch.nbytes)
+            rows += batch.to_pylist()
     except (OSError, ValueError) as error:  # what pyarrow's errors are
         raise InputError(f"corpus: {where} must be a readable Parquet file; got: {str(error).splitlines()[0]}") from None
     yield from enumerate(rows, start=1)

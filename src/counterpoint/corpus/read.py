@@ -27,6 +27,8 @@ def read_corpus(path: str | Path, columns: Mapping[str, str] | None = None) -> C
         corpus = _read(Path(path), columns or {})
     except OSError as error:
         raise InputError(f"corpus: {path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # of a path with a NUL character
+        raise InputError(f"corpus: {str(path)!r} cannot be a path: {error}") from None
     _say_placeholders(corpus.rows, path)
     return corpus
 

@@ -26,19 +26,20 @@ class Budget:
 
     def take(self, data: bytes) -> bytes:
         """The data, which counts from now on."""
-        if len(data) > self.left:
-            self.refuse(MAX_BYTES - self.left + len(data))
-        self.left -= len(data)
+        self.charge(len(data))
         return data
+
+    def charge(self, size: int) -> None:
+        """Count what has come out."""
+        self.declared(size)
+        self.left -= size
 
 
 def read_bytes(file: Path, budget: Budget) -> bytes:
     """What a file holds, unpacked where its name ends in .gz."""
-    if file.suffix.lower() != ".gz":
-        budget.declared(file.stat().st_size)
-        return budget.take(file.read_bytes())
+    budget.declared(file.stat().st_size)
     try:
-        with gzip.open(file) as stream:
+        with (gzip.open if file.suffix.lower() == ".gz" else open)(file, "rb") as stream:
             return budget.take(stream.read(budget.left + 1))
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"corpus: {file} must be a readable gzip; got: {error}") from None

@@ -46,22 +46,29 @@ def read_splits(path: str | Path, shares: SplitShares | None, columns: Mapping[s
 
 
 def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, list[Pair]]:
-    """The pairs of each split, counterless points among them: the corpus's own split, else a drawn one."""
-    if drawn := rows[0][0] is None:
-        assert shares is not None, "a corpus that names no splits needs shares"
-        rows = draw([pair for _, pair in rows], shares)
+    """The pairs of each split, counterless points among them: the corpus's own split, else a drawn one.
+
+    Where the corpus has training and test, but no validation, that is drawn out of training.
+    """
+    named = {split for split, _ in rows}
+    drawn = tuple(SPLITS) if named == {None} else ("training", "validation") if named == {"training", "test"} else ()
+    if drawn:
+        assert shares is not None, "a corpus that does not name its splits needs shares"
+        from_these = [pair for split, pair in rows if split in (None, "training")]
+        rows = [*draw(from_these, shares, drawn), *(row for row in rows if row[0] == "test")]
     splits = {name: [pair for split, pair in rows if split == name] for name in SPLITS}
     usable = {name: sum(pair.counter is not None for pair in pairs) for name, pairs in splits.items()}
     for name, n in usable.items():
         if n < LEAST:
             raise InputError(f"corpus: each split must have at least {LEAST} pairs; {name} has {n}")
     if drawn:
-        sizes = ", ".join(f"{n:,} {name}" for name, n in usable.items())
-        logging.info("corpus: it names no splits: drawn by prepare.split, %s pairs (at least %d each)", sizes, LEAST)
+        what = "no splits" if len(drawn) == len(SPLITS) else "no validation split"
+        sizes = ", ".join(f"{usable[name]:,} {name}" for name in drawn)
+        logging.info("corpus: it names %s: drawn by prepare.split, %s pairs (at least %d each)", what, sizes, LEAST)
     return splits
 
 
-def draw(pairs: list[Pair], shares: SplitShares) -> list[Row]:
+def draw(pairs: list[Pair], shares: SplitShares, names: Sequence[str] = SPLITS) -> list[Row]:
     """Splits that keep together what shares a debate or a text group (connected components), so that nothing leaks.
 
     Each component in a random order goes to the split that is furthest below its share of the pairs; then splits that have
@@ -71,23 +78,25 @@ def draw(pairs: list[Pair], shares: SplitShares) -> list[Row]:
     component = clusters(pairs)
     size = np.bincount(component, [pair.counter is not None for pair in pairs]).astype(int)
     everything = np.bincount(component)
-    target = np.array([getattr(shares, name) for name in SPLITS])
-    filled = np.zeros(len(SPLITS))
+    target = np.array([getattr(shares, name) for name in names])
+    filled = np.zeros(len(names))
     home = np.empty(len(size), dtype=int)
     for c in generator(shares.seed, 0, "split").permutation(len(size)):
         home[c] = np.argmin(filled / target)
         filled[home[c]] += everything[c]
-    for poor in range(len(SPLITS)):
-        while (has := np.bincount(home, size, len(SPLITS)).astype(int))[poor] < LEAST:
+    for poor in range(len(names)):
+        while (has := np.bincount(home, size, len(names)).astype(int))[poor] < LEAST:
             spare = [c for c in np.argsort(size, kind="stable") if size[c] and has[home[c]] - size[c] >= LEAST]
             if not (spare := [c for c in spare if home[c] != poor]):
-                raise InputError(_why_not(pairs, component, size))
+                raise InputError(_why_not(pairs, component, size, len(names)))
             home[spare[0]] = poor
-    return [(SPLITS[home[c]], pair) for c, pair in zip(component, pairs, strict=True)]
+    return [(names[home[c]], pair) for c, pair in zip(component, pairs, strict=True)]
 
 
-def _why_not(pairs: list[Pair], component: np.ndarray, size: np.ndarray) -> str:
+def _why_not(pairs: list[Pair], component: np.ndarray, size: np.ndarray, splits: int) -> str:
     """What the pairs of the largest component hang on, and what would help."""
+    if size.max() == 1:
+        return f"corpus: it must have at least {splits * LEAST} pairs, to be split into {splits}; got {size.sum()}"
     groups = int((size > 0).sum())
     largest = [pair for c, pair in zip(component, pairs, strict=True) if c == size.argmax()]
     shared = Counter(("debate", pair.debate) for pair in largest if pair.debate is not None)
@@ -148,7 +157,8 @@ def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
     groups = Counter(key for _, *keys in usable for key in keys)
     answers: dict[str, set[str]] = {}
     for _, point, counter in usable:
-        answers.setdefault(point, set()).add(counter)
+        if counter != point:  # what answers itself asks nothing
+            answers.setdefault(point, set()).add(counter)
     return {
         "debates": len({(pair.theme, pair.debate) for pair in pairs if pair.debate is not None}) + empty_debates,
         "debates_without_points": empty_debates,

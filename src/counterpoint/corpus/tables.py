@@ -1,6 +1,7 @@
 """Dialogue pairs as tables, a pair a row: JSONL, CSV, TSV, JSON or Parquet, plain or gzipped."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,21 +43,21 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str], budget
     for number, values in FORMS[kind(file)[1]](str(file), read_bytes(file, budget), budget):
         where = f"{file}:{number}"
         _refuse_missing(values, theirs, f"{file}:1" if kind(file)[1] in WITH_HEADER else where)
-        ignored.update(name for name in values if name not in theirs)
+        ignored.update(name for name in values if name not in theirs and str(name).strip())
         yield from _pairs({theirs[name]: value for name, value in values.items() if name in theirs}, split, number, where)
     if ignored:
-        logging.info("corpus: %s: columns that are ignored: %s", file, ", ".join(sorted(map(str, ignored))))
+        names = ", ".join(sorted(str(name).encode(errors="replace").decode() for name in ignored))
+        logging.info("corpus: %s: columns that are ignored: %s", file, names)
 
 
 def _pairs(values: dict, split: str | None, number: int, where: str) -> Iterator[Row]:
     """The pairs of a row: one for each counter where there is a list of them."""
-    counters = values.get("counter")
-    several = isinstance(counters, list) and len(counters) > 1
-    for i, counter in enumerate(counters if isinstance(counters, list) and counters else [counters], start=1):
-        if isinstance(counter, list):
-            counter = None
-        cell = {name: _cell(values.get(name), name, where) for name in COLUMNS if name != "counter"}
-        cell["counter"] = _cell(counter, "counter", where)
+    listed = values.get("counter")
+    counters = [_cell(value, "counter", where) for value in (listed if isinstance(listed, list) else [listed])]
+    counters = [counter for counter in counters if counter is not None] or [None]
+    several = len(counters) > 1
+    for i, counter in enumerate(counters, start=1):
+        cell = {name: _cell(values.get(name), name, where) for name in COLUMNS if name != "counter"} | {"counter": counter}
         if (point := cell["point"]) is None:
             raise InputError(f"corpus: {where}: point must not be empty")
         named = cell["split"] and split_of(cell["split"])
@@ -76,6 +77,8 @@ def _refuse_missing(values: Mapping, theirs: Mapping[str, str], where: str) -> N
 
 
 def _cell(value: object, name: str, where: str) -> str | None:
+    if isinstance(value, float) and name in NUMBERED:  # as pandas writes whole numbers beside missing ones
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
     if isinstance(value, int | float) and not isinstance(value, bool) and name in NUMBERED:
         value = str(value)
     if value is None:

@@ -1,6 +1,7 @@
 """BM25, the baseline that only counts words."""
 
 import re
+import unicodedata
 
 import bm25s
 import numpy as np
@@ -11,14 +12,15 @@ from counterpoint.ranking.ranking import Distance
 
 K1, B = 0.9, 0.4  # Anserini's and BEIR's
 # [a-z0-9]+ in English; where a script puts no spaces between words, each run of its letters
-RUN = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+")
+MARKS = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code)).startswith("M"))
+RUN = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[{MARKS}])*")
 OF_UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
 def words(text: str) -> list[str]:
     """The words of a text, lower case; of scripts without spaces, each two neighbouring characters stand for one."""
     found = []
-    for run in RUN.findall(text.lower()):
+    for run in RUN.findall(unicodedata.normalize("NFKC", text).lower()):
         pairs = OF_UNSPACED.match(run) and len(run) > 1
         found += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
     return found

@@ -1,6 +1,7 @@
 """Several runs in one picture: accuracy against decay, and the series by epoch, a line a decay."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from textwrap import fill
 from typing import Any
 
@@ -111,7 +112,8 @@ def _overlaid(histories: dict[Schedule, list[History]], panels: dict[str, str], 
     all_axes = list(figure.subplots(lines, columns, sharex=True, squeeze=False).flat)
     for axes, (key, what) in zip(all_axes, panels.items(), strict=True):
         for (schedule, runs), (colour, style) in zip(histories.items(), _looks(histories), strict=True):
-            rows = [_over_seeds(rows, key) for rows in zip(*runs, strict=False)]
+            by_epoch = zip_longest(*runs)  # with train.patience some seeds end earlier
+            rows = [_over_seeds(tuple(row for row in rows if row is not None), key) for rows in by_epoch]
             rows = [row for row in rows if row["mean"] is not None]
             if rows:
                 epochs = [row["epoch"] for row in rows]

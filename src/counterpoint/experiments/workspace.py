@@ -42,10 +42,13 @@ def refuse_hidden_corpus(corpus: str) -> None:
     """A run of the queue works in a copy, which has what Git tracks; a corpus beside that must be named by its whole path."""
     path = Path(corpus)
     fetched = path.parent == FETCHED  # by a stage, there too
-    if not path.is_absolute() and not fetched and not git("ls-files", "--", corpus):
+    inside = path.resolve().is_relative_to(Path.cwd())
+    words = ("--literal-pathspecs", "ls-files")
+    tracked = inside and git(*words, "--", corpus) and not git(*words, "--others", "--exclude-standard", "--", corpus)
+    if not path.is_absolute() and not fetched and not tracked:
         raise InputError(
             f"corpus: {corpus} is not tracked by Git, so a run of the queue does not see it: name it by its whole path, "
-            f"-S corpus={path.resolve()}"
+            f"-S 'corpus=\"{path.resolve()}\"'"
         )
 
 

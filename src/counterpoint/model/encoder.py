@@ -41,13 +41,13 @@ class Tokens:
         return self.counters_at or len(self.lengths)
 
     @property
-    def group(self) -> np.ndarray:
-        """A number for each text (n,), equal where all token ids are."""
+    def groups(self) -> list[np.ndarray]:
+        """A number for each text (n,), equal where all token ids are: as points, and as counters where those have other ids."""
         numbers: dict[bytes, int] = {}
-        flat = self.flat.numpy()
-        starts, lengths = self.starts[: len(self)], self.lengths[: len(self)]
-        rows = (flat[start:end].tobytes() for start, end in zip(starts, starts + lengths, strict=True))
-        return np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+        flat, ends = self.flat.numpy(), self.starts + self.lengths
+        rows = (flat[start:end].tobytes() for start, end in zip(self.starts, ends, strict=True))
+        group = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+        return np.split(group, [self.counters_at]) if self.counters_at else [group]
 
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and attention mask of the rows, (B, longest) each."""
@@ -137,6 +137,9 @@ def load_encoder(
     longest = getattr(config, "max_position_embeddings", max_length)
     if max_length > longest:
         raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
+    for prompt in prompts:
+        if len(tokenizer(prompt or "")["input_ids"]) >= max_length:
+            raise InputError(f"model.prompts must leave room in model.max_length, {max_length} tokens; {prompt!r} leaves none")
     return Encoder(transformer, tokenizer, pooling, max_length, prompts)
 
 

@@ -43,7 +43,8 @@ def counters_of(name: str, pairs: Sequence[Pair], by_text: bool) -> list[str]:
     (asked,) = (pair for pair in pairs if pair.id == name)
     key = text_key(asked.point)
     same = [pair for pair in pairs if text_key(pair.point) == key] if by_text else [asked]
-    return list({text_key(text): text for pair in same for text in pair.texts[1:]}.values())
+    counters = {text_key(text): text for pair in same for text in pair.texts[1:]}
+    return [text for name, text in counters.items() if not by_text or name != key]
 
 
 def _example(name: str, texts: Mapping[str, str], counters: Sequence[str], by_step: Mapping[str, pd.Series]) -> list[str]:

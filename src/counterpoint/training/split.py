@@ -27,4 +27,7 @@ class Split:
 
     def merged(self) -> "Split":
         """The split in which arguments of the same token ids are twins: no encoder can tell them apart."""
-        return replace(self, pool=self.pool.merged(self.tokens.group))
+        pool = self.pool
+        for group in self.tokens.groups:
+            pool = pool.merged(group)
+        return replace(self, pool=pool)
