@@ -30,7 +30,7 @@ def test_words_are_runs_of_letters_and_digits_of_any_script():
     assert words("Don't ban 5G_phones: naïve!") == ["don", "t", "ban", "5g", "phones", "naïve"]
     assert words("Это не так") == ["это", "не", "так"]
     assert words("?!") == []
-    assert words("cafe\u0301 caf\u00e9 \uff21") == ["caf\u00e9", "caf\u00e9", "a"]
+    assert words("cafe\u0301 caf\u00e9") == ["caf\u00e9", "caf\u00e9"]
     assert words("हिन्दी में") == ["हिन्दी", "में"]  # marks belong to their letters
     assert words("ban 我们城市 5g, 的") == [
         "ban",

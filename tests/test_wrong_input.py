@@ -328,6 +328,11 @@ def test_a_bad_corpus(name, world, capfd):
 # --- params ----------------------------------------------------------------------------------------------------------
 
 PARAMS = {
+    "columns-same": ({"prepare__columns": {"point": "text", "counter": "text"}}, "prepare.columns: point and counter must be two columns; got 'text'"),
+    "prompt-empty": ({"model__prompts": {"point": "", "counter": None}}, "model.prompts.point must be"),
+    "patience-zero": ({"train__patience": 0}, "train.patience must be an integer of at least 1, or none; got 0"),
+    "answers": ({"evaluate__answers": "pair"}, "evaluate.answers must be one of text, row; got 'pair'"),
+    "select-answers": ({"select__answers": "pair"}, "select.answers must be one of text, row; got 'pair'"),
     "flag": ({"model__normalize": "yes"}, "model.normalize must be true or false; got 'yes'"),
     "integer": ({"train__epochs": "many"}, "train.epochs must be an integer of at least 0; got 'many'"),
     "integer-fraction": ({"train__batch_size": 1.5}, "train.batch_size must be an integer of at least 1; got 1.5"),
@@ -365,6 +370,18 @@ def test_bad_params(name, world, arguana, capfd):
     changes, says = PARAMS[name]
     responsible = "train" if name == "device" else "prepare"
     assert f"params.yaml: {says}" in refused_by_check_and(responsible, world, capfd, **{"corpus": str(arguana)} | changes)
+
+
+def test_a_package_that_a_run_will_need_is_looked_up_before_it_begins(world, arguana, capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    line = refused_by_check_and("train", world, capfd, corpus=str(arguana), negatives__search="faiss")
+    assert line == "error: negatives.search: faiss needs faiss, which is not installed: pip install -r requirements-faiss.txt\n"
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(world, arguana, capfd):
+    prompts = {"point": " ".join(["cat"] * 50), "counter": None}
+    line = refused_by_check_and("baselines", world, capfd, corpus=str(arguana), model__prompts=prompts)
+    assert line.startswith("error: model.prompts must leave room in model.max_length")
 
 
 FILES = {

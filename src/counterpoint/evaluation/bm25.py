@@ -11,8 +11,9 @@ from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import Distance
 
 K1, B = 0.9, 0.4  # Anserini's and BEIR's
+# of scripts whose letters carry marks; those of Latin letters are one with them in NFC
+MARKS = "".join(chr(code) for code in range(0x370, 0x10000) if unicodedata.category(chr(code)).startswith("M"))
 # [a-z0-9]+ in English; where a script puts no spaces between words, each run of its letters
-MARKS = "".join(chr(code) for code in range(0x300, 0x10000) if unicodedata.category(chr(code)).startswith("M"))
 RUN = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[{MARKS}])*")
 OF_UNSPACED = re.compile(f"[{UNSPACED}]")
 
@@ -20,7 +21,7 @@ OF_UNSPACED = re.compile(f"[{UNSPACED}]")
 def words(text: str) -> list[str]:
     """The words of a text, lower case; of scripts without spaces, each two neighbouring characters stand for one."""
     found = []
-    for run in RUN.findall(unicodedata.normalize("NFKC", text).lower()):
+    for run in RUN.findall(unicodedata.normalize("NFC", text).lower()):
         pairs = OF_UNSPACED.match(run) and len(run) > 1
         found += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
     return found
