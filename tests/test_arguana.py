@@ -10,7 +10,7 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.ranking.metrics import top_k
-from counterpoint.ranking.queries import by_row
+from counterpoint.ranking.queries import by_row, by_text
 from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.settings import SETTINGS, count_pairs
 
@@ -60,3 +60,13 @@ def test_bm25_on_the_test_split(corpus):
     queries = by_row(pool)
     found = rank(queries, bm25(queries), SETTINGS)
     assert [100 * top_k(ranking.retrieved.ties_hit, 1) for ranking in found.values()] == pytest.approx(BM25, abs=0.2)
+
+
+def test_by_text_a_query_is_a_distinct_point(corpus):
+    pairs = [pair for pair in corpus[0]["test"] if pair.counter]
+    queries = by_text(Pool.of(pairs))
+    assert (len(queries), len(queries.first), queries.right.shape[1]) == (1294, 2586, 1)  # no point has two counters
+    assert queries.of_members(np.array([pair.seen == "none" for pair in pairs])).sum() == 721
+    (found,) = rank(queries, bm25(queries), {"epa": SETTINGS["epa"]}).values()
+    assert (found.candidates == 2585).all()
+    assert top_k(found.retrieved.rank, 1) == pytest.approx(0.160, abs=0.0005)

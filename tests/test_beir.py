@@ -72,7 +72,7 @@ def test_a_pair_in_two_splits_stays_in_both_and_what_cannot_be_seen_in_none(tmp_
         corpus = read_corpus(beir)
     assert [pair.id for split, pair in corpus.rows if split == "test"] == ["q0 > d0 (test)", "q2 > d2"]
     assert corpus.documents == [Document("d3", "text 3")]
-    assert "1 pairs left out, of whose query or document nothing can be seen" in caplog.text
+    assert "pairs left out, of whose query or document nothing can be seen: 1" in caplog.text
     assert "test.tsv: grades above 0 all count as 1" in caplog.text
 
 

@@ -124,6 +124,6 @@ def test_what_is_odd_but_usable_gets_a_line(caplog):
     with caplog.at_level(logging.INFO):
         say_oddities({"training": own, "test": [Pair("x", None, None, None, "我们城市应该", "不应该")]})
     assert [record.message for record in caplog.records] == [
-        "corpus: 2 pairs whose counter is the point itself, which answers nothing: 0, …",
+        "corpus: pairs whose counter is the point itself, which answers nothing: 2 (0, 1)",
         "corpus: 2 of 6 texts put no spaces between words: BM25 takes pairs of characters",
     ]

@@ -46,7 +46,7 @@ def read_beir(path: Path, budget: Budget) -> Corpus:
                 pair = Pair(name, None, None, None, queries[query], documents[document])
                 rows.setdefault((split, query, document), (split if named else None, pair))
     if unseen:
-        logging.info("corpus: %s: %d pairs left out, of whose query or document nothing can be seen", path, unseen)
+        logging.info("corpus: %s: pairs left out, of whose query or document nothing can be seen: %d", path, unseen)
     answers = {document for *_, document in rows}
     rest = [Document(name, text) for name, text in documents.items() if name not in answers and is_visible(text)]
     return Corpus(list(rows.values()), documents=rest)

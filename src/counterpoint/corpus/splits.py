@@ -119,7 +119,8 @@ def say_oddities(splits: dict[str, list[Pair]]) -> None:
     usable = {name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()}
     own = [pair.id for pairs in usable.values() for pair in pairs if text_key(pair.point) == text_key(pair.counter or "")]
     if own:
-        logging.info("corpus: %d pairs whose counter is the point itself, which answers nothing: %s, …", len(own), own[0])
+        names = ", ".join(own[:3]) + ", …" * (len(own) > 3)
+        logging.info("corpus: pairs whose counter is the point itself, which answers nothing: %d (%s)", len(own), names)
     texts = [text for pairs in splits.values() for pair in pairs for text in pair.texts]
     if (n := sum(is_unspaced(text) for text in texts)) > len(texts) / 20:
         logging.info("corpus: %d of %d texts put no spaces between words: BM25 takes pairs of characters", n, len(texts))
