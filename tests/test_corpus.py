@@ -120,7 +120,7 @@ def test_the_sample_is_read():
         ("x.jsonl", b'{"point": "a", "counter": "b", "split": "trial"}', "x.jsonl:1: split must be training, validation, test"),
         ("x.jsonl", '{"point": "\u200b", "counter": "b"}'.encode(), "x.jsonl:1: point must not be empty"),
         ("x.jsonl", b'{"point": "a", "counter": ["c", ["b"]]}', "x.jsonl:1: counter must be a string; got ['b']"),
-        ("a\0b.csv", None, "cannot be a path: embedded null byte"),
+        ("a\0b.csv", None, "cannot be a path: "),
         ("x.json", b'{"point": "a"}', "x.json must be a JSON array of objects; got dict"),
         ("x.json", b"[1]", "x.json: entry 1 must be an object; got '1'"),
         ("x.csv", b"\xff\xfea", "x.csv must be UTF-16, as its first bytes say; truncated data at"),
