@@ -7,7 +7,7 @@ import torch
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
-from counterpoint.evaluation.tasks import embed_tasks, ranks_table, read_tasks
+from counterpoint.evaluation.tasks import asked, embed_tasks, ranks_table, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.ranking.ranking import Ranking, Ranks
@@ -67,13 +67,16 @@ def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
         assert torch.allclose(points.embedding, alone, atol=1e-5)
 
 
-ABOUT = {"answers": "row", "setting": "epa", "stage": "retrieved"}
+def table(task, answers, ranking, ranks):
+    queries = task.queries[answers]
+    about = {"answers": "row", "setting": "epa", "stage": "retrieved"} | asked(task, queries)
+    return ranks_table(task, queries, about, ranking, ranks)
 
 
 def test_the_table_names_what_came_out_on_top(triples):
     _, test = read_tasks(triples, beir=False)
     ranks = Ranks(np.array([[1], [2], [3]]), np.array([1, 1, 3]), np.array([3, 0, 4]), np.array([True, False, False]))
-    rows = ranks_table(test, test.queries["row"], ABOUT, Ranking(np.array([5, 5, 5]), ranks, ranks), ranks)
+    rows = table(test, "row", Ranking(np.array([5, 5, 5]), ranks, ranks), ranks)
     assert rows.to_dict("list") == {
         "answers": ["row"] * 3,
         "setting": ["epa"] * 3,
@@ -94,7 +97,7 @@ def test_by_text_a_query_is_named_after_its_first_pair_and_seen_as_any_of_its_pa
     pairs = [*triples.pairs["test"][:2], replace(triples.pairs["test"][2], seen="counter")]
     _, test, _ = read_tasks(replace(triples, pairs=triples.pairs | {"test": pairs}), beir=True)
     ranks = Ranks(np.array([[2, 5], [1, 0]]), np.array([2, 1]), np.array([4, 4]), np.array([False, True]))
-    rows = ranks_table(test, test.queries["text"], ABOUT, Ranking(np.array([4, 4]), ranks, ranks), ranks)
+    rows = table(test, "text", Ranking(np.array([4, 4]), ranks, ranks), ranks)
     assert rows[["id", "seen", "rank", "right", "best_is"]].to_dict("list") == {
         "id": ["t0", "t1"],
         "seen": ["counter", "point"],
@@ -111,7 +114,7 @@ def test_in_a_collection_every_split_searches_every_document(triples, tmp_path):
     assert list(test.settings) == ["epc", "epa"]  # a document has no debate
     assert texts(test, test.pool.source == 2) == ["salt", "spoon", "dog bark", "bone leash", "nest egg", "bird"]
     ranks = Ranks(np.ones((2, 1), dtype=int), np.ones(2), np.array([7, 9]), np.array([False, False]))
-    rows = ranks_table(test, test.queries["text"], ABOUT, Ranking(np.array([4, 4]), ranks, ranks), ranks)
+    rows = table(test, "text", Ranking(np.array([4, 4]), ranks, ranks), ranks)
     assert rows["best"].tolist() == ["document d1", "document r1"]
     assert rows["best_is"].tolist() == ["a document"] * 2
     assert set(read.pool("training").texts) & {"salt", "spoon", "song"} == {"salt", "spoon"}

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,28 +86,36 @@ def ranks_tables(tasks: Iterable[Task], ranked: Callable[[int, Queries], Iterabl
     tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
     for number, task in enumerate(tasks):
         for answers, queries in task.queries.items():
+            who = asked(task, queries)
             for step, setting, ranking, ranks in ranked(number, queries):
                 about = {"answers": answers, "setting": setting, "stage": step}
-                tables[task.split].append(ranks_table(task, queries, about, ranking, ranks))
+                tables[task.split].append(ranks_table(task, queries, about | who, ranking, ranks))
     return {split: pd.concat(members) for split, members in tables.items()}
 
 
-def ranks_table(task: Task, queries: Queries, about: dict[str, str], ranking: Ranking, ranks: Ranks) -> pd.DataFrame:
-    """A row a query: who asked, among how many, the right answers' ranks, and what came out on top.
+def asked(task: Task, queries: Queries) -> dict[str, Any]:
+    """The columns id, seen and cluster of the queries, (queries,) each.
 
     A query is named after its first pair; seen says the most that any of its pairs has in training; cluster numbers what the
-    bootstrap draws as one; best names an argument by its source and the id of its pair or document.
+    bootstrap draws as one.
     """
-    pool, pair_of = task.pool, task.pool.row[queries.points]
-    asked = [task.pairs[i] for i in pair_of]
-    most = np.maximum.reduceat([SEEN.index(pair.seen or "none") for pair in asked], queries.start)
+    pairs = [task.pairs[i] for i in task.pool.row[queries.points]]
+    most = np.maximum.reduceat([SEEN.index(pair.seen or "none") for pair in pairs], queries.start)
+    names = [pairs[i].id for i in queries.start]
+    return {"id": names, "seen": np.array(SEEN)[most], "cluster": clusters(pairs)[queries.start]}
+
+
+def ranks_table(task: Task, queries: Queries, about: dict[str, Any], ranking: Ranking, ranks: Ranks) -> pd.DataFrame:
+    """A row a query: what it is about, among how many, the right answers' ranks, and what came out on top.
+
+    about has the columns before these, `asked` among them; best names an argument by its source and the id of its pair or
+    document.
+    """
+    pool = task.pool
     named = [(SOURCES[pool.source[i]], pool.row[i]) for i in ranks.best]
     return pd.DataFrame(
         about
         | {
-            "id": [asked[i].id for i in queries.start],
-            "seen": np.array(SEEN)[most],
-            "cluster": clusters(asked)[queries.start],
             "candidates": ranking.candidates,
             "rank": ranks.rank,
             "ties_hit": ranks.ties_hit,
