@@ -98,8 +98,8 @@ def comparable_runs(params: Params) -> tuple[list[SeedRun], list[str]]:
             chosen.setdefault((schedule, theirs.seed), experiment)
     if not chosen:
         raise InputError(
-            f"a report must have experiments of this commit that differ from params.yaml in seed, random_rate, decay and floor "
-            f"only; got none among {len(found)}: make sweep, or give report.py the sweep's -S"
+            f"a report must have experiments of this commit that differ from params.yaml in seed, random_rate, decay, schedule "
+            f"and floor only; got none among {len(found)}: make sweep, or give report.py the sweep's -S"
         )
     left_out = {"other params": apart, "not done": unfinished}
     notes = [f"Left out, {why}: {', '.join(sorted(names))}." for why, names in left_out.items() if names]

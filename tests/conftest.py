@@ -143,19 +143,20 @@ corpus: data/fixture
 random_rate: 1.0
 decay: 0.4
 floor: 0.0
+schedule: linear
 prepare:
   seed: 13
   split: {training: 0.6, validation: 0.2, test: 0.2, seed: 0}
-negatives: {search: exact, per_point: 1, every: 1}
+negatives: {search: exact, per_point: 1, every: 1, window: [1, 1], margin: none, keep: 0.0}
 model:
   {encoder: tiny, pooling: mean, projection: 8, normalize: true, fusion: concat, head_norm: true, sharing: shared,
-   freeze: false, dropout: 0.1, attention_dropout: 0.0, max_length: 32}
+   freeze: none, dropout: 0.1, attention_dropout: 0.0, max_length: 32}
 loss:
   triplet: {weight: 1.0, margin: 0.5}
   pair: {weight: 1.0}
 train:
   {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1,
-   weight_decay: 0.01, precision: fp32, device: cpu, log_every: 2}
+   gradient_cache: false, weight_decay: 0.01, precision: fp32, device: cpu, log_every: 2}
 checkpoint: {keep: 3}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
 evaluate: {rerank_depth: 3, beir: false}

@@ -8,7 +8,7 @@ from conftest import usable
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import NegativesParams
+from counterpoint.core.sections import NegativesParams
 from counterpoint.negatives.first import drawn_again, first_negatives, negatives_of, with_negatives
 from counterpoint.negatives.mining import nearest_wrong
 from counterpoint.negatives.sampler import NegativeSampler
@@ -63,7 +63,7 @@ def test_the_nearest_wrong_arguments_are_brute_force_s(arguana, backend, k):
     by_text = torch.tensor(np.random.default_rng(3).normal(size=(len(pool.texts), 4)), dtype=torch.float32)
     vectors = by_text[torch.as_tensor(pool.text)]
     queries = vectors[torch.as_tensor(pool.queries)] + 0.01
-    ids = nearest_wrong(pool, right_groups(pool), queries, vectors, np.full(len(queries), k), backend)
+    ids, far = nearest_wrong(pool, right_groups(pool), queries, vectors, np.full(len(queries), k), backend)
     distances = (queries[:, None] - vectors[torch.as_tensor(ids)]).norm(dim=2)
     for i, query in enumerate(pool.queries):
         own = pool.text_group[query]
@@ -73,6 +73,7 @@ def test_the_nearest_wrong_arguments_are_brute_force_s(arguana, backend, k):
             if pool.text_group[j] not in right:
                 nearest[pool.text_group[j]] = float((queries[i] - vectors[j]).norm())
         np.testing.assert_allclose(distances[i], sorted(nearest.values())[:k], rtol=1e-5)
+        np.testing.assert_allclose(far[i], distances[i], rtol=1e-5)
         assert len({pool.text_group[j] for j in ids[i]}) == k
         assert not {pool.text_group[j] for j in ids[i]} & right
 
@@ -81,7 +82,7 @@ def test_mining_asks_for_more_while_twins_fill_the_first_places():
     """20 twins of the point stand between it and the only wrong answers."""
     pool = pool_of(*[("A", f"counter {i}") for i in range(20)], ("far", "farther"))
     position = torch.tensor([[0.0]] * 20 + [[5.0]] + [[1.0]] * 20 + [[6.0]])
-    ids = nearest_wrong(pool, right_groups(pool), position[:21], position, np.full(21, 2), "exact")
+    ids, _ = nearest_wrong(pool, right_groups(pool), position[:21], position, np.full(21, 2), "exact")
     assert ids[0].tolist() == [20, 41]
 
 
@@ -97,11 +98,12 @@ def test_the_triples_name_negatives_by_source_and_row_and_give_them_back():
     assert not np.array_equal(first_negatives(pool, 2, seed=14), ids)
 
 
-def sampler(pool, rate, first, seed=0, search="exact", every=1):
+def sampler(pool, rate, first, seed=0, normalized=False, **changes):
     """One whose rate stays, over a pool in which no text stands twice."""
     first = np.asarray(first)
-    params = NegativesParams(search=search, per_point=first.shape[1], every=every)
-    return NegativeSampler(pool, Schedule(rate, None, 0.0), params, seed, first)
+    values = {"search": "exact", "per_point": first.shape[1], "every": 1, "window": [1, 1], "margin": None, "keep": 0.0}
+    params = NegativesParams(**(values | changes))
+    return NegativeSampler(pool, Schedule(rate, None, 0.0), params, seed, first, normalized=normalized)
 
 
 def line(*places):
@@ -153,7 +155,7 @@ def test_the_draws_as_columns():
     assert {name: (values.dtype.name, values.tolist()) for name, values in columns.items()} == {
         "source": ("int8", [[[0], [1]], [[0], [0]]]),
         "index": ("int32", [[[1], [0]], [[1], [0]]]),
-        "was_random": ("bool", [[[False]] * 2] * 2),
+        **{name: ("bool", [[[False]] * 2] * 2) for name in ("was_random", "was_kept", "was_filtered")},
         "distance": ("float32", [[[10.0], [6.0]], [[10.0], [10.0]]]),
     }
 
@@ -214,3 +216,111 @@ def test_a_first_negative_that_the_encoder_takes_for_a_right_answer_is_drawn_aga
     assert again[1:].tolist() == [[0], [1]]
     assert again[0, 0] in (1, 2, 4)  # neither A nor its counter B, and not what looks like A
     assert drawn_again(pool, ids, seed=3)[1] == 0
+
+
+# Point i stands at 100 i, its counter at 100 i + 50; the wrong answers of point 0 come in the order p1 c1 p2 c2 …
+ROW = 12
+LADDER = pool_of(*[(f"p{i}", f"c{i}") for i in range(ROW)])
+STEPS = torch.cat([100 * torch.arange(ROW), 100 * torch.arange(ROW) + 50]).float()[:, None]
+OF_POINT_0 = [i for pair in zip(range(1, ROW), range(ROW + 1, 2 * ROW), strict=True) for i in pair]  # by rank
+
+
+def windowed(window, k=1, seeds=range(200), place=STEPS, **changes):
+    """What point 0 draws, seed by seed."""
+    first = draw_random(LADDER, right_groups(LADDER), k, np.random.default_rng(0))
+    draws = [sampler(LADDER, 0.0, first, seed, window=window, **changes).draw(0, place, place) for seed in seeds]
+    return [draw.ids[0].tolist() for draw in draws], draws
+
+
+@pytest.mark.parametrize(("window", "ranks"), [([1, 1], [1]), ([1, 4], [1, 2, 3, 4]), ([3, 5], [3, 4, 5]), ([22, 22], [22])])
+def test_a_mined_negative_is_drawn_uniformly_from_the_window_of_ranks(window, ranks):
+    drawn, _ = windowed(window)
+    counts = Counter(OF_POINT_0.index(ids[0]) + 1 for ids in drawn)
+    assert sorted(counts) == ranks
+    assert min(counts.values()) > 0.6 * 200 / len(ranks)
+
+
+def test_a_window_moves_where_it_holds_too_few():
+    drawn, _ = windowed([2, 2], k=3, seeds=range(5))
+    assert drawn == [OF_POINT_0[1:4]] * 5  # its end moves back
+    drawn, _ = windowed([22, 22], k=3, seeds=range(5))
+    assert drawn == [OF_POINT_0[19:22]] * 5  # and there are no more: it begins earlier
+    drawn, _ = windowed([100, 200], seeds=range(5))
+    assert drawn == [OF_POINT_0[21:22]] * 5
+
+
+def test_several_of_a_window_differ():
+    drawn, _ = windowed([1, 4], k=3, seeds=range(60))
+    assert all(len(set(ids)) == 3 and set(ids) <= set(OF_POINT_0[:4]) for ids in drawn)
+    assert {frozenset(ids) for ids in drawn} == {frozenset(OF_POINT_0[:4]) - {i} for i in OF_POINT_0[:4]}
+
+
+@pytest.mark.parametrize(("margin", "nearest"), [(0.0, 100), (1.0, 100), (0.1, 100), (0.9, 100)])
+def test_without_unit_length_the_margin_is_on_the_squared_distance(margin, nearest):
+    """Counter 0 at 50: similarity -2500; with margin m a negative must be at least 50 * sqrt(1 + m) away."""
+    _, draws = windowed([1, 1], seeds=range(20), margin=margin)
+    assert {draw.distance[0, 0] for draw in draws} == {nearest}
+    assert not any(draw.was_filtered[0, 0] for draw in draws)
+    near = STEPS.clone()
+    near[1] = 60.0  # point 1, still behind counter 0: distance² 3600
+    _, draws = windowed([1, 1], seeds=range(20), place=near, margin=margin)
+    filtered = 2500 * (1 + margin) > 3600
+    assert all(draw.was_filtered[0, 0] == draw.was_random[0, 0] == filtered for draw in draws)
+
+
+@pytest.mark.parametrize(("right", "allowed"), [(0.8, 0.76), (0.2, 0.19), (-0.2, -0.21)])
+def test_the_margin_is_a_share_of_the_cosine_and_safe_for_its_sign(right, allowed):
+    """Point 0 lies along x, its counter at the cosine right; point 1 and counter 1 are right below and above the limit."""
+    cosines = torch.tensor([1.0, allowed - 0.005, right, allowed + 0.005])  # p0 p1 c0 c1
+    vectors = torch.stack([cosines, (1 - cosines**2).sqrt()], dim=1)
+    pool, first = pool_of(("a", "b"), ("c", "d")), [[3], [0]]
+    without = sampler(pool, 0.0, first, normalized=True).draw(0, vectors, vectors)
+    assert without.ids[0].tolist() == [3]
+    drawn = sampler(pool, 0.0, first, normalized=True, margin=0.05, window=[1, 2]).draw(0, vectors, vectors)
+    assert drawn.ids[0].tolist() == [1]
+    assert not drawn.was_filtered[0, 0]
+    empty = sampler(pool, 0.0, first, normalized=True, margin=0.05).draw(0, vectors, vectors)
+    assert (empty.was_filtered[0, 0], empty.was_random[0, 0]) == (True, True)
+    assert empty.ids[0, 0] in (1, 3)
+
+
+def test_what_the_margin_empties_is_filled_with_other_wrong_texts():
+    close = STEPS.clone()
+    close[:ROW] = torch.arange(ROW).float()[:, None] / 100  # all points nearer than any counter
+    _, draws = windowed([1, 4], k=4, seeds=range(30), place=close, margin=0.05)
+    for draw in draws:
+        assert draw.was_filtered.all()
+        assert all(len(set(LADDER.text_group[ids])) == 4 for ids in draw.ids)
+        assert not any({i, ROW + i} & set(ids) for i, ids in enumerate(draw.ids.tolist()))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
+def test_a_share_of_the_last_draw_stays_with_how_it_was_drawn(rate):
+    pool = pool_of(*[(f"p{i}", f"c{i}") for i in range(500)])
+    place = torch.cat([torch.arange(500.0), torch.arange(500.0) + 0.25])[:, None]
+    other = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0))  # another embedding: what is mined anew is another
+    first = draw_random(pool, right_groups(pool), 2, np.random.default_rng(1))
+    drawing = sampler(pool, rate, first, seed=5, keep=0.3)
+    one, two = drawing.draw(0, place, place), drawing.draw(1, other, other)
+    assert not one.was_kept.any()
+    assert 0.26 < two.was_kept.mean() < 0.34
+    assert np.array_equal(two.ids[two.was_kept], one.ids[two.was_kept])
+    assert np.array_equal(two.was_random[two.was_kept], one.was_random[two.was_kept])
+    assert (two.ids[~two.was_kept] == one.ids[~two.was_kept]).mean() < 0.02
+    assert abs(two.was_random.mean() - rate) < 0.06
+    assert all(len(set(pool.text_group[ids])) == 2 for ids in two.ids)
+    again = sampler(pool, rate, first, seed=5, keep=0.3)
+    again.draws.append(one)  # as a resumed run does
+    assert np.array_equal(again.draw(1, other, other).ids, two.ids)
+
+
+def test_all_that_is_wrong_can_be_asked_for_and_kept():
+    """No place is left for twins: what stays and what comes anew share out all wrong texts."""
+    pool = pool_of(*[(f"p{i}", f"c{i}") for i in range(3)])
+    place = line(0, 1, 2, 3, 4, 5)
+    first = draw_random(pool, right_groups(pool), 4, np.random.default_rng(0))
+    for seed in range(20):
+        drawing = sampler(pool, 0.5, first, seed, keep=0.5, window=[2, 3], margin=0.5)
+        for epoch in range(3):
+            drawn = drawing.draw(epoch, place, place)
+            assert [set(row) for row in drawn.ids.tolist()] == [{1, 2, 4, 5}, {0, 2, 3, 5}, {0, 1, 3, 4}]

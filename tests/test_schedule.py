@@ -30,8 +30,28 @@ def test_the_rate_starts_at_random_rate_and_falls_by_decay(start, decay, floor, 
 
 
 @pytest.mark.parametrize(
+    ("course", "start", "decay", "floor", "rates"),
+    [
+        ("exponential", 1.0, 0.5, 0.0, [1.0, 0.5, 0.25, 0.125]),
+        ("exponential", 0.8, 0.5, 0.3, [0.8, 0.4, 0.3, 0.3]),
+        ("exponential", 1.0, 1.0, 0.1, [1.0, 0.1, 0.1, 0.1]),
+        ("cosine", 1.0, 0.5, 0.0, [1.0, 0.5, 0.0, 0.0]),
+        ("cosine", 1.0, 0.25, 0.2, [1.0, round(0.2 + 0.4 * (1 + 2**-0.5), 12), 0.6, round(0.2 + 0.4 * (1 - 2**-0.5), 12)]),
+        *((course, 0.7, None, 0.1, [0.7] * 4) for course in ("linear", "exponential", "cosine")),
+        *((course, 0.7, 0.0, 0.1, [0.7] * 4) for course in ("linear", "exponential", "cosine")),
+    ],
+)
+def test_the_other_courses_by_hand(course, start, decay, floor, rates):
+    assert [Schedule(start, decay, floor, course).rate(epoch) for epoch in range(4)] == rates
+
+
+@pytest.mark.parametrize(
     ("changes", "name", "label"),
     [
+        ({"decay": 0.1, "schedule": "cosine"}, "cosine-0.1", "cosine 0.1"),
+        ({"decay": 0.25, "schedule": "exponential"}, "exponential-0.25", "exponential 0.25"),
+        ({"decay": "none", "schedule": "cosine"}, "decay-none", "none"),
+        ({"random_rate": 0, "schedule": "cosine"}, "never-random", "never random"),
         ({"decay": 0.005}, "decay-0.005", "0.005"),
         ({"decay": 0.1}, "decay-0.1", "0.1"),
         ({"decay": "none"}, "decay-none", "none"),
@@ -49,8 +69,9 @@ def test_a_schedule_has_its_name(changes, name, label):
     [
         ({"decay": 0.4}, "decay 0.4 from random rate 1"),
         ({"decay": 0.4, "floor": 0.1}, "decay 0.4 from random rate 1 to 0.1"),
+        ({"decay": 0.4, "schedule": "cosine"}, "cosine decay 0.4 from random rate 1"),
         ({"decay": "none", "random_rate": 0.5}, "no decay: random rate 0.5 throughout"),
-        ({"decay": 0.4, "random_rate": 0}, "never random: the nearest wrong argument from the first epoch on"),
+        ({"decay": 0.4, "random_rate": 0}, "never random: mined negatives from the first epoch on"),
     ],
 )
 def test_a_schedule_has_its_title(changes, title):
@@ -62,17 +83,19 @@ def test_all_that_never_draw_at_random_are_one():
 
 
 def test_they_sort_from_no_decay_to_never_random():
-    values = [{"random_rate": 0}, {"decay": 0.5}, {"decay": "none"}, {"decay": 0.05}]
+    values = [{"random_rate": 0}, {"decay": 0.5}, {"decay": 0.1, "schedule": "cosine"}, {"decay": "none"}, {"decay": 0.05}]
     ordered = sorted((Schedule.of(params(**changes)) for changes in values), key=lambda schedule: schedule.order)
-    assert [schedule.label for schedule in ordered] == ["none", "0.05", "0.5", "never random"]
+    assert [schedule.label for schedule in ordered] == ["none", "0.05", "0.5", "cosine 0.1", "never random"]
 
 
 def test_words_become_settings_of_dvc():
     assert overrides("0.10") == ["decay=0.1"]
     assert overrides("0.123456789") == ["decay=0.123456789"]
     assert overrides("none") == ["decay=none"]
+    assert overrides("cosine-0.10") == ["schedule=cosine", "decay=0.1"]
+    assert overrides("-0.1") == ["decay=-0.1"]  # which params refuse
     assert overrides("never-random") == ["random_rate=0", "floor=0", "decay=none"]
-    with pytest.raises(InputError, match="--decays must be numbers, none or never-random; got 'fast'"):
+    with pytest.raises(InputError, match=r"--decays must be numbers, none, never-random or like cosine-0.1; got 'fast'"):
         overrides("fast")
 
 

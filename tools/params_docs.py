@@ -15,7 +15,7 @@ from counterpoint.core.params_file import rule, schema_of
 
 HEAD = """# Params
 
-Every key of `params.yaml`, generated from `src/counterpoint/core/params.py` by `make docs`. Unknown, missing and mistyped
+Every key of `params.yaml`, generated from `src/counterpoint/core/sections.py` by `make docs`. Unknown, missing and mistyped
 keys are refused with the rule, before anything is touched. `none` may be written wherever it is offered. Editors with a YAML
 language server complete and check the file as you type, by `params.schema.json`, which its first line names.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from counterpoint.arguments.pairs import Document, Pair, read_pairs, write_pairs
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.files import write_text
-from counterpoint.core.params import SPLITS
+from counterpoint.core.sections import SPLITS
 
 DOCUMENTS = "documents.jsonl"
 

@@ -83,7 +83,12 @@ def schema_of(*path: Any) -> dict[str, Any]:
 def rule(schema: dict[str, Any]) -> str:
     """What a value must be by its JSON schema, in words."""
     if "anyOf" in schema:
-        return f"{rule(schema['anyOf'][0])}, or none"
+        kinds = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
+        return " or ".join(map(rule, kinds)) + ", or none" * (len(kinds) < len(schema["anyOf"]))
+    if "const" in schema:
+        return schema["const"]
+    if schema["type"] == "array":
+        return "two ranks [first, last], 1 <= first <= last"
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     kind = schema["type"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PURPOSES = ("split", "weights", "rate", "negatives", "order", "dropout", "bootstrap")
+PURPOSES = ("split", "weights", "rate", "negatives", "order", "dropout", "bootstrap", "keep", "window", "filtered")
 
 
 def generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:

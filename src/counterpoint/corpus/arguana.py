@@ -13,7 +13,7 @@ from pathlib import Path
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SPLITS
+from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.checks import decoded, refuse_length, refuse_size, refuse_surrogates
 from counterpoint.corpus.rows import STANCES, Corpus, Row
 from counterpoint.corpus.source import Budget

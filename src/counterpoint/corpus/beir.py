@@ -8,7 +8,7 @@ from pathlib import Path
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SPLITS
+from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.checks import refuse_length, refuse_nul, refuse_surrogates
 from counterpoint.corpus.forms import FORMS
 from counterpoint.corpus.rows import Corpus, Row

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SPLITS
+from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
 from counterpoint.corpus.beir import is_beir, read_beir
 from counterpoint.corpus.forms import FORMS

@@ -13,7 +13,7 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import is_unspaced, text_key
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SPLITS, SplitShares
+from counterpoint.core.sections import SPLITS, SplitShares
 from counterpoint.core.seeds import generator
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.rows import Row

@@ -4,12 +4,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from dvc.exceptions import DvcException
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import parse_params
+from counterpoint.core.sections import Course
 from counterpoint.experiments.dvc_runs import PENDING, Experiment, committed_params, head, params_text, read
 from counterpoint.negatives.schedule import NEVER, Schedule, written
 
@@ -103,20 +105,22 @@ def estimate(todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -
 
 
 def overrides(word: str) -> list[str]:
-    """What `dvc exp run -S` is given for a word of --decays: a number, none or never-random. InputError for another."""
+    """What `dvc exp run -S` is given for a word of --decays: 0.1, cosine-0.1, none, never-random. InputError for another."""
     if word == NEVER:
         return ["random_rate=0", "floor=0", "decay=none"]
     try:
-        if word != "none":
-            word = written(float(word))
+        course = next((course for course in get_args(Course) if word.startswith(f"{course}-")), None)
+        number = word.removeprefix(f"{course}-")
+        if number != "none":
+            number = written(float(number))
+        return [*([f"schedule={course}"] if course else []), f"decay={number}"]
     except ValueError:
-        raise InputError(f"--decays must be numbers, none or {NEVER}; got {word!r}") from None
-    return [f"decay={word}"]
+        raise InputError(f"--decays must be numbers, none, {NEVER} or like cosine-0.1; got {word!r}") from None
 
 
 def all_else(params: Params) -> dict:
     """What runs of one sweep have in common: their params but for seed and schedule, and for what no result depends on."""
-    return params.model_dump(exclude={"seed", "random_rate", "decay", "floor", "checkpoint", "fetch"})
+    return params.model_dump(exclude={"seed", "random_rate", "decay", "floor", "schedule", "checkpoint", "states", "fetch"})
 
 
 def alike(params: Params) -> dict:

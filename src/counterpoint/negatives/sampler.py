@@ -1,4 +1,4 @@
-"""Every epoch's draw: random with the schedule's rate, else mined among the nearest wrong arguments."""
+"""Every epoch's draw: some negatives stay, of the others random ones with the schedule's rate, else mined ones."""
 
 from dataclasses import dataclass
 
@@ -6,23 +6,26 @@ import numpy as np
 import torch
 
 from counterpoint.arguments.pool import Pool
-from counterpoint.core.params import NegativesParams
+from counterpoint.core.sections import NegativesParams
 from counterpoint.core.seeds import generator
-from counterpoint.negatives.mining import nearest_wrong
+from counterpoint.negatives.mining import nearest_wrong, similarity, window_of
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.wrong import draw_random, right_groups
+from counterpoint.negatives.wrong import draw_random, filled, is_wrong, right_groups
 
 
 @dataclass(frozen=True)
 class Negatives:
-    """One epoch's negatives; every array is (points, K), row i belonging to the i-th query of the pool.
+    """One epoch's negatives; every array but to_counter is (points, K), row i belonging to the i-th query of the pool.
 
-    ids are pool positions; distance is to the point, in the embedding the draw used, and to_counter (points,) the
-    distance from each point to its own counter in the same embedding.
+    ids are pool positions. was_random tells random ones from mined ones, was_kept what has stayed from the last draw, and
+    was_filtered the random ones that stand where no mined one was below negatives.margin. distance is to the point, in the
+    embedding the draw used, and to_counter (points,) the distance from each point to its own counter in the same embedding.
     """
 
     ids: np.ndarray
     was_random: np.ndarray
+    was_kept: np.ndarray
+    was_filtered: np.ndarray
     distance: np.ndarray
     to_counter: np.ndarray
 
@@ -36,11 +39,22 @@ class NegativeSampler:
     """Draws each point's negatives anew before every epoch, and remembers all draws.
 
     pool holds the training arguments; first (points, K) are the random negatives of epoch 0, as pool positions; seed is
-    training's. draws has an entry an epoch; a resumed run puts the old ones there.
+    training's; normalized says whether embeddings have unit length. draws has an entry an epoch; a resumed run puts the old
+    ones there.
     """
 
-    def __init__(self, pool: Pool, schedule: Schedule, params: NegativesParams, seed: int, first: np.ndarray) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        schedule: Schedule,
+        params: NegativesParams,
+        seed: int,
+        first: np.ndarray,
+        *,
+        normalized: bool = True,
+    ) -> None:
         self.pool, self.schedule, self.params, self.seed, self.first = pool, schedule, params, seed, first
+        self.normalized = normalized
         self.right = right_groups(pool)
         self.draws: list[Negatives] = []
 
@@ -62,50 +76,92 @@ class NegativeSampler:
         return self.draws[-1]
 
     def columns(self) -> dict[str, np.ndarray]:
-        """All draws as models/negatives.npz has them: source int8, index int32, was_random bool, distance float32.
+        """All draws as models/negatives.npz has them: source int8, index int32, was_… bool, distance float32.
 
         Each is (epochs, points, K); source and index name an argument as a triple on disk does.
         """
         shape = (len(self.draws), *self.first.shape)
         ids = np.array([draw.ids for draw in self.draws], dtype=np.int64).reshape(shape)
+        how = {
+            name: np.array([getattr(draw, name) for draw in self.draws], dtype=bool).reshape(shape)
+            for name in ("was_random", "was_kept", "was_filtered")
+        }
         return {
             "source": self.pool.source[ids].astype(np.int8),
             "index": self.pool.row[ids].astype(np.int32),
-            "was_random": np.array([draw.was_random for draw in self.draws], dtype=bool).reshape(shape),
+            **how,
             "distance": np.array([draw.distance for draw in self.draws], dtype=np.float32).reshape(shape),
         }
 
     def _draw(self, epoch: int, queries: torch.Tensor, vectors: torch.Tensor) -> Negatives:
-        """Each random negative stays with probability rate, else one of the nearest takes its place.
+        """Each negative stays with probability keep, else is random with probability rate, else mined.
 
         queries (points, d) are embeddings of the points, vectors (n, d) of the whole pool.
         """
-        ids = self._random(epoch).copy()
-        was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
-        if (points := np.flatnonzero(~was_random.all(1))).size:
-            ids[points] = self._with_mined(points, ids[points], was_random[points], queries, vectors)
+        ids, was_random, kept = self._not_mined(epoch)
+        was_filtered = np.zeros_like(kept)
+        to_counter = _distance(queries, vectors[_at(self.pool.counter_of[self.pool.queries])])
+        mined = ~(was_random | kept)
+        if (points := np.flatnonzero(mined.any(1))).size:
+            chosen = self._mined(epoch, points, ids[points], mined[points], queries, vectors, to_counter[points])
+            ids[points] = np.where(mined[points], chosen, ids[points])
+            was_filtered = mined & (ids < 0)
+            ids = filled(self.pool, self.right, ids, was_filtered, generator(self.seed, epoch, "filtered"))
         return Negatives(
             ids=ids,
-            was_random=was_random,
+            was_random=was_random | was_filtered,
+            was_kept=kept,
+            was_filtered=was_filtered,
             distance=_distance(queries[:, None], vectors[_at(ids)]),
-            to_counter=_distance(queries, vectors[_at(self.pool.counter_of[self.pool.queries])]),
+            to_counter=to_counter,
         )
 
+    def _not_mined(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Random negatives, and those that stay in their places; which are random, and which have stayed: (points, K) each."""
+        ids = self.first.copy() if epoch == 0 else self._random(epoch)
+        was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
+        kept = np.zeros_like(was_random)
+        if self.params.keep and self.draws:
+            last = self.draws[-1]
+            rng = generator(self.seed, epoch, "keep")
+            kept = rng.random(ids.shape) < self.params.keep
+            ids, was_random = np.where(kept, last.ids, ids), np.where(kept, last.was_random, was_random)
+            stays = np.where(kept, self.pool.text_group[ids], -1)
+            twins = ~kept & ~is_wrong(self.pool, stays, ids)
+            ids = filled(self.pool, self.right, ids, twins, rng)
+        return ids, was_random, kept
+
     def _random(self, epoch: int) -> np.ndarray:
-        if epoch == 0:
-            return self.first
         return draw_random(self.pool, self.right, self.params.per_point, generator(self.seed, epoch, "negatives"))
 
-    def _with_mined(
-        self, points: np.ndarray, ids: np.ndarray, was_random: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor
+    def _mined(
+        self,
+        epoch: int,
+        points: np.ndarray,
+        ids: np.ndarray,
+        mined: np.ndarray,
+        queries: torch.Tensor,
+        vectors: torch.Tensor,
+        to_counter: np.ndarray,
     ) -> np.ndarray:
-        """ids (points, K) with the nearest wrong arguments, no twins of the random ones, in the places that are not random."""
-        taken = np.where(was_random, self.pool.text_group[ids], -1)
-        excluded = np.concatenate([self.right[points], taken], axis=1)
-        asked, slots = queries[_at(points)], (~was_random).sum(1)
-        nearest = nearest_wrong(self.pool, excluded, asked, vectors, slots, self.params.search)
-        place = np.cumsum(~was_random, axis=1) - 1  # the i-th mined slot of a row gets the i-th nearest
-        return np.where(was_random, ids, np.take_along_axis(nearest, np.maximum(place, 0), 1))
+        """Mined negatives (points, K) for the places that are mined, no twins of the ids elsewhere in the row; -1 where the
+        window has too few below the margin."""
+        pool, params = self.pool, self.params
+        excluded = np.concatenate([self.right[points], np.where(mined, -1, pool.text_group[ids])], axis=1)
+        asked = mined.sum(1)
+        begin, end = window_of(params.window, asked, pool.text_group.max() + 1 - (excluded >= 0).sum(1))
+        near, far = nearest_wrong(pool, excluded, queries[_at(points)], vectors, end, params.search)
+        rank = np.arange(near.shape[1])
+        allowed = (rank >= begin[:, None]) & (rank < end[:, None])
+        if params.margin is not None:
+            right = similarity(to_counter, normalized=self.normalized)
+            allowed &= similarity(far, normalized=self.normalized) <= (right - params.margin * np.abs(right))[:, None]
+        lot = np.where(allowed, generator(self.seed, epoch, "window").random(near.shape), np.inf)
+        drawn = np.argsort(lot, axis=1, kind="stable")[:, : mined.shape[1]]  # ranks, by lot
+        place = np.maximum(np.cumsum(mined, axis=1) - 1, 0)  # the i-th mined place of a row
+        drawn = np.sort(np.where(np.arange(drawn.shape[1]) < np.minimum(asked, allowed.sum(1))[:, None], drawn, len(rank)), 1)
+        found = np.concatenate([near, np.full((len(near), 1), -1)], axis=1)
+        return np.take_along_axis(np.take_along_axis(found, drawn, 1), np.minimum(place, drawn.shape[1] - 1), 1)
 
 
 def _at(positions: np.ndarray) -> torch.Tensor:

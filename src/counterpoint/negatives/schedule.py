@@ -1,32 +1,48 @@
 """The schedule: how the share of random negatives falls from epoch to epoch."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from counterpoint.core.params import Params
+from counterpoint.core.sections import Course
 
-NEVER = "never-random"  # the nearest wrong argument from the first epoch on
+NEVER = "never-random"  # a mined negative from the first epoch on
+
+# (random_rate r, floor f, decay d, epoch e) -> the rate
+COURSES: dict[Course, Callable[[float, float, float, int], float]] = {
+    "linear": lambda r, f, d, e: max(f, r - e * d),
+    "exponential": lambda r, f, d, e: max(f, r * (1 - d) ** e),
+    "cosine": lambda r, f, d, e: f + (r - f) * (1 + math.cos(math.pi * min(1.0, e * d))) / 2,
+}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Where the random rate starts, how much it falls each epoch (None = not at all), and how low; all shares from 0 to 1.
+    """Where the random rate starts, how much it falls each epoch (None = not at all), how low, and on what course.
 
-    rate(e) = max(floor, random_rate − e · decay)
+    rates are shares from 0 to 1; rate(e) is max(floor, random_rate − e · decay) for the course linear, max(floor,
+    random_rate · (1 − decay)^e) for exponential, and for cosine floor + (random_rate − floor) · (1 + cos(π · min(1, e ·
+    decay))) / 2.
     """
 
     random_rate: float
     decay: float | None
     floor: float
+    course: Course = "linear"
 
     @classmethod
     def of(cls, params: Params) -> "Schedule":
-        """The schedule of params; all that never draw at random are one."""
-        return cls(params.random_rate, params.decay, params.floor) if params.random_rate else cls(0.0, None, 0.0)
+        """The schedule of params; all that never draw at random are one, and so are those without decay of any course."""
+        if not params.random_rate:
+            return cls(0.0, None, 0.0)
+        return cls(params.random_rate, params.decay, params.floor, "linear" if params.decay is None else params.schedule)
 
     def rate(self, epoch: int) -> float:
         """With what probability a negative of an epoch, from 0, is a random one."""
-        rate = self.random_rate if self.decay is None else max(self.floor, self.random_rate - epoch * self.decay)
-        return round(rate, 12)  # 1 - 3 * 0.1 is 0.7
+        if self.decay is None:
+            return self.random_rate
+        return round(COURSES[self.course](self.random_rate, self.floor, self.decay, epoch), 12)  # 1 - 3 * 0.1 is 0.7
 
     @property
     def never_random(self) -> bool:
@@ -34,27 +50,32 @@ class Schedule:
 
     @property
     def name(self) -> str:
-        """As in the name of an experiment: decay-0.05, decay-none, never-random."""
-        return NEVER if self.never_random else f"decay-{written(self.decay)}"
+        """As in the name of an experiment: decay-0.05, cosine-0.1, decay-none, never-random."""
+        if self.never_random:
+            return NEVER
+        return f"{'decay' if self.course == 'linear' else self.course}-{written(self.decay)}"
 
     @property
     def label(self) -> str:
         """As in tables and pictures, where all start from the same rate and end at the same floor."""
-        return "never random" if self.never_random else written(self.decay)
+        if self.never_random:
+            return "never random"
+        return written(self.decay) if self.course == "linear" else f"{self.course} {written(self.decay)}"
 
     @property
     def title(self) -> str:
         """As over a picture of one run."""
         if self.never_random:
-            return "never random: the nearest wrong argument from the first epoch on"
+            return "never random: mined negatives from the first epoch on"
         if self.decay is None:
             return f"no decay: random rate {self.random_rate:g} throughout"
-        return f"decay {self.decay:g} from random rate {self.random_rate:g}" + (f" to {self.floor:g}" if self.floor else "")
+        decay = f"{'' if self.course == 'linear' else f'{self.course} '}decay {self.decay:g}"
+        return f"{decay} from random rate {self.random_rate:g}" + (f" to {self.floor:g}" if self.floor else "")
 
     @property
-    def order(self) -> tuple[float, float, float]:
-        """Sorts from no decay to never random."""
-        return -self.random_rate, self.decay or 0.0, -self.floor
+    def order(self) -> tuple[float, str, float, float]:
+        """Sorts from no decay to never random, a course after another."""
+        return -self.random_rate, "" if self.course == "linear" else self.course, self.decay or 0.0, -self.floor
 
 
 def written(decay: float | None) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from counterpoint.core.optional import require
-from counterpoint.core.params import Search
+from counterpoint.core.sections import Search
 
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
 MANY, SAMPLE, RECALL = 200_000, 200, 0.99  # of faiss: from where on it approximates, and how well

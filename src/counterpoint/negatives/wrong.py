@@ -47,7 +47,15 @@ def draw_random(pool: Pool, right: np.ndarray, k: int, rng: np.random.Generator)
             f"negatives.per_point must be at most the number of different wrong texts a point has; "
             f"training row {short[0]} has {different[short[0]]}, got {k}"
         )
-    ids = rng.integers(len(pool), size=(len(right), k))
-    while (again := ~(is_wrong(pool, right, ids) & is_first(pool.text_group[ids]))).any():
+    return filled(pool, right, np.zeros((len(right), k), dtype=np.int64), np.ones((len(right), k), dtype=bool), rng)
+
+
+def filled(pool: Pool, right: np.ndarray, ids: np.ndarray, empty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """ids (points, k) with random wrong arguments, no twins of others in the row, where they are empty (points, k)."""
+    order = np.argsort(empty, axis=1, kind="stable")  # what stays comes first, so that of twins the new one goes
+    ids, again = np.take_along_axis(ids, order, 1), np.take_along_axis(empty, order, 1)
+    new = again.copy()
+    while again.any():
         ids[again] = rng.integers(len(pool), size=again.sum())
-    return ids
+        again = new & ~(is_wrong(pool, right, ids) & is_first(pool.text_group[ids]))
+    return np.take_along_axis(ids, np.argsort(order, axis=1), 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from counterpoint.arguments.pool import Pool
-from counterpoint.core.params import Answers
+from counterpoint.core.sections import Answers
 
 CHUNK = 2**23  # queries x arguments looked at together
 

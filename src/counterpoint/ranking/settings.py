@@ -6,7 +6,7 @@ import numpy as np
 
 from counterpoint.arguments.pairs import POINT
 from counterpoint.arguments.pool import UNKNOWN, Pool
-from counterpoint.core.params import SettingName
+from counterpoint.core.sections import SettingName
 from counterpoint.ranking.queries import Queries, by_row
 
 
