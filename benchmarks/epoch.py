@@ -11,8 +11,9 @@ import torch
 from original import OriginalLoop, nearest_other
 from texts import distinct_share, slices
 
-from counterpoint.core.params import Params, Precision
+from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
+from counterpoint.core.sections import Precision
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import build, new_parts
 from counterpoint.model.compute import choose

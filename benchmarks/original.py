@@ -71,7 +71,7 @@ class OriginalLoop:
         """Tokenized on the way, padded to the longest of the batch."""
         length = self.params.model.max_length
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
-        return self.tower(tokens["input_ids"], tokens["attention_mask"])
+        return self.tower(self.tower.encoder(tokens["input_ids"], tokens["attention_mask"]))
 
     def train(self, pairs: list[Pair], negatives: list[tuple[int, int]]) -> None:
         self.tower.train()
@@ -88,11 +88,14 @@ class OriginalLoop:
                 anchor=points.embedding,
                 positive=counters.embedding,
                 negative=wrong.embedding[:, None],
+                own=None,
                 right=self.head(points, counters),
                 wrong=self.head(points, wrong)[:, None],
                 anchor_group=group,
                 positive_group=group,
                 negative_group=group[:, None],
+                right_group=group[:, None],
+                normalized=self.params.model.normalize,
             )
             self.optimizer.zero_grad()
             losses(batch, self.params.loss)["loss"].backward()

@@ -17,7 +17,7 @@ from timing import interleaved
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.core.params import Search
+from counterpoint.core.sections import Search
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose

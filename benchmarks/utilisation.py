@@ -10,8 +10,9 @@ import torch
 from texts import slices
 from timing import interleaved
 
-from counterpoint.core.params import Params, Precision
+from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
+from counterpoint.core.sections import Precision
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import Compute, choose

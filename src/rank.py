@@ -16,6 +16,7 @@ from counterpoint.evaluation.table import EVALUATED, STEPS, write_table
 from counterpoint.evaluation.tasks import embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
+from counterpoint.model.states import read
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import by_head, euclidean, rank
 
@@ -27,7 +28,8 @@ def main() -> None:
     model = load(MODELS, choose(params.train.device, params.train.precision))
     triples = read_triples(TRIPLES)
     tasks = read_tasks(triples, beir=params.evaluate.beir)
-    vectors = embed_tasks(tasks, model)
+    training = model.point.encoder.tokenize(triples.pool("training").texts)  # what is kept of texts is kept of all of them
+    vectors = embed_tasks(tasks, model, lambda parts: read(model, [*parts, training], params.states.limit)[: len(parts)])
 
     def ranked(number: int, queries: Queries) -> Iterator[tuple]:
         distance = euclidean(queries, *vectors[number])

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.files import save
 from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
+from counterpoint.model.states import read
 from counterpoint.model.vocabulary import blind_spots
 from counterpoint.negatives.first import drawn_again, negatives_of
 from counterpoint.negatives.sampler import NegativeSampler
@@ -37,7 +39,7 @@ from counterpoint.training.split import Split
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")
 # What a checkpoint must agree on, besides data, weights, code and machine.
-SETTINGS = ("seed", "random_rate", "decay", "floor", "negatives", "model", "loss", "train", "select")
+SETTINGS = ("seed", "random_rate", "decay", "floor", "schedule", "negatives", "model", "loss", "train", "select")
 
 
 def main() -> Callable[[], None]:
@@ -52,12 +54,15 @@ def main() -> Callable[[], None]:
     for name, split in splits.items():
         for line in blind_spots(split.pool.texts, split.tokens, model.point.encoder):
             logging.info("%s: %s", name, line)
+    texts = read(model, [split.tokens for split in splits.values()], params.states.limit)
+    splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
     splits["training"] = splits["training"].merged()
     pool = splits["training"].pool
     first, again = drawn_again(pool, negatives_of(triples.pairs["training"], pool), params.seed)
     if again:
         logging.info("%d first negatives look like a right answer, or like another, to the encoder: drawn again", again)
-    sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
+    normalized = params.model.normalize
+    sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first, normalized=normalized)
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
     progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))
     logging.info("training on %d pairs, %s", len(first), compute)

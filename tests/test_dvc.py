@@ -118,7 +118,7 @@ def declared(verb: str) -> set[str]:
     return {leaf for leaf in leaves(Params) for key in keys if leaf == key or leaf.startswith(f"{key}.")}
 
 
-UNDECLARED = {"checkpoint.keep"}  # no result depends on it
+UNDECLARED = {"checkpoint.keep", "states.limit"}  # no result depends on it
 
 
 @pytest.fixture

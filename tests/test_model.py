@@ -6,7 +6,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from conftest import WORDS, sentence
-from counterpoint.core.params import ModelParams
+from counterpoint.core.sections import ModelParams
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load, save
@@ -21,7 +21,7 @@ TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in ran
 def params(**changes) -> ModelParams:
     values = {
         "encoder": "tiny", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
-        "sharing": "shared", "freeze": False, "dropout": 0.1, "attention_dropout": 0.0, "max_length": 20,
+        "sharing": "shared", "freeze": None, "dropout": 0.1, "attention_dropout": 0.0, "max_length": 20,
         "prompts": {"point": None, "counter": None},
     }  # fmt: skip
     return ModelParams(**(values | changes))
@@ -39,7 +39,13 @@ def unlike(model):
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
 @pytest.mark.parametrize(
     ("projection", "normalize", "sharing"),
-    [(8, True, "separate"), (8, False, "shared"), (None, True, "shared"), (None, False, "separate")],
+    [
+        (8, True, "separate"),
+        (8, False, "shared"),
+        (None, True, "shared"),
+        (None, False, "separate"),
+        (None, True, "projection"),
+    ],
 )
 def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, pooling, projection, normalize, sharing):
     settings = params(pooling=pooling, projection=projection, normalize=normalize, sharing=sharing, fusion="cls")
@@ -54,7 +60,7 @@ def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, po
         np.testing.assert_allclose(theirs, own[name].embedding, atol=1e-5)
         np.testing.assert_allclose(again[name].embedding, own[name].embedding, atol=1e-6)
     assert (own["point"] is own["counter"]) == (sharing == "shared")
-    if sharing == "separate":
+    if sharing != "shared":
         assert (own["point"].embedding - own["counter"].embedding).abs().max() > 0.01
 
 
@@ -88,7 +94,7 @@ def test_embedding_keeps_the_order_of_the_texts(tiny_bert):
         torch.testing.assert_close(together[i].pooled, alone[0].pooled)
 
 
-@pytest.mark.parametrize("sharing", ["shared", "separate"])
+@pytest.mark.parametrize("sharing", ["shared", "projection", "separate"])
 def test_points_go_through_the_point_tower_and_all_else_through_the_counter_s(tiny_bert, sharing):
     model = build(params(sharing=sharing), tiny_bert, CPU, with_head=False)
     unlike(model).eval()
@@ -100,7 +106,7 @@ def test_points_go_through_the_point_tower_and_all_else_through_the_counter_s(ti
 
 
 def test_what_is_frozen_does_not_learn_and_has_no_dropout(tiny_bert):
-    model = build(params(freeze=True, dropout=0.5), tiny_bert, CPU, with_head=True)
+    model = build(params(freeze="all", dropout=0.5), tiny_bert, CPU, with_head=True)
     learning = {name.split(".")[2] for name, parameter in model.towers.named_parameters("towers") if parameter.requires_grad}
     assert learning == {"projection"}
     assert all(parameter.requires_grad for parameter in model.head.parameters())
@@ -135,7 +141,8 @@ def test_model_json_describes_the_model(tiny_bert, tmp_path):
     save(tmp_path, model, {"encoder": "tiny", "epoch": 3})
     assert json.loads((tmp_path / "model.json").read_text()) == {
         "encoder": "tiny", "epoch": 3, "pooling": "mean", "projection": 8, "normalize": True, "sharing": "separate",
-        "max_length": 20, "pair_head": {"fusion": "concat", "norm": True}, "prompts": {"point": None, "counter": None},
+        "freeze": None, "max_length": 20, "pair_head": {"fusion": "concat", "norm": True},
+        "prompts": {"point": None, "counter": None},
     }  # fmt: skip
     again = load(tmp_path, CPU).head
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.head.state_dict().items())
@@ -154,7 +161,7 @@ def test_the_same_model_gives_the_same_files(tiny_bert, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
-@pytest.mark.parametrize("sharing", ["shared", "separate"])
+@pytest.mark.parametrize("sharing", ["shared", "projection", "separate"])
 def test_prompts_stand_before_points_and_counters_here_and_in_sentence_transformers(tiny_bert, tmp_path, sharing):
     prompts = {"point": "cat: ", "counter": "dog "}
     model = unlike(build(params(sharing=sharing, prompts=prompts), tiny_bert, CPU, with_head=True)).eval()

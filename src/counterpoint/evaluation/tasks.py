@@ -12,10 +12,11 @@ from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import SOURCES, Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import Triples
-from counterpoint.core.params import Answers
+from counterpoint.core.sections import Answers
 from counterpoint.evaluation.table import EVALUATED
 from counterpoint.evaluation.winners import relation
 from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.queries import READINGS, Queries, by_row_among_texts, by_text
 from counterpoint.ranking.ranking import Ranking, Ranks
@@ -61,23 +62,25 @@ def _beir(triples: Triples) -> Task:
     return Task("test", everything, documents, pool, BEIR, queries)
 
 
-def embed_tasks(tasks: Sequence[Task], model: BiEncoder) -> list[tuple[Vectors, Vectors]]:
-    """Vectors of each task's pool.texts as points and as counters.
+def embed_tasks(
+    tasks: Sequence[Task], model: BiEncoder, read: Callable[[list[Tokens]], Sequence[Texts]] = list
+) -> list[tuple[Vectors, Vectors]]:
+    """Vectors of each task's pool.texts as points and as counters; read makes what the model reads of lists of tokens.
 
     A split is embedded whole, as training does, so that the same weights give the same scores; BEIR's task takes over what
     the splits have, so that asking for it changes no other number.
     """
     place: dict[str, int] = {}  # text -> its row in what is embedded so far
-    parts: list[tuple[Vectors, Vectors]] = []
+    parts: list[Tokens] = []
     rows = []
     for task in tasks:
         texts = [text for text in task.pool.texts if task.settings is not BEIR or text not in place]
-        start = sum(len(points.embedding) for points, _ in parts)
+        start = sum(map(len, parts))
         place |= {text: start + i for i, text in enumerate(texts)}
         rows.append(np.array([place[text] for text in task.pool.texts]))
         if texts:
-            parts.append(model.embed(model.point.encoder.tokenize(texts)))
-    points, counters = (Vectors.joined(side) for side in zip(*parts, strict=True))
+            parts.append(model.point.encoder.tokenize(texts))
+    points, counters = (Vectors.joined(side) for side in zip(*map(model.embed, read(parts)), strict=True))
     return [(points[row], counters[row]) for row in rows]
 
 

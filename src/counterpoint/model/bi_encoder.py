@@ -1,40 +1,44 @@
 """The model: towers that retrieve, and an optional pair head that re-ranks."""
 
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from counterpoint.core.params import ModelParams
+from counterpoint.core.sections import ModelParams, Sharing
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.speed_up import speed_up
-from counterpoint.model.encoder import NO_PROMPTS, Prompts, Tokens, load_encoder
+from counterpoint.model.encoder import NO_PROMPTS, Encoder, Prompts, load_encoder
 from counterpoint.model.pair_head import PairHead
+from counterpoint.model.texts import Texts
 from counterpoint.model.towers import Tower, Vectors
 
 
 class BiEncoder(nn.Module):
     """One tower for points and one for counters, or one for both, and a pair head where there is one.
 
-    Whatever is a candidate or a negative, points too, goes through the counter's tower. The model knows where it computes.
+    Two towers may have one encoder. Whatever is a candidate or a negative, points too, goes through the counter's tower. The
+    model knows where it computes; while recomputes is true, a pass keeps nothing for its gradients, and is computed again for
+    them, dropout included (gradient caching, Gao et al. 2021, by torch's checkpoints).
     """
 
-    def __init__(self, towers: dict[str, Tower], head: PairHead | None, compute: Compute, *, freeze: bool = False) -> None:
+    def __init__(self, towers: dict[str, Tower], head: PairHead | None, compute: Compute) -> None:
         super().__init__()
         self.towers = nn.ModuleDict(towers)
-        self.head, self.compute, self.freeze = head, compute, freeze
-        if freeze:
-            for tower in towers.values():
-                tower.encoder.requires_grad_(False)
+        self.head, self.compute, self.recomputes = head, compute, False
         self.to(compute.device)
         if compute.device.type == "cpu":
             speed_up(self)
 
     @property
-    def shared(self) -> bool:
-        return "counter" not in self.towers
+    def sharing(self) -> Sharing:
+        if "counter" not in self.towers:
+            return "shared"
+        return "projection" if self.counter.encoder is self.point.encoder else "separate"
 
     @property
     def point(self) -> Tower:
@@ -42,14 +46,14 @@ class BiEncoder(nn.Module):
 
     @property
     def counter(self) -> Tower:
-        return cast(Tower, self.towers["point" if self.shared else "counter"])
+        return cast(Tower, self.towers["counter" if "counter" in self.towers else "point"])
 
     @property
-    def encoders(self) -> list[nn.Module]:
-        return [tower.encoder for tower in ([self.point] if self.shared else [self.point, self.counter])]
+    def encoders(self) -> list[Encoder]:
+        return [self.point.encoder] if self.sharing != "separate" else [self.point.encoder, self.counter.encoder]
 
     def learning(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters that learn: those of encoders, and those that start from random weights."""
+        """The parameters that learn: those of encoders, and those that are new."""
         pretrained = {id(parameter) for encoder in self.encoders for parameter in encoder.parameters()}
         learning = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return (
@@ -57,30 +61,40 @@ class BiEncoder(nn.Module):
             [parameter for parameter in learning if id(parameter) not in pretrained],
         )
 
-    def train(self, mode: bool = True) -> "BiEncoder":
-        super().train(mode)
-        if self.freeze:  # no dropout in what does not learn
-            for encoder in self.encoders:
-                encoder.eval()
-        return self
+    def learnt(self) -> dict[str, torch.Tensor]:
+        """The weights that learn, by name: all that a trained model has and the untrained one has not."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters() if parameter.requires_grad}
 
-    def forward(self, tokens: Tokens, points: np.ndarray, counters: np.ndarray) -> tuple[Vectors, Vectors]:
-        """Vectors of texts (rows of tokens) as points and as counters; a text that is both is computed once where shared."""
-        counters = counters + tokens.counters_at
-        if not self.shared:
-            return self.point.vectors(tokens, points, self.compute), self.counter.vectors(tokens, counters, self.compute)
-        both = self.point.vectors(tokens, np.concatenate([points, counters]), self.compute)
-        return both[: len(points)], both[len(points) :]
+    def take(self, learnt: dict[str, torch.Tensor]) -> None:
+        """Put weights as `learnt` gives them in place."""
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(learnt[name])
+
+    def forward(self, texts: Texts, points: np.ndarray, counters: np.ndarray) -> tuple[Vectors, Vectors]:
+        """Vectors of texts (rows) as points and as counters; a text that is both passes once where one encoder sees both."""
+        counters = counters + texts.counters_at
+        if self.sharing == "separate":
+            return self.point(self._pooled(0, texts, points)), self.counter(self._pooled(1, texts, counters))
+        both = self._pooled(0, texts, np.concatenate([points, counters]))
+        return self.point(both[: len(points)]), self.counter(both[len(points) :])
 
     @torch.no_grad()
-    def embed(self, tokens: Tokens) -> tuple[Vectors, Vectors]:
-        """Vectors of all texts as points and as counters, without dropout; each is computed once where shared."""
+    def embed(self, texts: Texts) -> tuple[Vectors, Vectors]:
+        """Vectors of all texts as points and as counters, without dropout; each passes once where one encoder sees both."""
         self.eval()
-        everything = np.arange(len(tokens))
-        as_points = self.point.vectors(tokens, everything, self.compute)
-        if self.shared and not tokens.counters_at:
-            return as_points, as_points
-        return as_points, self.counter.vectors(tokens, everything + tokens.counters_at, self.compute)
+        everything = np.arange(len(texts))
+        if self.sharing == "separate" or texts.counters_at:
+            return self(texts, everything, everything)
+        pooled = self._pooled(0, texts, everything)
+        as_points = self.point(pooled)
+        return as_points, as_points if self.sharing == "shared" else self.counter(pooled)
+
+    def _pooled(self, number: int, texts: Texts, rows: np.ndarray) -> torch.Tensor:
+        encoder = self.encoders[number]
+        again = self.recomputes and torch.is_grad_enabled()
+        return texts.pooled(partial(checkpoint, encoder, use_reentrant=False) if again else encoder, rows, self.compute)
 
     def logits(self, points: Vectors, counters: Vectors) -> torch.Tensor:
         """What the pair head says of pairs in training, (..., 2); there must be one."""
@@ -92,18 +106,28 @@ class BiEncoder(nn.Module):
 def build(params: ModelParams, directory: Path, compute: Compute, *, with_head: bool) -> BiEncoder:
     """A new model on an encoder's weights; projection and head are drawn from torch's global generator."""
     towers, head = new_parts(params, directory, with_head=with_head)
-    return BiEncoder(towers, head, compute, freeze=params.freeze)
+    return BiEncoder(towers, head, compute)
 
 
 def new_parts(params: ModelParams, directory: Path, *, with_head: bool) -> tuple[dict[str, Tower], PairHead | None]:
     """The towers and the head of a new model, apart."""
-    towers = {}
-    for name in ("point",) if params.sharing == "shared" else ("point", "counter"):
-        dropouts = params.dropout, params.attention_dropout
-        encoder = load_encoder(directory, params.pooling, params.max_length, *dropouts, params.prompts.both)
-        towers[name] = Tower(encoder, params.projection, normalize=params.normalize)
-    widths = towers["point"].width, towers["point"].encoder.width
+    encoder = _encoder(params, directory)
+    projection = params.projection or (encoder.width if params.sharing == "projection" else None)
+    point = Tower(encoder, projection, normalize=params.normalize)
+    towers = {"point": point}
+    if params.sharing != "shared":
+        other = encoder if params.sharing == "projection" else _encoder(params, directory)
+        towers["counter"] = Tower(other, projection, normalize=params.normalize)
+        towers["counter"].projection.load_state_dict(point.projection.state_dict())  # two sides that agree, at first
+    widths = point.width, point.encoder.width
     return towers, PairHead(params.fusion, *widths, norm=params.head_norm) if with_head else None
+
+
+def _encoder(params: ModelParams, directory: Path) -> Encoder:
+    dropouts = params.dropout, params.attention_dropout
+    encoder = load_encoder(directory, params.pooling, params.max_length, *dropouts, params.prompts.both)
+    encoder.freeze(params.freeze)
+    return encoder
 
 
 def zero_shot(directory: Path, max_length: int, compute: Compute, prompts: Prompts = NO_PROMPTS) -> BiEncoder:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Precision
+from counterpoint.core.sections import Precision
 from counterpoint.model.passes import passes
 
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Pooling
+from counterpoint.core.sections import Pooling
+from counterpoint.model.cut import Cut
+from counterpoint.model.texts import Tokens
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -19,48 +20,9 @@ transformers_logging.disable_progress_bar()
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout")  # BERT's name, DistilBERT's
 ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
-
+Frozen = int | Literal["all"] | None  # so many lower layers, all, or nothing
 Prompts = tuple[str | None, str | None]  # what stands before a text that is a point, and before one that is a counter
 NO_PROMPTS: Prompts = (None, None)
-
-
-class Tokens:
-    """Token ids of n texts, made once; a batch is padded when it is asked for.
-
-    Where points and counters have prompts of their own, a text has two rows: i as a point, counters_at + i as a counter.
-    """
-
-    def __init__(self, ids: Sequence[Sequence[int]], padding: int, counters_at: int = 0) -> None:
-        self.counters_at = counters_at
-        self.lengths = np.array([len(row) for row in ids])
-        self.starts = np.cumsum(self.lengths) - self.lengths
-        self.flat = torch.tensor([token for row in ids for token in row], dtype=torch.int32)
-        self.padding = padding
-
-    def __len__(self) -> int:
-        return self.counters_at or len(self.lengths)
-
-    @property
-    def groups(self) -> list[np.ndarray]:
-        """A number for each text (n,), equal where all token ids are: as points, and as counters where those have other ids."""
-        numbers: dict[bytes, int] = {}
-        flat, ends = self.flat.numpy(), self.starts + self.lengths
-        rows = (flat[start:end].tobytes() for start, end in zip(self.starts, ends, strict=True))
-        group = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
-        return np.split(group, [self.counters_at]) if self.counters_at else [group]
-
-    def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and attention mask of the rows, (B, longest) each."""
-        place = np.arange(self.lengths[rows].max())
-        mask = torch.from_numpy(place < self.lengths[rows, None])  # (B, longest)
-        at = np.minimum(self.starts[rows, None] + place, len(self.flat) - 1)
-        ids = self.flat[torch.from_numpy(at)].long().masked_fill_(~mask, self.padding)
-        return _move(ids, device), _move(mask.long(), device)
-
-
-def _move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """To the device, without waiting for it where it is a GPU."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -86,10 +48,27 @@ class Encoder(nn.Module):
         self.prompts = prompts
         self.transformer: Any = transformer
         self.tokenizer, self.pooling, self.max_length = tokenizer, pooling, max_length
+        self.frozen: Frozen = None
+        self.cut: Cut | None = None
 
     @property
     def width(self) -> int:
         return self.transformer.config.hidden_size
+
+    def freeze(self, what: Frozen) -> None:
+        """Let all of it learn nothing, or its embeddings and so many lower layers; None = all of it learns."""
+        self.frozen = what
+        if what == "all":
+            self.transformer.requires_grad_(False)
+        elif what is not None:
+            self.cut = Cut(self.transformer, what)
+            self.cut.freeze()
+
+    def train(self, mode: bool = True) -> "Encoder":
+        super().train(mode and self.frozen != "all")  # no dropout in what does not learn
+        if self.cut is not None:
+            self.cut.rest()
+        return self
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """The texts' tokens behind the prompts, cut at max_length."""
@@ -98,8 +77,12 @@ class Encoder(nn.Module):
         encoded = self.tokenizer(prompted, truncation=True, max_length=self.max_length)
         return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id, len(texts) if len(sides) > 1 else 0)
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return POOLINGS[self.pooling](self.transformer(input_ids=ids, attention_mask=mask), mask)
+    def forward(self, batch: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """batch holds token ids (B, L), or the states (B, L, width) that frozen layers have made of them."""
+        if batch.is_floating_point():
+            assert self.cut is not None
+            return POOLINGS[self.pooling](self.cut.upper(batch, mask), mask)
+        return POOLINGS[self.pooling](self.transformer(input_ids=batch, attention_mask=mask), mask)
 
 
 def load_encoder(

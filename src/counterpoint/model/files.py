@@ -21,7 +21,7 @@ def save(directory: Path, model: BiEncoder, about: dict) -> None:
     head = model.head
     try:
         _save_tower(directory / "point", model.point)
-        if not model.shared:
+        if model.sharing != "shared":
             _save_tower(directory / "counter", model.counter)
         if head is not None:
             save_file(head.state_dict(), directory / "pair_head.safetensors")
@@ -31,7 +31,8 @@ def save(directory: Path, model: BiEncoder, about: dict) -> None:
         "pooling": model.point.encoder.pooling,
         "projection": model.point.width if isinstance(model.point.projection, nn.Linear) else None,
         "normalize": model.point.normalize,
-        "sharing": "shared" if model.shared else "separate",
+        "sharing": model.sharing,
+        "freeze": model.point.encoder.frozen,
         "max_length": model.point.encoder.max_length,
         "prompts": dict(zip(("point", "counter"), model.point.encoder.prompts, strict=True)),
         "pair_head": head and {"fusion": head.fusion, "norm": isinstance(head.norm, nn.Sequential)},
@@ -43,9 +44,12 @@ def load(directory: Path, compute: Compute) -> BiEncoder:
     """Read a model as `save` wrote it, in eval mode."""
     settings = read_json(directory / "model.json")
     towers = {}
+    prompts = settings["prompts"]["point"], settings["prompts"]["counter"]
+    encoder = None
     for name in ("point",) if settings["sharing"] == "shared" else ("point", "counter"):
-        prompts = settings["prompts"]["point"], settings["prompts"]["counter"]
-        encoder = load_encoder(directory / name, settings["pooling"], settings["max_length"], prompts=prompts)
+        if encoder is None or settings["sharing"] == "separate":
+            encoder = load_encoder(directory / name, settings["pooling"], settings["max_length"], prompts=prompts)
+            encoder.freeze(settings["freeze"])
         towers[name] = Tower(encoder, settings["projection"], normalize=settings["normalize"])
         if settings["projection"]:
             weights = load_file(_projection_directory(directory / name) / "model.safetensors")

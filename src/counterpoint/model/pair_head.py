@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from counterpoint.core.params import Fusion
+from counterpoint.core.sections import Fusion
 from counterpoint.model.towers import Vectors
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from counterpoint.model.compute import Compute
-from counterpoint.model.encoder import Encoder, Tokens
+from counterpoint.model.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,15 @@ class Vectors:
 
 
 class Tower(nn.Module):
-    """Encoder, projection and normalization: tokens in, vectors out."""
+    """Encoder, projection and normalization; forward takes the encoder's pooled vectors (..., width).
+
+    A projection as wide as the encoder starts as the identity.
+    """
 
     def __init__(self, encoder: Encoder, projection: int | None = None, *, normalize: bool) -> None:
         super().__init__()
         self.encoder = encoder
-        self.projection = nn.Linear(encoder.width, projection) if projection else nn.Identity()
+        self.projection = _projection(encoder.width, projection) if projection else nn.Identity()
         self.normalize = normalize
 
     @property
@@ -40,16 +42,14 @@ class Tower(nn.Module):
         """Of the embedding."""
         return self.projection.out_features if isinstance(self.projection, nn.Linear) else self.encoder.width
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> Vectors:
-        pooled = self.encoder(ids, mask)
-        embedding = self.projection(pooled).float()
-        return Vectors(nn.functional.normalize(embedding, dim=-1) if self.normalize else embedding, pooled.float())
+    def forward(self, pooled: torch.Tensor) -> Vectors:
+        embedding = self.projection(pooled)
+        return Vectors(nn.functional.normalize(embedding, dim=-1) if self.normalize else embedding, pooled)
 
-    def vectors(self, tokens: Tokens, rows: np.ndarray, compute: Compute) -> Vectors:
-        """Vectors of the rows' texts, each computed once however often it is asked for, with little padding."""
-        texts, back = np.unique(rows, return_inverse=True)
-        parts = compute.passes(tokens.lengths[texts])
-        with compute.autocast():  # around all of them: weights turn to bf16 once
-            done = Vectors.joined([self(*tokens.batch(texts[part], compute.device)) for part in parts])
-        place = np.argsort(np.concatenate(parts))  # of each text in done
-        return done[torch.as_tensor(place[back], device=compute.device)]
+
+def _projection(width: int, to: int) -> nn.Linear:
+    linear = nn.Linear(width, to)
+    if width == to:
+        nn.init.eye_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return linear

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from counterpoint.arguments.text import text_key
-from counterpoint.model.encoder import Encoder, Tokens
+from counterpoint.model.encoder import Encoder
+from counterpoint.model.texts import Tokens
 
 MANY_UNKNOWN = 0.05  # of all tokens
 

@@ -29,14 +29,14 @@ def fit(
         logging.info("going on after epoch %d of a run that was interrupted", len(state.epochs))
         progress.epoch(state)
     with state.timed("embed"):
-        vectors = model.embed(training.tokens)
+        vectors = model.embed(training.texts)
     for epoch in state.left(params.train):
         with state.timed("draw"):
             negatives = sampler.draw(epoch, *(side.embedding for side in vectors))
         with state.timed("train"):
             means = learner.learn(epoch, negatives, lambda row: progress.step(state.logged(row)))
         with state.timed("embed"):
-            vectors = model.embed(training.tokens)
+            vectors = model.embed(training.texts)
         refuse_infinite("every embedding", f"epoch {epoch}, after its last batch", *(side.embedding for side in vectors))
         with state.timed("score"):
             scores = selection.score(model, splits, vectors)
@@ -46,7 +46,7 @@ def fit(
             checkpoint.save(epoch + 1, packed(state, learner, sampler))
         progress.epoch(state)
     if params.train.epochs:
-        model.load_state_dict(state.best["weights"])
+        model.take(state.best["weights"])
         return state
     with state.timed("score"):  # the untrained model: one row to look at, nothing to choose
         scores = selection.score(model, splits, vectors)

@@ -6,7 +6,7 @@ import numpy as np
 
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SelectParams
+from counterpoint.core.sections import SelectParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.metrics import mrr, top_k
@@ -44,7 +44,7 @@ class Selection:
         head = model.head if self.params.stage == "reranked" else None
         scores: dict = {}
         for name, split in splits.items():
-            vectors = training_vectors if name == "training" else model.embed(split.tokens)
+            vectors = training_vectors if name == "training" else model.embed(split.texts)
             queries = self.asked[name]
             distance, probability = euclidean(queries, *vectors), by_head(queries, *vectors, head)
             (ranking,) = rank(queries, distance, self.setting, probability, self.params.rerank_depth).values()

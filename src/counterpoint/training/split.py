@@ -7,15 +7,20 @@ import numpy as np
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.model.encoder import Encoder, Tokens
+from counterpoint.model.encoder import Encoder
+from counterpoint.model.texts import Texts, Tokens
 
 
 @dataclass(frozen=True)
 class Split:
-    """A split's arguments, their tokens (rows = pool.texts) and, per pair, whether nothing of it stands in training."""
+    """A split's arguments, their tokens (rows = pool.texts) and, per pair, whether nothing of it stands in training.
+
+    texts is what the model reads of the same rows: the tokens, or what its frozen part has made of them.
+    """
 
     pool: Pool
     tokens: Tokens
+    texts: Texts
     unseen: np.ndarray
 
     @classmethod
@@ -23,7 +28,8 @@ class Split:
         """The split of usable pairs and what else its queries search, tokenized for an encoder."""
         pool = Pool.of(pairs, documents)
         unseen = np.array([pair.seen == "none" for pair in pairs])
-        return cls(pool, encoder.tokenize(pool.texts), unseen)
+        tokens = encoder.tokenize(pool.texts)
+        return cls(pool, tokens, tokens, unseen)
 
     def merged(self) -> "Split":
         """The split in which arguments of the same token ids are twins: no encoder can tell them apart."""

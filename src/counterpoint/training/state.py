@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import nn
 
 from counterpoint.arguments.pairs import POINT
 from counterpoint.arguments.pool import Pool
-from counterpoint.core.params import TrainParams
+from counterpoint.core.sections import TrainParams
+from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import Negatives, NegativeSampler
 from counterpoint.training.epoch import Learner
 from counterpoint.training.losses import by_name
 
-ARRAYS = ("ids", "was_random", "distance", "to_counter")
+ARRAYS = ("ids", "was_random", "was_kept", "was_filtered", "distance", "to_counter")
+MADE_OF = ("random_share", "kept_share", "filtered_share", "same_debate_share", "point_share", "hardness")
 
 
 @dataclass
@@ -43,7 +44,7 @@ class State:
         self.steps.append(row)
         return self
 
-    def keep_if_best(self, epoch: int, score: list[float], model: nn.Module) -> None:
+    def keep_if_best(self, epoch: int, score: list[float], model: BiEncoder) -> None:
         """Keep the weights where the score, compared entry by entry, is above all before; the first of equals stays."""
         if not self.best or score > self.best["score"]:
             self.best = {"epoch": epoch, "score": score, "weights": copy_of(model)}
@@ -57,19 +58,21 @@ class State:
             yield epoch
 
 
-def copy_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights, apart from the model that goes on learning."""
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+def copy_of(model: BiEncoder) -> dict[str, torch.Tensor]:
+    """The weights that learn, apart from the model that goes on learning."""
+    return {name: value.clone() for name, value in model.learnt().items()}
 
 
 def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict, score: dict, pool: Pool) -> dict:
     """A row of plots/series/history.json; negatives is None and means empty for the untrained model."""
-    made_of: dict[str, float | None] = dict.fromkeys(("random_share", "same_debate_share", "point_share", "hardness"))
+    made_of: dict[str, float | None] = dict.fromkeys(MADE_OF)
     if negatives is not None:
         debate = pool.debate[pool.queries, None]
         known = (debate >= 0).all()
         made_of = {
             "random_share": float(negatives.was_random.mean()),
+            "kept_share": float(negatives.was_kept.mean()),
+            "filtered_share": float(negatives.was_filtered.mean()),
             "same_debate_share": float((pool.debate[negatives.ids] == debate).mean()) if known else None,
             "point_share": float((pool.source[negatives.ids] == POINT).mean()),
             "hardness": negatives.hardness,
@@ -84,7 +87,7 @@ def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict,
 def packed(state: State, learner: Learner, sampler: NegativeSampler) -> dict:
     """All that `unpacked` needs, in what a checkpoint can hold; the best weights only where the current ones are others."""
     draws = [{name: torch.as_tensor(getattr(negatives, name)) for name in ARRAYS} for negatives in sampler.draws]
-    learning = {"weights": learner.model.state_dict(), "optimizer": learner.optimizer.state_dict()}
+    learning = {"weights": copy_of(learner.model), "optimizer": learner.optimizer.state_dict()}
     best = state.best
     if best["epoch"] == state.epochs[-1]["epoch"]:
         best = {name: value for name, value in best.items() if name != "weights"}
@@ -95,7 +98,7 @@ def unpacked(found: dict | None, learner: Learner, sampler: NegativeSampler) -> 
     """The run that was packed, with weights, optimizer and draws put in place; a new run for None."""
     if found is None:
         return State()
-    learner.model.load_state_dict(found["weights"])
+    learner.model.take(found["weights"])
     learner.optimizer.load_state_dict(found["optimizer"])
     sampler.draws = [_negatives(arrays) for arrays in found["draws"]]
     best = {"weights": copy_of(learner.model)} | found["best"]
