@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SPLITS, Params
+from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
+from counterpoint.core.sections import SPLITS
 
 if TYPE_CHECKING:  # what checks the corpus is imported when params are known to be right
     from counterpoint.arguments.triples import Triples

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from counterpoint.model.passes import WIDEST, passes
-from counterpoint.training.batches import batches
+from counterpoint.training.batches import by_length, neighbours, shuffled
 
 
 def cost(parts, lengths, overhead):
@@ -48,8 +48,14 @@ def test_a_pass_is_never_wider_than_its_limit():
 
 def test_batches_hold_every_row_once_and_stay_as_large():
     lengths = np.random.default_rng(0).integers(3, 300, size=1003)
-    for batching in ("shuffled", "length"):
-        runs = [batches(lengths, np.arange(1003), 8, batching, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    texts = np.random.default_rng(1).integers(3000, size=(1003, 3))
+    ways = {
+        "shuffled": lambda rng: shuffled(1003, 8, rng),
+        "length": lambda rng: by_length(lengths, np.arange(1003), 8, rng),
+        "neighbours": lambda rng: neighbours(texts, np.full(3000, 10), 8, rng),
+    }
+    for way in ways.values():
+        runs = [way(np.random.default_rng(seed)) for seed in (1, 1, 2)]
         for cut in runs:
             assert sorted(np.concatenate(cut)) == list(range(1003))
             assert sorted(map(len, cut)) == [3] + [8] * 125
@@ -60,10 +66,8 @@ def test_batches_hold_every_row_once_and_stay_as_large():
 
 def test_batches_by_length_are_of_like_length_in_no_order_and_new_every_time():
     lengths, alone = np.random.default_rng(0).integers(100, 900, size=800), np.arange(800)
-    runs = {
-        name: batches(lengths, alone, 8, batching, np.random.default_rng(seed))
-        for name, batching, seed in (("shuffled", "shuffled", 1), ("length", "length", 1), ("again", "length", 2))
-    }
+    runs = {"shuffled": shuffled(800, 8, np.random.default_rng(1))}
+    runs |= {name: by_length(lengths, alone, 8, np.random.default_rng(seed)) for name, seed in (("length", 1), ("again", 2))}
     spread = {name: np.mean([lengths[rows].std() for rows in cut]) for name, cut in runs.items()}
     assert spread["length"] < spread["shuffled"] / 2
     means = [lengths[rows].mean() for rows in runs["length"]]
@@ -76,8 +80,48 @@ def test_twins_share_a_batch_and_the_smaller_batch_is_not_always_the_longest():
     lengths, twins = np.repeat(np.random.default_rng(0).integers(100, 900, size=402), 2), np.repeat(np.arange(402), 2)
     apart, small = 0, []
     for seed in range(20):
-        cut = batches(lengths, twins, 8, "length", np.random.default_rng(seed))
+        cut = by_length(lengths, twins, 8, np.random.default_rng(seed))
         apart += sum(len(set(twins[rows])) * 2 != len(rows) for rows in cut)
         small += [lengths[rows].mean() for rows in cut if len(rows) == 4]
     assert apart == 0  # batches and groups are even, so none is cut
     assert min(small) < 300 < 700 < max(small)
+
+
+def passed(cut, texts, lengths):
+    """Tokens that go through the encoder, each text once a batch."""
+    return sum(int(lengths[np.unique(texts[rows])].sum()) for rows in cut)
+
+
+def test_neighbours_find_what_belongs_together():
+    """Four pairs whose negatives are each other's counters, and four more."""
+    texts = np.array([[i, 8 + i, 8 + (i + 1) % 4 + 4 * (i // 4)] for i in range(8)])
+    for seed in range(10):
+        cut = neighbours(texts, np.full(16, 10), 4, np.random.default_rng(seed))
+        assert {frozenset(rows.tolist()) for rows in cut} == {frozenset(range(4)), frozenset(range(4, 8))}
+        assert passed(cut, texts, np.full(16, 10)) == 160  # no negative costs a pass
+
+
+def test_neighbours_take_the_row_that_saves_most_tokens():
+    texts = np.array([[0, 1, 2], [3, 4, 1], [5, 6, 2]])  # the second shares text 1 with the first, the third text 2
+    for long, mate in ((1, 1), (2, 2)):
+        lengths = np.full(7, 10)
+        lengths[long] = 11
+        order = np.random.default_rng(0)
+        cuts = [neighbours(texts, lengths, 2, order) for _ in range(30)]
+        with_first = [set(rows.tolist()) for cut in cuts for rows in cut if 0 in rows and len(rows) == 2]
+        began = [rows for cut in cuts for rows in cut if rows[0] == 0 and len(rows) == 2]
+        assert began
+        assert all(rows[1] == mate for rows in began)
+        assert {0, mate} in with_first
+
+
+@pytest.mark.parametrize("hub", [False, True])
+def test_neighbours_pass_far_fewer_tokens_than_any_rows(hub):
+    rng = np.random.default_rng(0)
+    n = 600
+    lengths = rng.integers(20, 300, size=2 * n)
+    negative = rng.integers(10, size=n) if hub else rng.integers(2 * n, size=n)  # ten that are the nearest to all, or any
+    texts = np.stack([np.arange(n), n + np.arange(n), negative], axis=1)
+    near, any_ = neighbours(texts, lengths, 16, rng), shuffled(n, 16, rng)
+    own = int(lengths.sum())
+    assert passed(near, texts, lengths) - own < 0.35 * (passed(any_, texts, lengths) - own)

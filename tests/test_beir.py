@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from conftest import WORDS, copy_repository, fixture_params, succeed
 from counterpoint.arguments.pairs import Document
-from counterpoint.core.params import SplitShares
+from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import read_splits
 

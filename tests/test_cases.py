@@ -12,7 +12,7 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SplitShares
+from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.negatives.wrong import is_wrong, right_groups

@@ -1,12 +1,13 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from conftest import fixture_params
-from counterpoint.core.params import LossParams, PairParams, TripletParams
-from counterpoint.training.losses import Batch, losses, pair, triplet
+from counterpoint.core.sections import ContrastiveParams, LossParams, PairParams, TripletParams
+from counterpoint.training.losses import Batch, contrastive, losses, pair, triplet
 
 
 def batch(anchor, positive, negative, right=None, wrong=None):
@@ -14,7 +15,8 @@ def batch(anchor, positive, negative, right=None, wrong=None):
     none = torch.zeros(b, dtype=torch.long)
     tensors = [torch.tensor(x, dtype=torch.float32, requires_grad=True) for x in (anchor, positive, negative)]
     logits = [None if x is None else torch.tensor(x, dtype=torch.float32, requires_grad=True) for x in (right, wrong)]
-    return Batch(*tensors, *logits, none, none, torch.zeros(b, k, dtype=torch.long))
+    groups = {"anchor_group": none, "positive_group": none, "negative_group": torch.zeros(b, k, dtype=torch.long)}
+    return Batch(*tensors, None, *logits, **groups, right_group=none[:, None], normalized=False)
 
 
 def params(triplet_weight, pair_weight):
@@ -49,3 +51,53 @@ def test_the_gradient_pulls_the_positive_and_pushes_the_negative():
     triplet(world, TripletParams(weight=1, margin=1)).backward()
     np.testing.assert_allclose(world.positive.grad, [[1, 0]], atol=1e-5)
     np.testing.assert_allclose(world.negative.grad, [[[0, -1]]], atol=1e-5)
+
+
+def arguments(rng, normalized, texts=9, b=4, k=2, d=3):
+    """A batch over few texts, so that twins of all kinds come up; equal texts have equal vectors."""
+    vectors = rng.normal(size=(2, texts, d))
+    if normalized:
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    anchor, positive, negative = rng.integers(texts, size=b), rng.integers(texts, size=b), rng.integers(texts, size=(b, k))
+    right = [{int(anchor[i])} | {int(positive[j]) for j in range(b) if anchor[j] == anchor[i]} for i in range(b)]
+    padded = torch.full((b, max(map(len, right))), -1)
+    for row, groups in zip(padded, right, strict=True):
+        row[: len(groups)] = torch.tensor(sorted(groups))
+    points, answers = torch.tensor(vectors[0], dtype=torch.float64), torch.tensor(vectors[1], dtype=torch.float64)
+    sides = (points[anchor], answers[positive], answers[negative], answers[anchor])
+    groups = [torch.tensor(each) for each in (anchor, positive, negative)]
+    return Batch(*sides, None, None, *groups, right_group=padded, normalized=normalized), right
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("seed", range(30))
+def test_contrastive_against_a_double_loop(normalized, seed):
+    batch, right = arguments(np.random.default_rng(seed), normalized)
+    total = 0.0
+    for i in range(4):
+        answers = {}  # text -> vector: all counters, negatives and points, each text once
+        for j in range(4):
+            answers[int(batch.positive_group[j])] = batch.positive[j]
+            answers[int(batch.anchor_group[j])] = batch.own[j]
+            answers |= {int(text): vector for text, vector in zip(batch.negative_group[j], batch.negative[j], strict=True)}
+        wanted = int(batch.positive_group[i])
+        scores = {}
+        for text, vector in answers.items():
+            if text == wanted or text not in right[i]:
+                a, b = batch.anchor[i], vector
+                scores[text] = float(a @ b if normalized else -((a - b) ** 2).sum()) / 0.5
+        total += math.log(sum(math.exp(score - scores[wanted]) for score in scores.values()))
+    assert contrastive(batch, ContrastiveParams(weight=1, temperature=0.5)).item() == pytest.approx(total / 4, rel=1e-9)
+
+
+def test_contrastive_is_of_no_loss_where_all_else_is_right():
+    """Two points with two counters each of which answers both, and no negative that is not one of them."""
+    batch, _ = arguments(np.random.default_rng(0), normalized=True, b=2, k=1)
+    batch = replace(
+        batch,
+        anchor_group=torch.tensor([0, 0]),
+        positive_group=torch.tensor([1, 2]),
+        negative_group=torch.tensor([[2], [1]]),
+        right_group=torch.tensor([[0, 1, 2]] * 2),
+    )
+    assert contrastive(batch, ContrastiveParams(weight=1, temperature=0.05)).item() == 0

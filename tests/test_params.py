@@ -7,8 +7,8 @@ from pydantic import StrictBool, TypeAdapter, ValidationError
 
 from conftest import ROOT, fixture_params
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
 from counterpoint.core.params_file import load_params, rule, schema_of
+from counterpoint.core.sections import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
 from counterpoint.model.encoder import POOLINGS
 from counterpoint.model.pair_head import FUSIONS
 from counterpoint.negatives.search import BACKENDS
@@ -138,8 +138,8 @@ def contradicting(tmp_path, **changes):
         ),
         ({"loss__pair": {"weight": 0}, "loss__triplet": {"weight": 0, "margin": 1}}, "must be above 0 to train"),
         (
-            {"loss__pair": {"weight": 0}, "model__freeze": True, "model__projection": None},
-            "model.freeze must be false when model.projection is none",
+            {"loss__pair": {"weight": 0}, "model__freeze": "all", "model__projection": None},
+            "model.freeze must not be all when model.projection is none",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SplitShares
+from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, say_oddities, split_rows
 

@@ -1,3 +1,6 @@
+import sys
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from types import SimpleNamespace
 
@@ -6,14 +9,15 @@ import pytest
 import torch
 import yaml
 
-from conftest import fixture_params
+from conftest import WORDS, fixture_params
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import SelectParams
 from counterpoint.core.params_file import load_params
+from counterpoint.core.sections import SelectParams
 from counterpoint.core.seeds import seed_torch
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose
+from counterpoint.model.states import read
 from counterpoint.negatives.first import first_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
@@ -27,6 +31,7 @@ from counterpoint.training.progress import Progress
 from counterpoint.training.selection import selection_queries
 from counterpoint.training.split import Split
 
+THIS = sys.modules[__name__]
 CPU = choose("cpu", "fp32")
 TOP1 = ("training_top1", "validation_top1", "test_top1", "selection_score")
 
@@ -64,6 +69,7 @@ class Watched(Progress):
 def world(arguana, tiny_bert, tmp_path, monkeypatch):
     """A function that trains on the fixture corpus: changes of params in; the state, the model, draws and splits out."""
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("STATES_DIR", str(tmp_path / "states"))
     pairs = read_splits(arguana, None).triples.pairs
 
     def train(progress=None, name="run", **changes):
@@ -72,6 +78,8 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
         seed_torch(params.seed, 0, "weights")
         model = build(params.model, tiny_bert, CPU, with_head=params.trains_head)
         splits = {split: Split.of(members, model.point.encoder) for split, members in pairs.items()}
+        texts = read(model, [split.tokens for split in splits.values()], params.states.limit)
+        splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
         pool = splits["training"].pool
         first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
         sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
@@ -90,7 +98,8 @@ def test_a_run_has_a_row_and_a_draw_an_epoch(world):
     assert [row["epoch"] for row in run.epochs] == [0, 1, 2]
     assert [row["random_rate"] for row in run.epochs] == [1.0, 0.6, 0.2]
     assert list(run.epochs[0]) == [
-        "epoch", "random_rate", "random_share", "same_debate_share", "point_share", "hardness", "loss",
+        "epoch", "random_rate", "random_share", "kept_share", "filtered_share", "same_debate_share", "point_share",
+        "hardness", "loss",
         *(f"{name}_loss" for name in LOSSES), "training_top1", "validation_top1", "test_top1", "selection_score",
     ]  # fmt: skip
     assert [step["step"] for step in run.steps] == [2, 3, 5, 6, 8, 9]  # 3 batches an epoch, logged every 2 and at the end
@@ -313,9 +322,13 @@ def test_patience_ends_training_and_a_resumed_run_ends_where_it_would_have(world
 VARIANTS = [
     {"pooling": pooling, "fusion": fusion, "head_norm": norm, "sharing": sharing, "projection": projection}
     for pooling, fusion, norm, sharing, projection in product(
-        ("cls", "mean", "pooler"), ("embedding", "cls", "concat"), (True, False), ("shared", "separate"), (8, None)
+        ("cls", "mean", "pooler"),
+        ("embedding", "cls", "concat"),
+        (True, False),
+        ("shared", "projection", "separate"),
+        (8, None),
     )
-    if projection or fusion == "cls"
+    if projection or fusion == "cls" or sharing == "projection"
 ]
 
 
@@ -327,16 +340,89 @@ def test_every_variant_trains_an_epoch(world, variant):
         run = world(train__epochs=1, random_rate=0.5, negatives__search=search, name=search, **changes)
         rows[search] = run.epochs
         assert np.isfinite(run.epochs[0]["loss"])
-        assert run.model.shared == (variant["sharing"] == "shared")
-        assert run.model.head.linear.in_features == 3 * {"embedding": 8, "cls": 32, "concat": 40}[variant["fusion"]]
+        assert run.model.sharing == variant["sharing"]
+        width = run.model.point.width
+        assert width == (variant["projection"] or 32)
+        assert run.model.head.linear.in_features == 3 * {"embedding": width, "cls": 32, "concat": 32 + width}[variant["fusion"]]
     assert rows["exact"] == rows.get("balltree", rows["exact"])
 
 
-def test_a_frozen_encoder_stays_as_it_was(world):
-    untrained, model = world(train__epochs=0).model, world(model__freeze=True).model
-    before = untrained.point.encoder.state_dict()
-    assert all(torch.equal(value, before[name]) for name, value in model.point.encoder.state_dict().items())
-    assert not torch.equal(model.point.projection.weight, untrained.point.projection.weight)
+@pytest.mark.parametrize("freeze", [1, "all"])
+@pytest.mark.parametrize("sharing", ["shared", "projection", "separate"])
+def test_what_is_frozen_stays_as_it_was_and_all_else_learns(world, freeze, sharing):
+    untrained = world(train__epochs=0, model__sharing=sharing).model
+    model = world(model__freeze=freeze, model__sharing=sharing, train__epochs=2, loss__contrastive__weight=1.0).model
+    before, moved = untrained.state_dict(), set()
+    for name, value in model.state_dict().items():
+        if name.startswith("towers.") and not torch.equal(value, before[name]):
+            moved.add(name.removeprefix("towers.").replace("encoder.transformer.", "").rpartition(".")[0])
+    for tower in model.towers:
+        assert f"{tower}.projection" in moved
+        layers = {part.split(".")[3] for part in moved if part.startswith(f"{tower}.encoder.layer")}
+        assert layers == ({"1"} if freeze == 1 else set())
+        assert not any(part.startswith(f"{tower}.embeddings") for part in moved)
+
+
+@pytest.mark.parametrize("changes", [{"freeze": 1}, {"freeze": "all"}, {"freeze": 1, "sharing": "separate", "pooling": "cls"}])
+def test_a_run_on_kept_states_is_the_run_without_them(world, monkeypatch, changes):
+    """Frozen layers have no dropout, so that what they make of a text can be kept; only rounding tells the two apart."""
+    changes = {f"model__{name}": value for name, value in changes.items()} | {"loss__contrastive__weight": 1.0}
+    kept = world(name="kept", **changes)
+    monkeypatch.setattr(THIS, "read", lambda model, parts, limit: parts)
+    direct = world(name="direct", **changes)
+    for mine, theirs in zip(kept.epochs, direct.epochs, strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+        assert {name: mine[name] for name in TOP1} == {name: theirs[name] for name in TOP1}
+    for mine, theirs in zip(kept.draws, direct.draws, strict=True):
+        assert np.array_equal(mine.ids, theirs.ids)
+    assert type(kept.splits["training"].texts) is not type(direct.splits["training"].texts)
+
+
+@pytest.mark.parametrize("sharing", ["shared", "separate"])
+def test_a_run_with_gradient_caching_is_the_run_without_it(world, sharing):
+    changes = {
+        "model__sharing": sharing,
+        "model__dropout": 0.3,
+        "model__attention_dropout": 0.2,
+        "loss__contrastive__weight": 1.0,
+    }
+    plain, cached = (world(name=str(cache), train__gradient_cache=cache, **changes) for cache in (False, True))
+    assert [step["loss"] for step in cached.steps] == pytest.approx([step["loss"] for step in plain.steps], abs=1e-5)
+
+
+def noted(kept, tensor):
+    kept.append(tensor.numel())
+    return tensor
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_cached_gradients_are_the_direct_ones_in_the_memory_of_one_pass(tiny_bert, tmp_path, head):
+    """Dropout is replayed; of a batch's passes nothing is kept but what goes in and the vectors that come out."""
+    (tmp_path / "params.yaml").write_text(
+        yaml.safe_dump(fixture_params(tiny_bert, model__dropout=0.3, model__attention_dropout=0.2))
+    )
+    params = load_params(tmp_path / "params.yaml")
+    found = []
+    for cache in (False, True):
+        seed_torch(1, 0, "weights")
+        model = build(params.model, tiny_bert, CPU, with_head=head).train()
+        model.recomputes = cache
+        tokens = model.point.encoder.tokenize([" ".join(WORDS[i : i + 3 + i % 9]) for i in range(24)])
+        seed_torch(1, 0, "dropout")
+        numbers, kept = np.arange(24), []
+        with torch.autograd.graph.saved_tensors_hooks(partial(noted, kept), lambda tensor: tensor):
+            points, counters = model(tokens, numbers[:12], numbers[12:])
+        loss = (points.embedding * counters.embedding).sum() + points.pooled.square().mean()
+        if head:
+            loss = loss + model.logits(points, counters).square().sum()
+        loss.backward()
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+        found.append(({name: grad.to_dense() for name, grad in gradients.items()}, sum(kept)))
+    (direct, much), (cached, little) = found
+    assert direct.keys() == cached.keys()
+    for name, gradient in direct.items():
+        torch.testing.assert_close(cached[name], gradient, atol=1e-6, rtol=0)
+    assert little < much / 10
 
 
 def test_a_word_s_gradient_is_that_of_all_passes(tiny_bert, tmp_path):

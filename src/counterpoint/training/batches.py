@@ -1,27 +1,72 @@
-"""Which pairs are trained on together."""
+"""Which pairs are trained on together: all rows once, in batches of a size, one smaller where they do not come out even."""
+
+from heapq import heappop, heappush
 
 import numpy as np
-
-from counterpoint.core.params import Batching
 
 JITTER = 0.2  # of a length, so that every epoch's batches are others
 
 
-def batches(
-    lengths: np.ndarray, twins: np.ndarray, size: int, batching: Batching, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """All rows in batches of size, one of them smaller where they do not come out even, in random order: row numbers.
+def shuffled(rows: int, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Any rows together: row numbers, a batch each."""
+    return np.split(rng.permutation(rows), range(size, rows, size))
 
-    lengths (rows,) in tokens; twins (rows,) numbers the groups of rows that say the same. shuffled puts any rows together;
-    length those of like length, give or take a fifth, the same for all of a group, so that twins share a batch and their
-    texts a pass.
+
+def by_length(lengths: np.ndarray, twins: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Rows of like length, give or take a fifth, in random order: row numbers, a batch each.
+
+    lengths (rows,) in tokens; twins (rows,) numbers the groups of rows that say the same: the fifth is the same for all of a
+    group, so that twins share a batch and their texts a pass.
     """
     order, sizes = rng.permutation(len(lengths)), np.full(len(lengths) // size, size)
     if rest := len(lengths) % size:
         sizes = np.append(sizes, rest)
-    if batching == "length":
-        jitter = rng.uniform(1 - JITTER, 1 + JITTER, twins.max() + 1)
-        order = order[np.argsort((lengths * jitter[twins])[order], kind="stable")]
-        sizes = rng.permutation(sizes)  # the smaller one is not always the longest
-    cut = np.split(order, np.cumsum(sizes)[:-1])
-    return [cut[i] for i in rng.permutation(len(cut))] if batching == "length" else cut
+    jitter = rng.uniform(1 - JITTER, 1 + JITTER, twins.max() + 1)
+    order = order[np.argsort((lengths * jitter[twins])[order], kind="stable")]
+    cut = np.split(order, np.cumsum(rng.permutation(sizes))[:-1])  # the smaller one is not always the longest
+    return [cut[i] for i in rng.permutation(len(cut))]
+
+
+def neighbours(texts: np.ndarray, lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Rows with those that their negatives are from, so that few texts stand in two batches: row numbers, a batch each.
+
+    texts (rows, 2 + K) are the numbers of each row's point, counter and negatives, lengths (texts,) their tokens. A batch
+    begins with any row; then comes, again and again, the row most of whose tokens the batch has already (after NGAME, Dahiya
+    et al. 2023).
+    """
+    order = rng.permutation(len(texts))
+    rank = np.argsort(order).tolist()  # of equals, the first in this order
+    members: dict[int, list[int]] = {}
+    for row, own in enumerate(texts.tolist()):
+        for text in dict.fromkeys(own):
+            members.setdefault(text, []).append(row)
+    left, unused, parts = set(range(len(texts))), iter(order.tolist()), []
+    while left:
+        batch: list[int] = []
+        seen: set[int] = set()
+        shared: dict[int, int] = {}  # row -> tokens of it that the batch has
+        queue: list[tuple[int, int, int]] = []
+        while left and len(batch) < size:
+            nearest = _next(queue, shared, left)
+            row = next(row for row in unused if row in left) if nearest is None else nearest
+            left.remove(row)
+            batch.append(row)
+            for text in dict.fromkeys(texts[row].tolist()):
+                if text in seen:
+                    continue
+                seen.add(text)
+                for other in members[text]:
+                    if other in left:
+                        shared[other] = shared.get(other, 0) + int(lengths[text])
+                        heappush(queue, (-shared[other], rank[other], other))
+        parts.append(np.array(batch))
+    return [parts[i] for i in rng.permutation(len(parts))]
+
+
+def _next(queue: list[tuple[int, int, int]], shared: dict[int, int], left: set[int]) -> int | None:
+    """The row of which the batch has most; entries of the queue that are no longer true are passed over."""
+    while queue:
+        tokens, _, row = heappop(queue)
+        if row in left and shared[row] == -tokens:
+            return row
+    return None

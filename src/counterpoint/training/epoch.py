@@ -11,10 +11,13 @@ from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator, seed_torch
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import Negatives
-from counterpoint.training.batches import batches
+from counterpoint.negatives.wrong import right_groups
+from counterpoint.training.batches import by_length, neighbours, shuffled
 from counterpoint.training.losses import Batch, by_name, losses
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.split import Split
+
+MOST_STEPS = 2000  # rows of steps.json
 
 
 class Learner:
@@ -22,18 +25,21 @@ class Learner:
 
     def __init__(self, model: BiEncoder, training: Split, params: Params) -> None:
         self.model, self.training, self.params = model, training, params
-        steps = params.train.epochs * math.ceil(len(training.pool.queries) / params.train.batch_size)
-        self.optimizer = Optimizer(model, params.train, steps)
+        self.batches = math.ceil(len(training.pool.queries) / params.train.batch_size)  # an epoch
+        self.optimizer = Optimizer(model, params.train, params.train.epochs * self.batches)
+        self.right = right_groups(training.pool)
+        model.recomputes = params.train.gradient_cache
 
     def learn(self, epoch: int, negatives: Negatives, logged: Callable[[dict], None]) -> dict[str, float]:
         """Train on every point once; returns the mean of each loss over the points.
 
-        logged is called with a row of plots/series/steps.json each train.log_every batches, and at the end.
+        logged is called with a row of plots/series/steps.json each train.log_every batches, and at the end; less often in a
+        run that would have more than MOST_STEPS of them.
         """
         self.model.train()
         seed_torch(self.params.seed, epoch, "dropout")
         whole, recent = Means(), Means()
-        cut = self._batches(epoch)
+        cut, every = self._batches(epoch, negatives), self._log_every(epoch)
         for number, rows in enumerate(cut, start=1):
             terms = losses(self._batch(negatives, rows), self.params.loss)
             refuse_infinite("the loss", f"epoch {epoch}, batch {number}", terms["loss"])
@@ -42,25 +48,38 @@ class Learner:
             self.optimizer.step()
             whole.add(terms, len(rows))
             recent.add(terms, len(rows))
-            if number % self.params.train.log_every == 0 or number == len(cut):
+            if every and (number % every == 0 or number == len(cut)):
                 logged({"step": epoch * len(cut) + number, "epoch": epoch} | by_name(recent.value()))
                 recent = Means()
         return whole.value()
 
-    def _batches(self, epoch: int) -> list[np.ndarray]:
+    def _log_every(self, epoch: int) -> int:
+        """How many batches lie between two rows of steps.json; 0 for an epoch that has none."""
+        epochs = self.params.train.epochs
+        if epoch % math.ceil(epochs / MOST_STEPS):
+            return 0
+        return max(self.params.train.log_every, math.ceil(self.batches / max(1, MOST_STEPS // epochs)))
+
+    def _batches(self, epoch: int, negatives: Negatives) -> list[np.ndarray]:
         """The rows (queries of the pool, by number) of each batch."""
-        pool, lengths = self.training.pool, self.training.tokens.lengths[self.training.pool.text]
-        of_pairs = lengths[pool.queries] + lengths[pool.counter_of[pool.queries]]
-        train, rng = self.params.train, generator(self.params.seed, epoch, "order")
-        return batches(of_pairs, pool.text_group[pool.queries], train.batch_size, train.batching, rng)
+        pool, lengths = self.training.pool, self.training.tokens.lengths
+        size, rng = self.params.train.batch_size, generator(self.params.seed, epoch, "order")
+        own = pool.text[np.stack([pool.queries, pool.counter_of[pool.queries]], axis=1)]  # (rows, 2)
+        if self.params.train.batching == "neighbours":
+            return neighbours(np.concatenate([own, pool.text[negatives.ids]], axis=1), lengths, size, rng)
+        if self.params.train.batching == "length":
+            return by_length(lengths[own].sum(1), pool.text_group[pool.queries], size, rng)
+        return shuffled(len(own), size, rng)
 
     def _batch(self, negatives: Negatives, rows: np.ndarray) -> Batch:
         """The rows' points, counters and negatives through the model in one go."""
         pool, device = self.training.pool, self.model.compute.device
         anchor, negative = pool.queries[rows], negatives.ids[rows]  # (B,), (B, K)
         positive, (size, k) = pool.counter_of[anchor], negative.shape
-        answers = pool.text[np.concatenate([positive, negative.ravel()])]
-        points, counters = self.model(self.training.tokens, pool.text[anchor], answers)
+        asks_own = self.params.loss.contrastive.weight > 0
+        answers = np.concatenate([positive, negative.ravel(), anchor if asks_own else anchor[:0]])
+        points, everything = self.model(self.training.texts, pool.text[anchor], pool.text[answers])
+        counters = everything[: size + size * k]
         logits = None
         if self.model.head is not None:
             whose = np.concatenate([np.arange(size), np.repeat(np.arange(size), k)])  # the point of each of counters
@@ -70,11 +89,14 @@ class Learner:
             anchor=points.embedding,
             positive=counters.embedding[:size],
             negative=counters.embedding[size:].unflatten(0, (size, k)),
+            own=everything.embedding[len(counters.embedding) :] if asks_own else None,
             right=None if logits is None else logits[:size],
             wrong=None if logits is None else logits[size:].unflatten(0, (size, k)),
             anchor_group=groups[0],
             positive_group=groups[1],
             negative_group=groups[2],
+            right_group=torch.as_tensor(self.right[rows], device=device),
+            normalized=self.params.model.normalize,
         )
 
 

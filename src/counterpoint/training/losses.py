@@ -7,25 +7,30 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from counterpoint.core.params import LossParams, PairParams, TripletParams
+from counterpoint.core.sections import ContrastiveParams, LossParams, PairParams, TripletParams
 
 
 @dataclass(frozen=True)
 class Batch:
     """One batch as the losses see it.
 
-    anchor and positive (B, d), negative (B, K, d) are embeddings; right (B, 2) and wrong (B, K, 2) the pair head's logits,
-    None without a head; anchor_group and positive_group (B,), negative_group (B, K) text groups.
+    anchor and positive (B, d), negative (B, K, d) are embeddings; own (B, d) are those of the points as answers, None where
+    no loss asks for them. right (B, 2) and wrong (B, K, 2) are the pair head's logits, None without a head. anchor_group and
+    positive_group (B,), negative_group (B, K) are text groups, right_group (B, m) those that are no wrong answer to each
+    point, padded with -1. normalized says whether embeddings have unit length.
     """
 
     anchor: torch.Tensor
     positive: torch.Tensor
     negative: torch.Tensor
+    own: torch.Tensor | None
     right: torch.Tensor | None
     wrong: torch.Tensor | None
     anchor_group: torch.Tensor
     positive_group: torch.Tensor
     negative_group: torch.Tensor
+    right_group: torch.Tensor
+    normalized: bool
 
 
 def triplet(batch: Batch, params: TripletParams) -> torch.Tensor:
@@ -35,6 +40,26 @@ def triplet(batch: Batch, params: TripletParams) -> torch.Tensor:
     d = batch.negative.shape[-1]
     triples = (anchor.reshape(-1, d), positive.reshape(-1, d), batch.negative.reshape(-1, d))
     return F.triplet_margin_loss(*triples, margin=params.margin)
+
+
+def contrastive(batch: Batch, params: ContrastiveParams) -> torch.Tensor:
+    """Softmax cross-entropy of each counter among all arguments of the batch, by similarity to its point over temperature.
+
+    They are the counters, all drawn negatives and the points, each text once, but for the point's own text and, of its right
+    answers, all others. Similarity is the cosine, or minus the squared distance where embeddings are not normalized.
+    """
+    assert batch.own is not None
+    size, device = len(batch.anchor), batch.anchor.device
+    answers = torch.cat([batch.positive, batch.negative.flatten(0, 1), batch.own])  # (C, d)
+    groups = torch.cat([batch.positive_group, batch.negative_group.flatten(), batch.anchor_group])
+    scores = batch.anchor @ answers.T  # (B, C)
+    if not batch.normalized:
+        scores = 2 * scores - batch.anchor.square().sum(1, keepdim=True) - answers.square().sum(1)
+    place, number = torch.arange(len(groups), device=device), groups.unique(return_inverse=True)[1]
+    first = torch.full_like(place, len(groups)).scatter_reduce(0, number, place, "amin")
+    out = (first[number] != place) | (groups[:, None] == batch.right_group[:, None]).any(2)
+    out[place[:size], place[:size]] = False
+    return F.cross_entropy(scores.masked_fill(out, -torch.inf) / params.temperature, place[:size])
 
 
 def pair(batch: Batch, params: PairParams) -> torch.Tensor:
@@ -47,7 +72,7 @@ def pair(batch: Batch, params: PairParams) -> torch.Tensor:
 
 
 # name -> loss; the section of params of the same name has its weight, and whatever else it needs
-LOSSES: dict[str, Callable[[Batch, Any], torch.Tensor]] = {"triplet": triplet, "pair": pair}
+LOSSES: dict[str, Callable[[Batch, Any], torch.Tensor]] = {"triplet": triplet, "contrastive": contrastive, "pair": pair}
 
 
 def losses(batch: Batch, params: LossParams) -> dict[str, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 import torch
 
-from counterpoint.core.params import TrainParams
+from counterpoint.core.sections import TrainParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.cpu.speed_up import speed_up_optimizer
 
