@@ -18,8 +18,9 @@ from counterpoint.evaluation.tasks import embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import locate, weights_sha256
+from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.queries import Queries
-from counterpoint.ranking.ranking import euclidean, rank
+from counterpoint.ranking.ranking import rank
 
 TRIPLES, BASELINES = Path("data/triples"), Path("data/baselines")
 

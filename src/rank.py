@@ -17,8 +17,9 @@ from counterpoint.evaluation.tasks import embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
 from counterpoint.model.states import read
+from counterpoint.ranking.distance import by_head, euclidean
 from counterpoint.ranking.queries import Queries
-from counterpoint.ranking.ranking import by_head, euclidean, rank
+from counterpoint.ranking.ranking import rank
 
 TRIPLES, MODELS, RANKS = Path("data/triples"), Path("models"), Path("data/ranks")
 

@@ -16,6 +16,7 @@ from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.negatives.wrong import is_wrong, right_groups
+from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.metrics import gains
 from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import rank
@@ -37,7 +38,11 @@ def words_shared(queries):
     """A distance that brings up what shares words with the query: points and counters of one matter."""
     texts = [set(text_key(text).split()) for text in queries.pool.texts]
     asked, items = queries.pool.text[queries.point], queries.pool.text[queries.first]
-    return lambda chosen: np.array([[-len(texts[q] & texts[item]) for item in items] for q in asked[chosen]], dtype=float)
+
+    def far(chosen):
+        return np.array([[-len(texts[q] & texts[item]) for item in items] for q in asked[chosen]], dtype=float)
+
+    return Distance.of(far, len(queries))
 
 
 def test_multi_any_of_three_counters_on_top_is_a_hit_and_the_point_itself_never_wins():
@@ -56,7 +61,9 @@ def test_multi_any_of_three_counters_on_top_is_a_hit_and_the_point_itself_never_
         distances[np.arange(len(chosen)), [items.index(asked[q]) for q in chosen]] = 0
         return distances
 
-    for setting, found in rank(queries, far, {name: SETTINGS[name] for name in ("epc", "epa")}).items():
+    for setting, found in rank(
+        queries, Distance.of(far, len(queries)), {name: SETTINGS[name] for name in ("epc", "epa")}
+    ).items():
         assert (found.candidates == {"epc": 60, "epa": 79}[setting]).all()
         assert found.retrieved.best_right.all()
         assert found.retrieved.right.tolist() == [[1, 2, 3]] * 20
@@ -77,7 +84,8 @@ def test_chain_a_right_answer_counts_where_it_stands_as_a_point_too():
         asked = pool.text[queries.point[chosen]]
         return np.array([[pool.texts[item] != answer[pool.texts[q]] for item in items] for q in asked], dtype=float)
 
-    found = rank(queries, right_one_nearest, {"epa": SETTINGS["epa"]})["epa"].retrieved
+    distance = Distance.of(right_one_nearest, len(queries))
+    found = rank(queries, distance, {"epa": SETTINGS["epa"]})["epa"].retrieved
     assert (found.rank == 1).all()
     assert (found.ties_hit == 1).all()
 

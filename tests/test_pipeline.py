@@ -258,7 +258,8 @@ def test_epoch_0_at_rate_1_trains_on_the_triples_of_prepare(repository):
     lines = (repository / "data/triples/training.jsonl").read_text().splitlines()
     draws = np.load(repository / "models/negatives.npz")
     assert {name: (draws[name].dtype.name, draws[name].shape) for name in draws} == {
-        "source": ("int8", (3, 24, 1)), "index": ("int32", (3, 24, 1)), "was_random": ("bool", (3, 24, 1)),
+        "source": ("int8", (3, 24, 1)), "index": ("int32", (3, 24, 1)),
+        **dict.fromkeys(("was_random", "was_kept", "was_filtered"), ("bool", (3, 24, 1))),
         "distance": ("float32", (3, 24, 1)),
     }  # fmt: skip
     assert [json.loads(line)["negatives"] for line in lines] == np.stack(

@@ -9,11 +9,12 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
 from counterpoint.model.towers import Vectors
+from counterpoint.ranking import distance as distances
 from counterpoint.ranking import queries as reading
-from counterpoint.ranking import ranking
+from counterpoint.ranking.distance import Distance, by_head, euclidean
 from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
-from counterpoint.ranking.ranking import by_head, euclidean, rank
-from counterpoint.ranking.settings import BEIR, SETTINGS
+from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.settings import BEIR, SETTINGS, in_scope, is_candidate
 
 EPC, EPA = ({name: SETTINGS[name]} for name in ("epc", "epa"))
 
@@ -134,7 +135,7 @@ def slow_ranks(pool, points, counters, probability, depth, name):
 @pytest.mark.parametrize("chunk", [2**23, 100])
 def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, monkeypatch):
     monkeypatch.setattr(reading, "CHUNK", chunk)
-    monkeypatch.setattr(ranking, "PAIRS", 7)
+    monkeypatch.setattr(distances, "PAIRS", 7)
     pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
     rng = np.random.default_rng(1)
     points, counters = rng.normal(size=(2, len(pool.texts), 6)).astype(np.float32)
@@ -173,7 +174,7 @@ def worlds(draw):
 
 
 def of_table(far):
-    return lambda queries: far[queries]
+    return Distance.of(lambda queries: far[queries], len(far))
 
 
 @given(worlds())
@@ -263,7 +264,8 @@ def test_over_distinct_texts_the_true_counter_is_where_its_text_is(world):
     distinct = by_row_among_texts(pool, pool.queries)
     by_place = np.random.default_rng(0).permutation(len(pool.texts)).astype(float)  # one distance a text, no ties
 
-    (found,) = rank(distinct, lambda chosen: np.tile(by_place[pool.text[distinct.first]], (len(chosen), 1)), BEIR).values()
+    far = np.tile(by_place[pool.text[distinct.first]], (len(distinct), 1))
+    (found,) = rank(distinct, of_table(far), BEIR).values()
     for i, pair in enumerate(pairs):
         own = pair.point.lower().split()
         others = {text for text in pool.texts if text.lower().split() != own} | {pair.counter}
@@ -337,7 +339,7 @@ def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "CHUNK", chunk)
-        found = rank(queries, distance, SETTINGS, probability, depth) if len(queries) else {}
+        found = rank(queries, Distance.of(distance, len(queries)), SETTINGS, probability, depth) if len(queries) else {}
     for name, result in found.items():
         expected = list(by_text_in_words(pairs, name, far, probable, depth))
         assert [pairs[pool.row[i]].id for i in queries.point] == [row[0] for row in expected]
@@ -352,5 +354,52 @@ def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk):
 def test_what_came_out_on_top_is_named_by_an_argument_in_scope():
     pairs = [Pair("0", "t", "d", "pro", "a", "b"), Pair("1", "t", "e", "pro", "c", "d"), Pair("2", "t", "d", "pro", "e", "c")]
     queries = by_text(Pool.of(pairs))
-    (found,) = rank(queries, lambda chosen: np.tile([0, 2, 1, 2, 2.0], (len(chosen), 1)), {"sdc": SETTINGS["sdc"]}).values()
+    (found,) = rank(queries, of_table(np.tile([0, 2, 1, 2, 2.0], (3, 1))), {"sdc": SETTINGS["sdc"]}).values()
     assert found.retrieved.best[0] == 5  # c, as the counter that stands in the query's debate, not as the point elsewhere
+
+
+# --- counting against sorting ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answers", ["row", "text"])
+@pytest.mark.parametrize("spacing", [1.0, 2.0**-12, 2.0**-20])
+def test_counting_gives_what_sorting_all_exact_distances_gives(answers, spacing):
+    """On a grid, far from 0, distances tie exactly, or differ by less than float32's product of matrices can tell."""
+    rng = np.random.default_rng(5)
+    n, d = 60, 4
+    pairs = [Pair(str(i), f"t{i % 2}", f"d{i % 5}", ("pro", "con")[i % 2], f"p{i % 50}", f"c{i % 45}") for i in range(n)]
+    pool = Pool.of(pairs)
+    grid = [(7 + spacing * rng.integers(0, 3, size=(len(pool.texts), d))).astype(np.float32) for _ in range(2)]
+    vectors = [Vectors(torch.tensor(side), torch.tensor(side)) for side in grid]
+    queries = reading.READINGS[answers](pool)
+    probability = np.random.default_rng(0).integers(0, 3, size=(len(queries), len(queries.first))) / 3
+    found = rank(queries, euclidean(queries, *vectors), SETTINGS, lambda q, i: probability[q, i], depth=7)
+    far = ((grid[0].astype(float)[pool.text[queries.point], None] - grid[1].astype(float)[pool.text[queries.first]]) ** 2).sum(
+        2
+    )
+    assert len(np.unique(far)) < far.size / 20
+    everyone = np.arange(len(queries))
+    for name, setting in SETTINGS.items():
+        allowed = is_candidate(queries, everyone, in_scope(queries, everyone, setting))
+        for q in everyone:
+            order = sorted(np.flatnonzero(allowed[q]), key=lambda item, q=q: (far[q, item], item))
+            right = queries.right[q][queries.right[q] >= 0]
+            assert found[name].retrieved.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
+            nearest = min(far[q, item] for item in right)
+            assert found[name].retrieved.ties_hit[q] == 1 + sum(far[q, item] < nearest for item in order)
+            assert queries.item[found[name].retrieved.best[q]] == order[0]
+            order[:7] = sorted(order[:7], key=lambda item, q=q: -probability[q, item])
+            assert found[name].reranked.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
+
+
+def test_the_error_of_the_product_is_within_its_bound():
+    pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(50)])
+    queries = by_text(pool)
+    everyone, items = np.repeat(np.arange(50), 100), np.tile(np.arange(100), 50)
+    for scale, away in ((1.0, 0.0), (100.0, 0.0), (0.01, 50.0)):
+        vectors = [Vectors(side, side) for side in scale * torch.randn(2, 100, 384) + away]
+        distance = euclidean(queries, *vectors)
+        near = distance.near(np.arange(50)).double().numpy() + distance.shift[:, None]
+        off = np.abs(near - distance.exact(everyone, items).reshape(50, 100))
+        assert (off <= distance.error[:, None]).all()
+        assert off.max() > 0

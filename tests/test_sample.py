@@ -13,9 +13,10 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import by_text
-from counterpoint.ranking.ranking import euclidean, rank
+from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.settings import SETTINGS
 
 

@@ -7,8 +7,8 @@ import bm25s
 import numpy as np
 
 from counterpoint.arguments.text import UNSPACED
+from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.queries import Queries
-from counterpoint.ranking.ranking import Distance
 
 K1, B = 0.9, 0.4  # Anserini's and BEIR's
 # of scripts whose letters carry marks; those of Latin letters are one with them in NFC
@@ -36,7 +36,7 @@ def bm25(queries: Queries) -> Distance:
     tokens = [words(text) for text in pool.texts]
     asked, documents = pool.text[queries.point], [tokens[text] for text in pool.text[queries.first]]
     if not any(documents):
-        return lambda chosen: np.zeros((len(chosen), len(documents)))
+        return Distance.of(lambda chosen: np.zeros((len(chosen), len(documents))), len(queries))
     index = bm25s.BM25(k1=K1, b=B, method="lucene", dtype="float64")
     index.index(documents, show_progress=False)
 
@@ -48,4 +48,4 @@ def bm25(queries: Queries) -> Distance:
                 row[:] = -index.get_scores(once)
         return far
 
-    return distance
+    return Distance.of(distance, len(queries))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,6 +37,12 @@ class Queries:
     def point(self) -> np.ndarray:
         """The pool position of each query's first point (queries,): the one that is embedded, and that names it."""
         return self.points[self.start]
+
+    @cached_property
+    def members_of(self) -> list[np.ndarray]:
+        """The arguments that stand for each answer, in the pool's order."""
+        order = np.argsort(self.item, kind="stable")
+        return np.split(order, np.searchsorted(self.item[order], np.arange(1, len(self.first))))
 
     def members(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The points of some queries, one query's after another's, and where each one's begin."""

@@ -1,22 +1,14 @@
 """Two steps: retrieve by distance, re-rank the best with the pair head; out come the ranks of the right answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
 
-from counterpoint.model.pair_head import PairHead
-from counterpoint.model.towers import Vectors
+from counterpoint.ranking.counting import Counted
+from counterpoint.ranking.distance import Distance, Probability
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.settings import Setting, in_scope, is_candidate
-
-PAIRS = 2**13  # pairs the head sees at once
-
-# numbers of queries (c,) -> how far every answer is from each (c, items); equal texts must be equally far
-Distance = Callable[[np.ndarray], np.ndarray]
-# numbers of queries and of answers, (m,) each -> how probable each pair is to be right (m,)
-Probability = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -74,17 +66,17 @@ def rank(
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
     for chosen in queries.chunks():
-        far = distance(chosen)  # (c, items)
-        order = np.argsort(far, axis=1, kind="stable")
+        far = distance.near(chosen)  # (c, items)
         for name, setting in settings.items():
             scope = in_scope(queries, chosen, setting)
             allowed = is_candidate(queries, chosen, scope)
-            step = Step(queries, chosen, scope)
-            retrieved = reranked = step.retrieve(order, far, allowed)
+            counted, step = Counted(distance, chosen, far, allowed), Step(queries, chosen, scope)
+            top = counted.nearest(1 if probability is None else depth)
+            retrieved = reranked = step.retrieve(counted, top)
             if probability is not None:
-                top = [row[ok[row]][:depth] for row, ok in zip(order, allowed, strict=True)]
                 reranked = step.rerank(top, retrieved, probability)
-            parts[name].append(Ranking(allowed.sum(1), *(step.ranks(found) for found in (retrieved, reranked))))
+            ranks = [step.ranks(found) for found in (retrieved, reranked)]
+            parts[name].append(Ranking(np.count_nonzero(allowed, axis=1), *ranks))
     return {name: Ranking.joined(members) for name, members in parts.items()}
 
 
@@ -109,17 +101,14 @@ class Step:
     def right(self) -> np.ndarray:
         return self.queries.right[self.chosen]
 
-    def retrieve(self, order: np.ndarray, far: np.ndarray, allowed: np.ndarray) -> Found:
-        """Ranks by place; order (c, items) holds answers, nearest first, far their distance, allowed who is a candidate."""
-        place = np.empty_like(order)
-        np.put_along_axis(place, order, np.arange(order.shape[1])[None], 1)
-        in_order = np.take_along_axis(allowed, order, 1)
-        known = self.right >= 0
-        at = np.take_along_axis(place, np.maximum(self.right, 0), 1)
-        ranks = np.where(known, np.take_along_axis(in_order.cumsum(1), at, 1), 0)
-        nearest = np.where(known, np.take_along_axis(far, np.maximum(self.right, 0), 1), np.inf).min(1)
-        best = order[np.arange(len(order)), in_order.argmax(1)]
-        return Found(ranks, 1 + (allowed & (far < nearest[:, None])).sum(1), best)
+    def retrieve(self, counted: Counted, top: list[np.ndarray]) -> Found:
+        """Ranks by distance; top holds the first answers of each query, nearest first."""
+        ranks, ties_hit = np.zeros_like(self.right), np.full(len(self.chosen), np.iinfo(np.int64).max)
+        for column, items in enumerate(self.right.T):
+            rows = np.flatnonzero(items >= 0)
+            ranks[rows, column], before_ties = counted.ranks(rows, items[rows])
+            ties_hit[rows] = np.minimum(ties_hit[rows], before_ties)
+        return Found(ranks, ties_hit, np.array([items[0] for items in top]))
 
     def rerank(self, top: list[np.ndarray], retrieved: Found, probability: Probability) -> Found:
         """The first answers of each query, nearest first, in order of probability."""
@@ -140,44 +129,15 @@ class Step:
     def ranks(self, found: Found) -> Ranks:
         """With ranks in order, and the first argument in scope that stands for what came out on top."""
         ordered = np.sort(np.where(found.ranks > 0, found.ranks, np.iinfo(np.int64).max), axis=1)
-        standing = self.scope & (self.queries.item == found.best[:, None])
         return Ranks(
             np.where(ordered < np.iinfo(np.int64).max, ordered, 0),
             found.ties_hit,
-            standing.argmax(1),
+            self._standing(found.best),
             (self.right == found.best[:, None]).any(1),
         )
 
-
-def euclidean(queries: Queries, points: Vectors, counters: Vectors) -> Distance:
-    """Squared Euclidean distance of embeddings of pool.texts, from the points' and the counters' tower."""
-    t = counters.embedding.double()  # (texts, d)
-    squares = (t * t).sum(1)
-    asked, answers = queries.pool.text[queries.point], queries.pool.text[queries.first]
-
-    @torch.no_grad()
-    def distance(chosen: np.ndarray) -> np.ndarray:
-        """In float64, and once for each text, so that ties are true ties."""
-        q = points.embedding[torch.as_tensor(asked[chosen])].double()
-        far = torch.addmm(squares, q, t.T, alpha=-2) + (q * q).sum(1, keepdim=True)  # (c, texts)
-        return far.cpu().numpy()[:, answers]
-
-    return distance
-
-
-def by_head(queries: Queries, points: Vectors, counters: Vectors, head: PairHead | None) -> Probability | None:
-    """What the head says of pairs of a query and an answer; None without a head."""
-    if head is None:
-        return None
-    pool = queries.pool
-    asked, answers = pool.text[queries.point], pool.text[queries.first]
-
-    @torch.no_grad()
-    def probability(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Asked once for each pair of texts, so that ties are true ties."""
-        pairs, back = np.unique(asked[chosen] * len(pool.texts) + answers[items], return_inverse=True)
-        left, right = (torch.as_tensor(texts).split(PAIRS) for texts in np.divmod(pairs, len(pool.texts)))
-        parts = [head.probability(points[a], counters[b]) for a, b in zip(left, right, strict=True)]
-        return torch.cat(parts).cpu().numpy()[back]
-
-    return probability
+    def _standing(self, best: np.ndarray) -> np.ndarray:
+        """The first argument in scope that stands for each answer (c,)."""
+        members = self.queries.members_of
+        rows = np.minimum(np.arange(len(best)), len(self.scope) - 1)  # a scope of one row is that of all queries
+        return np.array([members[item][self.scope[row, members[item]].argmax()] for row, item in zip(rows, best, strict=True)])

@@ -49,11 +49,13 @@ def sensible(pool: Pool) -> dict[str, Setting]:
 
 
 def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarray:
-    """Which arguments stand where those of some queries are looked for: bool (chosen, n).
+    """Which arguments stand where those of some queries are looked for: bool (chosen, n), or (1, n) where it is one for all.
 
     That is the scope of any of a query's points.
     """
     pool, (points, begin) = queries.pool, queries.members(chosen)
+    if setting.scope is None and not setting.opposing_only:
+        return ((pool.source != POINT) | (not setting.counters_only))[None]
     allowed = np.ones((len(points), len(pool)), dtype=bool)
     if setting.scope is not None:
         column = getattr(pool, setting.scope)
@@ -66,7 +68,7 @@ def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarr
 
 
 def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.ndarray:
-    """Which answers are candidates of some queries: bool (chosen, items); scope (chosen, n) is as `in_scope` has it.
+    """Which answers are candidates of some queries: bool (chosen, items); scope is as `in_scope` has it.
 
     A text is one if an argument of that text is in scope; the query's own text never is. A row is one if it is in scope; the
     query itself is none, a counter that is a twin of the true one is left out, and other twins stay in. Right answers always
@@ -79,6 +81,7 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
         allowed = np.logical_or.reduceat(
             scope[:, order], np.searchsorted(queries.item[order], np.arange(len(queries.first))), 1
         )
+        allowed = np.repeat(allowed, len(chosen) // len(allowed), axis=0)
         allowed[rows, queries.item[point]] = False
     else:
         allowed = scope & ((pool.source == POINT) | (pool.text_group != pool.text_group[right[:, 0], None]))

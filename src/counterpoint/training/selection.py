@@ -9,9 +9,10 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SelectParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Vectors
+from counterpoint.ranking.distance import by_head, euclidean
 from counterpoint.ranking.metrics import mrr, top_k
 from counterpoint.ranking.queries import READINGS
-from counterpoint.ranking.ranking import by_head, euclidean, rank
+from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.settings import Setting, sensible
 from counterpoint.training.split import Split
 

@@ -1,0 +1,93 @@
+"""How far answers are from queries: of all of them at once, to a known error, and of single pairs, exactly."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from counterpoint.model.pair_head import PairHead
+from counterpoint.model.towers import Vectors
+from counterpoint.ranking.queries import Queries
+
+PAIRS = 2**13  # pairs looked at together
+ROUNDING = 2.0**-24  # of float32
+
+# numbers of queries and of answers, (m,) each -> how probable each pair is to be right (m,)
+Probability = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """near gives of queries (c,) how far every answer is from each (c, items), less shift, and off by at most error.
+
+    shift and error (queries,) are float64. exact gives of queries and answers, (m,) each, how far they are, in float64, the
+    same for equal texts; None where near is exact.
+    """
+
+    near: Callable[[np.ndarray], torch.Tensor]
+    shift: np.ndarray
+    error: np.ndarray
+    exact: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+
+    @classmethod
+    def of(cls, far: Callable[[np.ndarray], np.ndarray], queries: int) -> "Distance":
+        """One of so many queries that is exact as it is; equal texts must be equally far."""
+        none = np.zeros(queries)
+        return cls(lambda chosen: torch.from_numpy(far(chosen)), none, none)
+
+
+def euclidean(queries: Queries, points: Vectors, counters: Vectors) -> Distance:
+    """Squared Euclidean distance of embeddings of pool.texts, from the points' and the counters' tower.
+
+    All at once it is a product of matrices in float32, whose error is at most that of its sums of d products (Higham 2002,
+    section 3.1).
+    """
+    texts, back = np.unique(queries.pool.text[queries.first], return_inverse=True)
+    q, t = points.embedding, counters.embedding[torch.as_tensor(texts)]  # (texts, d)
+    squares, asked = t.square().sum(1), queries.pool.text[queries.point]
+    gather = None if np.array_equal(back, np.arange(len(texts))) else torch.as_tensor(back, device=t.device)
+    length = q.double().square().sum(1).cpu().numpy()[asked]
+    widest = float(t.double().square().sum(1).max()) if len(t) else 0.0
+    error = (t.shape[1] + 3) * ROUNDING * (np.sqrt(length) + np.sqrt(widest)) ** 2
+
+    @torch.no_grad()
+    def near(chosen: np.ndarray) -> torch.Tensor:
+        far = torch.addmm(squares, q[torch.as_tensor(asked[chosen])], t.T, alpha=-2)  # (c, texts)
+        return far if gather is None else far[:, gather]
+
+    @torch.no_grad()
+    def exact(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
+        def of_pairs(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return (q[left].double() - t[right].double()).square().sum(1)
+
+        return _of_pairs(asked[chosen], back[items], len(texts), of_pairs)
+
+    return Distance(near, length, error, exact)
+
+
+def by_head(queries: Queries, points: Vectors, counters: Vectors, head: PairHead | None) -> Probability | None:
+    """What the head says of pairs of a query and an answer; None without a head."""
+    if head is None:
+        return None
+    pool = queries.pool
+    asked, answers = pool.text[queries.point], pool.text[queries.first]
+
+    @torch.no_grad()
+    def probability(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
+        def of_pairs(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return head.probability(points[left], counters[right])
+
+        return _of_pairs(asked[chosen], answers[items], len(pool.texts), of_pairs)
+
+    return probability
+
+
+def _of_pairs(
+    left: np.ndarray, right: np.ndarray, most: int, of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> np.ndarray:
+    """A value for pairs of texts (m,), right ones below most; asked once for each pair, so that ties are true ties."""
+    pairs, back = np.unique(left * most + right, return_inverse=True)
+    sides = (torch.as_tensor(texts).split(PAIRS) for texts in np.divmod(pairs, most))
+    parts = [of(a, b) for a, b in zip(*sides, strict=True)]
+    return torch.cat(parts).cpu().numpy()[back] if parts else np.zeros(0)
