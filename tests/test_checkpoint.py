@@ -51,7 +51,41 @@ def test_a_kill_between_renaming_and_removing_leaves_the_later_one(made, tmp_pat
     made().save(10, {"epoch": 10})
     (tmp_path / "abc" / kept[1]).write_bytes(kept[0])
     (tmp_path / "abc" / "state.unfinished").write_bytes(b"half")
-    assert made().load(CPU) == {"epoch": 10}
+    assert made().load(CPU) == {"epoch": 10, "parts": {}}
+
+
+def test_parts_are_written_once_and_come_back_with_every_later_state(made, tmp_path):
+    checkpoint = made()
+    draws = {f"draw-{epoch:05}": {"ids": torch.full((3,), epoch)} for epoch in range(4)}
+    written = {}
+    for epochs in (1, 2, 3):
+        checkpoint.save(epochs, {"epoch": epochs}, dict(list(draws.items())[:epochs]))
+        files = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "abc").glob("draw-*")}
+        assert len(files) == epochs
+        assert written.items() <= files.items()
+        written = files
+    again = made()
+    found = again.load(CPU)
+    assert found["epoch"] == 3
+    assert [int(part["ids"][0]) for part in found["parts"].values()] == [0, 1, 2]
+    again.save(4, {"epoch": 4}, draws)
+    assert list(made().load(CPU)["parts"]) == list(draws)
+    assert len(list((tmp_path / "abc").iterdir())) == 5
+
+
+def test_a_state_whose_part_is_torn_or_gone_is_not_trusted(made, tmp_path, caplog):
+    made().save(1, {"epoch": 1}, {"draw-00000": {"ids": torch.arange(100)}})
+    (part,) = (tmp_path / "abc").glob("draw-*")
+    data = part.read_bytes()
+    for tear in (lambda: part.write_bytes(flip(data)), part.unlink):
+        tear()
+        with caplog.at_level(logging.WARNING):
+            assert made().load(CPU) is None
+    assert caplog.text.count("is ignored: the crc32 of draw-00000-") == 1
+    assert caplog.text.count("No such file") == 1
+    again = made()
+    again.save(1, {"epoch": 1}, {"draw-00000": {"ids": torch.arange(100)}})
+    assert made().load(CPU)["epoch"] == 1
 
 
 def cut(data):
@@ -72,7 +106,7 @@ def test_a_torn_one_is_ignored_with_a_line_and_an_older_one_serves(made, tmp_pat
     state(tmp_path).write_bytes(tear(state(tmp_path).read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert made().load(CPU) is None
-    assert caplog.text.count("is ignored: its crc32 is ") == 1
+    assert caplog.text.count("is ignored: the crc32 of state-00002-") == 1
     older.write_bytes(data)
     assert torch.equal(made().load(CPU)["a"], torch.zeros(1000))
 
@@ -92,7 +126,7 @@ def test_code_in_a_checkpoint_is_not_run(made, tmp_path):
             return (open, (str(tmp_path / "ran"), "w"))
 
     made()
-    torch.save({"fingerprint": "abc", "state": Bad()}, tmp_path / "abc" / "bad.pt")
+    torch.save({"fingerprint": "abc", "content": Bad()}, tmp_path / "abc" / "bad.pt")
     crc = zlib.crc32((tmp_path / "abc" / "bad.pt").read_bytes())
     (tmp_path / "abc" / "bad.pt").rename(tmp_path / "abc" / f"state-00001-{crc:08x}.pt")
     assert made().load(CPU) is None
@@ -108,7 +142,7 @@ def test_one_that_another_run_holds_is_left_alone(made, tmp_path, caplog):
     assert second.load(CPU) is None
     second.save(2, {"a": 2})
     second.remove()
-    assert first.load(CPU) == {"a": 1}
+    assert first.load(CPU) == {"a": 1, "parts": {}}
 
 
 def test_only_the_newest_of_other_runs_stay(made, tmp_path):

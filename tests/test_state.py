@@ -10,7 +10,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import Negatives
 from counterpoint.training.losses import LOSSES
-from counterpoint.training.state import State, epoch_row, packed, unpacked
+from counterpoint.training.state import State, epoch_row, packed, packed_draws, unpacked
 
 POOL = Pool.of([Pair(str(i), "t", f"d{i // 2}", None, f"p{i}", f"c{i}") for i in range(4)])  # points 0-3, counters 4-7
 DRAW = Negatives(
@@ -60,11 +60,13 @@ def test_what_is_packed_comes_back_with_weights_optimizer_and_draws():
         learner.model(torch.ones(1, 2)).sum().backward()
         learner.optimizer.step()
 
-    first, second, sampler, empty = learner(0), learner(1), SimpleNamespace(draws=[DRAW]), SimpleNamespace(draws=[])
+    first, second = learner(0), learner(1)
+    sampler, empty = (SimpleNamespace(draws=draws, drawn_at=lambda epoch: epoch) for draws in ([DRAW], []))
     learn(first)
     state = State([{"epoch": 0}], [{"step": 1}], seconds={"train": 1.5})
     state.keep_if_best(0, [1.0, 1.0], first.model)
-    restored = unpacked(deepcopy(packed(state, first, sampler)), second, empty)  # a copy, as a file is
+    stored = deepcopy(packed(state, first) | {"parts": packed_draws(sampler)})  # a copy, as a file is
+    restored = unpacked(stored, second, empty)
     assert (restored.epochs, restored.steps, restored.seconds) == (state.epochs, state.steps, state.seconds)
     assert all(np.array_equal(getattr(empty.draws[0], name), getattr(DRAW, name)) for name in vars(DRAW))
     learn(first)

@@ -212,9 +212,16 @@ def test_retrieval_alone_has_no_head(world):
     assert run.epochs[0]["loss"] == pytest.approx(run.epochs[0]["triplet_loss"])
 
 
+EVERYTHING = {  # every param that decides what is drawn, learnt or kept, on
+    "schedule": "cosine", "decay": 0.3, "negatives__per_point": 2, "negatives__window": [1, 4], "negatives__margin": 0.05,
+    "negatives__keep": 0.4, "model__sharing": "projection", "model__freeze": 1, "model__attention_dropout": 0.1,
+    "loss__contrastive__weight": 0.7, "train__batching": "neighbours", "train__gradient_cache": True, "train__epochs": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{"negatives__every": 2, "train__epochs": 4}, EVERYTHING], ids=["every", "everything"])
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
-def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_after, tmp_path):
-    changes = {"negatives__every": 2, "train__epochs": 4}
+def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_after, changes, tmp_path):
     whole = world(name="whole", **changes)
     with pytest.raises(Killed):
         world(KilledAfter(tmp_path / "killed", stop_after), name="torn", **changes)
@@ -224,8 +231,7 @@ def test_a_run_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop_af
     assert resumed.epochs == whole.epochs
     assert resumed.steps == whole.steps
     for one, other in zip(whole.draws, resumed.draws, strict=True):
-        assert np.array_equal(one.ids, other.ids)
-        assert np.array_equal(one.distance, other.distance)
+        assert all(np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
     weights = resumed.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in whole.model.state_dict().items())
 
@@ -244,7 +250,8 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_once_and_keeps_the_last_good_
     with pytest.raises(InputError, match=r"got nan in epoch 1, batch 2: .* raise train.warmup or set train.precision to fp32"):
         world(name="spoiled")
     monkeypatch.setattr(epoch_module, "losses", honest)
-    assert [path.name[:11] for path in (tmp_path / "checkpoints/spoiled").iterdir()] == ["state-00001"]
+    left = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "checkpoints/spoiled").iterdir())
+    assert left == ["draw-00000", "state-00001"]
     watched = Watched(tmp_path / "watched")
     run = world(watched, name="spoiled")
     assert min(watched.seen) == 1
@@ -345,6 +352,32 @@ def test_every_variant_trains_an_epoch(world, variant):
         assert width == (variant["projection"] or 32)
         assert run.model.head.linear.in_features == 3 * {"embedding": width, "cls": 32, "concat": 32 + width}[variant["fusion"]]
     assert rows["exact"] == rows.get("balltree", rows["exact"])
+
+
+def test_frozen_weights_stand_in_no_checkpoint(world, tmp_path):
+    sizes = {}
+    for freeze in (None, 1, "all"):
+        with pytest.raises(Killed):
+            world(KilledAfter(tmp_path / "killed", 2), name=str(freeze), model__freeze=freeze)
+        (file,) = (tmp_path / "checkpoints" / str(freeze)).glob("state-*")
+        sizes[freeze] = len(torch.load(file)["content"]["weights"])
+        assert len(list((tmp_path / "checkpoints" / str(freeze)).glob("draw-*"))) == 2
+    new = 2 + 4  # projection; LayerNorm and linear layer of the head
+    assert sizes["all"] == new
+    assert sizes[1] == new + 16 + 2  # one layer of BERT, and its pooler
+    assert sizes[None] > sizes[1] + 16
+
+
+@pytest.mark.parametrize(("most", "rows"), [(2000, 12), (8, 8), (4, 4), (3, 2)])
+def test_steps_json_has_a_bounded_number_of_rows(world, monkeypatch, most, rows):
+    monkeypatch.setattr(epoch_module, "MOST_STEPS", most)
+    run = world(train__log_every=1, train__epochs=4)  # 3 batches an epoch
+    assert len(run.steps) == rows <= most
+    whole = {row["step"]: row["loss"] for row in world(train__log_every=1, train__epochs=4, name="whole").steps}
+    if most == 4:
+        assert [row["step"] for row in run.steps] == [3, 6, 9, 12]  # the mean of each epoch
+        assert run.steps[0]["loss"] == pytest.approx(run.epochs[0]["loss"])
+    assert whole.keys() >= {row["step"] for row in run.steps}
 
 
 @pytest.mark.parametrize("freeze", [1, "all"])

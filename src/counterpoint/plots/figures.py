@@ -76,7 +76,7 @@ def losses(history: Sequence[dict], steps: Sequence[dict], title: str) -> Figure
     if steps:
         top.plot([row["step"] for row in steps], [row["loss"] for row in steps], color=GREY, lw=1, alpha=0.7, label="running")
         ends = {row["epoch"]: row["step"] for row in steps}
-        trained = [row for row in history if row["loss"] is not None]
+        trained = [row for row in history if row["loss"] is not None and row["epoch"] in ends]
         top.plot(
             [ends[row["epoch"]] for row in trained],
             [row["loss"] for row in trained],

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -29,11 +30,13 @@ def fingerprint(source: Path, *facts: Any) -> str:
 class Checkpoint:
     """States in a directory named by a fingerprint; CHECKPOINT_DIR, else .checkpoints/, holds the directories.
 
-    Of the directories that other runs left, the newest keep stay; those that a run holds are not touched.
+    What grows with the epochs stands beside a state, in parts that are written once. Of the directories that other runs left,
+    the newest keep stay; those that a run holds are not touched.
     """
 
     def __init__(self, name: str, keep: int) -> None:
         self.name = name
+        self.parts: dict[str, str] = {}  # the file of each part
         self.directory = Path(os.environ.get("CHECKPOINT_DIR") or ".checkpoints") / name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.lock = hold(self.directory)
@@ -43,42 +46,62 @@ class Checkpoint:
         self._prune(keep)
 
     def load(self, device: torch.device) -> dict | None:
-        """The state of the latest epoch that can be trusted, or None; a line for each that cannot."""
+        """The state of the latest epoch that can be trusted, under "parts" its parts by name, or None.
+
+        There is a line for each that cannot be trusted.
+        """
         if self.lock is None:
             return None
         for file in self._states():
             try:
-                found = f"{zlib.crc32(file.read_bytes()):08x}"
-                if found != (named := file.stem.rpartition("-")[2]):
-                    raise ValueError(f"its crc32 is {found}, not {named}")
-                state = torch.load(file, map_location=device, weights_only=True)
-                if state["fingerprint"] != self.name:
-                    raise ValueError(f"it belongs to run {state['fingerprint']}")
-                return state["state"]
+                state = self._read(file, device)
+                parts = {name: self._read(self.directory / other, device) for name, other in state["parts"].items()}
+                self.parts = state["parts"]
+                return state | {"parts": parts}
             except Exception as error:  # a torn or foreign file can make the reader stumble anywhere
                 logging.warning("checkpoint %s is ignored: %s", file, (str(error) or type(error).__name__).splitlines()[0])
         return None
 
-    def save(self, epochs: int, state: dict) -> None:
-        """Put a state in the place of the last one; it holds tensors, numbers, strings, lists and dicts."""
+    def _read(self, file: Path, device: torch.device) -> dict:
+        found = f"{zlib.crc32(file.read_bytes()):08x}"
+        if found != (named := file.stem.rpartition("-")[2]):
+            raise ValueError(f"the crc32 of {file.name} is {found}, not {named}")
+        content = torch.load(file, map_location=device, weights_only=True)
+        if content["fingerprint"] != self.name:
+            raise ValueError(f"it belongs to run {content['fingerprint']}")
+        return content["content"]
+
+    def save(self, epochs: int, state: dict, parts: Mapping[str, dict] | None = None) -> None:
+        """Put a state in the place of the last one, and beside it those parts that are not there yet.
+
+        They hold tensors, numbers, strings, lists and dicts.
+        """
         if self.lock is None:
             return
+        for name, part in (parts or {}).items():
+            if name not in self.parts:
+                self.parts[name] = self._write(name, part).name
+        old = self._states()
+        file = self._write(f"state-{epochs:05}", state | {"parts": self.parts})
+        for before in old:
+            if before != file:
+                before.unlink()
+
+    def _write(self, name: str, content: dict) -> Path:
+        """A file whose name ends in its crc32, whole or not at all."""
         unfinished = self.directory / "state.unfinished"
         with unfinished.open("wb") as stream:
             summed = _Summed(stream)
             try:
-                torch.save({"fingerprint": self.name, "state": state}, cast(IO[bytes], summed))
+                torch.save({"fingerprint": self.name, "content": content}, cast(IO[bytes], summed))
             except (OSError, RuntimeError):  # torch may hide the stream's error behind one of its own
                 if summed.error is None:
                     raise
                 summed.error.filename = str(unfinished)
                 raise summed.error from None
-        old = self._states()
-        file = self.directory / f"state-{epochs:05}-{summed.crc:08x}.pt"
+        file = self.directory / f"{name}-{summed.crc:08x}.pt"
         os.replace(unfinished, file)
-        for before in old:
-            if before != file:
-                before.unlink()
+        return file
 
     def remove(self) -> None:
         if self.lock is not None:

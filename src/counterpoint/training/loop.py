@@ -10,7 +10,7 @@ from counterpoint.training.epoch import Learner, refuse_infinite
 from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection
 from counterpoint.training.split import Split
-from counterpoint.training.state import State, epoch_row, packed, unpacked
+from counterpoint.training.state import State, epoch_row, packed, packed_draws, unpacked
 
 Splits = dict[str, Split]
 
@@ -43,7 +43,7 @@ def fit(
         state.epochs.append(epoch_row(epoch, sampler.rate(epoch), negatives, means, scores, training.pool))
         state.keep_if_best(epoch, scores["selection"], model)
         with state.timed("checkpoint"):
-            checkpoint.save(epoch + 1, packed(state, learner, sampler))
+            checkpoint.save(epoch + 1, packed(state, learner), packed_draws(sampler))
         progress.epoch(state)
     if params.train.epochs:
         model.take(state.best["weights"])

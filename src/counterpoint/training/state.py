@@ -84,14 +84,22 @@ def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict,
 # --- for a checkpoint ------------------------------------------------------------------------------------------------
 
 
-def packed(state: State, learner: Learner, sampler: NegativeSampler) -> dict:
-    """All that `unpacked` needs, in what a checkpoint can hold; the best weights only where the current ones are others."""
-    draws = [{name: torch.as_tensor(getattr(negatives, name)) for name in ARRAYS} for negatives in sampler.draws]
+def packed(state: State, learner: Learner) -> dict:
+    """All that `unpacked` needs but the draws, in what a checkpoint can hold.
+
+    The best weights stand there only where the current ones are others.
+    """
     learning = {"weights": copy_of(learner.model), "optimizer": learner.optimizer.state_dict()}
     best = state.best
     if best["epoch"] == state.epochs[-1]["epoch"]:
         best = {name: value for name, value in best.items() if name != "weights"}
-    return vars(state) | {"draws": draws, "best": best} | learning
+    return vars(state) | {"best": best} | learning
+
+
+def packed_draws(sampler: NegativeSampler) -> dict[str, dict]:
+    """The draws, each under the name of the epoch that drew it: parts of a checkpoint."""
+    draws = {_named(sampler.drawn_at(epoch)): negatives for epoch, negatives in enumerate(sampler.draws)}
+    return {name: {key: torch.as_tensor(getattr(draw, key)) for key in ARRAYS} for name, draw in draws.items()}
 
 
 def unpacked(found: dict | None, learner: Learner, sampler: NegativeSampler) -> State:
@@ -100,9 +108,14 @@ def unpacked(found: dict | None, learner: Learner, sampler: NegativeSampler) -> 
         return State()
     learner.model.take(found["weights"])
     learner.optimizer.load_state_dict(found["optimizer"])
-    sampler.draws = [_negatives(arrays) for arrays in found["draws"]]
+    draws = {name: _negatives(arrays) for name, arrays in found["parts"].items()}
+    sampler.draws = [draws[_named(sampler.drawn_at(epoch))] for epoch in range(len(found["epochs"]))]
     best = {"weights": copy_of(learner.model)} | found["best"]
     return State(found["epochs"], found["steps"], best, found["seconds"])
+
+
+def _named(epoch: int) -> str:
+    return f"draw-{epoch:05}"
 
 
 def _negatives(arrays: dict[str, torch.Tensor]) -> Negatives:
