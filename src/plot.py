@@ -11,6 +11,7 @@ import pandas as pd
 
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, read_series, write_text
+from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.table import read_table
 from counterpoint.negatives.schedule import Schedule
@@ -18,6 +19,14 @@ from counterpoint.plots import figures
 from counterpoint.plots.examples import examples
 
 METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plots"), "test.csv"
+
+
+def zero_shot(measured: list[dict], params: Params) -> dict[str, float]:
+    """The untrained encoder's top1 by split, as training scored it; of none where training read the answers otherwise."""
+    if params.select.answers != params.evaluate.answers:
+        return {}
+    asked = (params.select.setting, "all", "zero_shot")
+    return {row["split"]: row["top1"] for row in measured if (row["setting"], row["queries"], row["stage"]) == asked}
 
 
 def main() -> None:
@@ -29,7 +38,9 @@ def main() -> None:
     chosen = read_json(METRICS / "train.json")["best_epoch"]
     title = Schedule.of(params).title
     drawn = {
-        "accuracy": figures.accuracy(history, chosen, f"{params.select.setting}, {params.select.stage}", title),
+        "accuracy": figures.accuracy(
+            history, chosen, zero_shot(measured, params), f"{params.select.setting}, {params.select.stage}", title
+        ),
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(curve, "epa", n, title),
         "settings": figures.settings(measured, title),

@@ -9,7 +9,8 @@ from counterpoint.plots import figures
 HISTORY = [
     {
         "epoch": epoch, "random_rate": 1 - epoch / 10, "random_share": 1 - epoch / 10, "same_debate_share": epoch / 20,
-        "point_share": 0.5, "hardness": -0.3 + epoch / 50, "loss": 2 - epoch / 10, "triplet_loss": 1 - epoch / 20,
+        "kept_share": 0.0, "filtered_share": 0.0, "point_share": 0.5, "hardness": -0.3 + epoch / 50, "loss": 2 - epoch / 10,
+        "triplet_loss": 1 - epoch / 20,
         "pair_loss": 1 - epoch / 20, "training_top1": epoch / 10, "validation_top1": 0.5, "test_top1": 0.4,
         "selection_score": 0.5,
     }
@@ -45,7 +46,7 @@ UNTRAINED = [
 
 def drawn(name, history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from random rate 1"):
     return {
-        "accuracy": lambda: figures.accuracy(history, chosen, "epa", title),
+        "accuracy": lambda: figures.accuracy(history, chosen, {"validation": 0.3, "test": 0.2}, "epa", title),
         "losses": lambda: figures.losses(history, steps, title),
         "topk": lambda: figures.top_k(CURVE, "epa", 48, title),
         "settings": lambda: figures.settings(MEASURED, title),
@@ -64,6 +65,8 @@ def test_the_lines_are_the_rows():
     assert data(top)["validation"] == ([0, 1, 2, 3, 4], [0.5] * 5)
     assert data(top)["training"][1] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
     assert data(top)["chosen epoch"] == ([2], [0.5])
+    assert data(top)["zero-shot, validation"][1] == [0.3, 0.3]
+    assert data(top)["zero-shot, test"][1] == [0.2, 0.2]
     assert below.lines[0].get_ydata().tolist() == [row["random_rate"] for row in HISTORY]
     top, below = drawn("losses").axes
     assert data(top)["running"][1] == [row["loss"] for row in STEPS]
@@ -73,7 +76,15 @@ def test_the_lines_are_the_rows():
     assert data(axes)["re-ranked"] == (list(range(1, 21)), [row["reranked"] for row in CURVE])
     top, below = drawn("negatives").axes
     assert data(top)["from the point's own debate"][1] == [row["same_debate_share"] for row in HISTORY]
+    assert not any("stayed" in label or "margin" in label for label in data(top))  # of what no negative is, no line
     assert data(below)["hardness"][1] == [row["hardness"] for row in HISTORY]
+
+
+def test_what_stayed_and_what_was_filtered_have_lines_where_there_is_any():
+    rows = [row | {"kept_share": 0.5 * (row["epoch"] > 0), "filtered_share": row["epoch"] / 20} for row in HISTORY]
+    shares = data(drawn("negatives", rows).axes[0])
+    assert shares["stayed from the last draw"][1] == [0, 0.5, 0.5, 0.5, 0.5]
+    assert shares["random for want of a mined one below the margin"][1] == [row["filtered_share"] for row in rows]
 
 
 def test_the_settings_picture_has_a_place_a_setting_a_mark_a_stage_and_the_intervals():

@@ -101,7 +101,7 @@ def number(value: float | None) -> str:
 
 
 def spoken(label: str) -> str:
-    return {"none": "no decay", "never random": label}.get(label, f"decay {label}")
+    return "no decay" if label == "none" else f"decay {label}" if label[0].isdigit() else label
 
 
 def seeds(row: dict) -> str:

@@ -1,6 +1,6 @@
 """Rows of the series in, matplotlib figures out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 
@@ -49,13 +49,15 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": None})
 
 
-def accuracy(history: Sequence[dict], chosen: int | None, measured: str, title: str) -> Figure:
-    """top1 of the three splits by epoch, the chosen epoch marked; the random rate beneath."""
+def accuracy(history: Sequence[dict], chosen: int | None, zero_shot: Mapping[str, float], measured: str, title: str) -> Figure:
+    """top1 of the three splits by epoch, the chosen epoch marked, zero-shot's by split as lines; the random rate beneath."""
     figure = Figure(figsize=(8, 6), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     colours = {"training": GREY, "validation": BLUE, "test": ORANGE}
     for (split, colour), style in zip(colours.items(), ("-.", "-", "--"), strict=True):
         line(top, history, f"{split}_top1", split, colour, style)
+    for split, value in zero_shot.items():
+        top.axhline(value, color=colours[split], lw=1.5, ls=":", label=f"zero-shot, {split}")
     if chosen is not None:
         at = next(row["validation_top1"] for row in history if row["epoch"] == chosen)
         top.plot(chosen, at, "o", color=BLUE, ms=12, mfc="none", mew=2, label="chosen epoch")
@@ -184,12 +186,15 @@ def negatives(history: Sequence[dict], title: str) -> Figure:
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     shares = (
         ("random_share", "drawn at random"),
+        ("kept_share", "stayed from the last draw"),
+        ("filtered_share", "random for want of a mined one below the margin"),
         ("same_debate_share", "from the point's own debate"),
         ("point_share", "points"),
     )
-    for (key, label), colour, style in zip(shares, (GREEN, BLUE, PURPLE), STYLES, strict=True):
-        if any(row[key] is not None for row in history):
-            line(top, history, key, label, colour, style)
+    for i, ((key, label), colour) in enumerate(zip(shares, (GREEN, ORANGE, GREY, BLUE, PURPLE), strict=True)):
+        optional = key in ("kept_share", "filtered_share")
+        if any(row[key] if optional else row[key] is not None for row in history):
+            line(top, history, key, label, colour, STYLES[i % len(STYLES)])
     if top.lines:
         top.legend()
     percent(top, "share of the negatives")
