@@ -399,7 +399,7 @@ def test_the_error_of_the_product_is_within_its_bound():
     for scale, away in ((1.0, 0.0), (100.0, 0.0), (0.01, 50.0)):
         vectors = [Vectors(side, side) for side in scale * torch.randn(2, 100, 384) + away]
         distance = euclidean(queries, *vectors)
-        near = distance.near(np.arange(50)).double().numpy() + distance.shift[:, None]
+        near = distance.near(np.arange(50)).astype(float) + distance.shift[:, None]
         off = np.abs(near - distance.exact(everyone, items).reshape(50, 100))
         assert (off <= distance.error[:, None]).all()
         assert off.max() > 0

@@ -25,7 +25,7 @@ class Distance:
     same for equal texts; None where near is exact.
     """
 
-    near: Callable[[np.ndarray], torch.Tensor]
+    near: Callable[[np.ndarray], np.ndarray]
     shift: np.ndarray
     error: np.ndarray
     exact: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
@@ -34,7 +34,7 @@ class Distance:
     def of(cls, far: Callable[[np.ndarray], np.ndarray], queries: int) -> "Distance":
         """One of so many queries that is exact as it is; equal texts must be equally far."""
         none = np.zeros(queries)
-        return cls(lambda chosen: torch.from_numpy(far(chosen)), none, none)
+        return cls(far, none, none)
 
 
 def euclidean(queries: Queries, points: Vectors, counters: Vectors) -> Distance:
@@ -44,17 +44,19 @@ def euclidean(queries: Queries, points: Vectors, counters: Vectors) -> Distance:
     section 3.1).
     """
     texts, back = np.unique(queries.pool.text[queries.first], return_inverse=True)
-    q, t = points.embedding, counters.embedding[torch.as_tensor(texts)]  # (texts, d)
-    squares, asked = t.square().sum(1), queries.pool.text[queries.point]
+    q, t = points.embedding, counters.embedding
+    if len(texts) < len(t):
+        t = t[torch.as_tensor(texts)]  # (texts, d)
+    squares, asked = torch.einsum("nd,nd->n", t, t), queries.pool.text[queries.point]
     gather = None if np.array_equal(back, np.arange(len(texts))) else torch.as_tensor(back, device=t.device)
-    length = q.double().square().sum(1).cpu().numpy()[asked]
-    widest = float(t.double().square().sum(1).max()) if len(t) else 0.0
+    length = q[torch.as_tensor(asked)].double().square().sum(1).cpu().numpy()
+    widest = 1.001 * float(squares.max()) if len(t) else 0.0
     error = (t.shape[1] + 3) * ROUNDING * (np.sqrt(length) + np.sqrt(widest)) ** 2
 
     @torch.no_grad()
-    def near(chosen: np.ndarray) -> torch.Tensor:
+    def near(chosen: np.ndarray) -> np.ndarray:
         far = torch.addmm(squares, q[torch.as_tensor(asked[chosen])], t.T, alpha=-2)  # (c, texts)
-        return far if gather is None else far[:, gather]
+        return (far if gather is None else far[:, gather]).cpu().numpy()
 
     @torch.no_grad()
     def exact(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -39,10 +39,10 @@ class Queries:
         return self.points[self.start]
 
     @cached_property
-    def members_of(self) -> list[np.ndarray]:
-        """The arguments that stand for each answer, in the pool's order."""
+    def by_item(self) -> tuple[np.ndarray, np.ndarray]:
+        """The arguments by the answer they stand for, then in pool order, and where each answer's begin (items + 1,)."""
         order = np.argsort(self.item, kind="stable")
-        return np.split(order, np.searchsorted(self.item[order], np.arange(1, len(self.first))))
+        return order, np.searchsorted(self.item[order], np.arange(len(self.first) + 1))
 
     def members(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The points of some queries, one query's after another's, and where each one's begin."""

@@ -138,6 +138,7 @@ class Step:
 
     def _standing(self, best: np.ndarray) -> np.ndarray:
         """The first argument in scope that stands for each answer (c,)."""
-        members = self.queries.members_of
-        rows = np.minimum(np.arange(len(best)), len(self.scope) - 1)  # a scope of one row is that of all queries
-        return np.array([members[item][self.scope[row, members[item]].argmax()] for row, item in zip(rows, best, strict=True)])
+        order, begin = self.queries.by_item
+        scope = np.broadcast_to(self.scope, (len(best), self.scope.shape[1]))
+        members = [order[begin[item] : begin[item + 1]] for item in best]
+        return np.array([own[allowed[own].argmax()] for own, allowed in zip(members, scope, strict=True)])

@@ -77,10 +77,8 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
     pool, point = queries.pool, queries.point[chosen]
     right, rows = queries.right[chosen], np.arange(len(chosen))
     if queries.items == "text":
-        order = np.argsort(queries.item, kind="stable")
-        allowed = np.logical_or.reduceat(
-            scope[:, order], np.searchsorted(queries.item[order], np.arange(len(queries.first))), 1
-        )
+        order, begin = queries.by_item
+        allowed = np.logical_or.reduceat(scope[:, order], begin[:-1], axis=1)
         allowed = np.repeat(allowed, len(chosen) // len(allowed), axis=0)
         allowed[rows, queries.item[point]] = False
     else:
