@@ -18,6 +18,7 @@ import warnings
 
 import epoch
 import peer
+import scoring
 import search
 import utilisation
 from timing import machine
@@ -27,6 +28,8 @@ from counterpoint.core.files import write_json
 SUITE = {
     "search": search.rows,
     "epoch": epoch.rows,
+    "frozen": epoch.frozen_rows,
+    "scoring": scoring.rows,
     "utilisation": utilisation.rows,
     "peer": peer.rows,
     "scale": search.scale_rows,
@@ -61,7 +64,7 @@ def line(row: dict) -> str:
     if "not_run" in row:
         return f"{row['what']:<78}  not run: {row['not_run']}"
     ratio = f"{row['ratio']:8.2f}" if "ratio" in row else " " * 8
-    least = f"(≥ {row['at_least']:g})" if "at_least" in row else ""
+    least = f"(≥ {row['at_least']:g})" if "at_least" in row else f"(≤ {row['at_most']:g} s)" if "at_most" in row else ""
     return f"{row['what']:<78}{ratio} {least:<10}{short(row)}"
 
 

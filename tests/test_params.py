@@ -55,6 +55,11 @@ def test_the_repository_s_own_file_is_accepted():
         ("train.epochs", 0, 0),
         ("loss.pair.weight", 0, 0.0),
         ("fetch.url", None, None),
+        ("negatives.window", [2, 10], (2, 10)),
+        ("negatives.margin", "none", None),
+        ("model.freeze", "none", None),
+        ("model.freeze", 1, 1),
+        ("model.freeze", "all", "all"),
     ],
 )
 def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value):
@@ -83,6 +88,19 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("negatives.search", "fais", "negatives.search must be one of exact, balltree, faiss; got 'fais'"),
         ("negatives.per_point", 0, "negatives.per_point must be an integer of at least 1; got 0"),
         ("negatives.every", -1, "negatives.every must be an integer of at least 0; got -1"),
+        ("negatives.window", [0, 1], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [0, 1]"),
+        ("negatives.window", [3, 2], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [3, 2]"),
+        ("negatives.window", [1, 2, 3], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [1, 2, 3]"),
+        ("negatives.window", 1, "negatives.window must be two ranks [first, last], 1 <= first <= last; got 1"),
+        ("negatives.window", [1, 2.5], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [1, 2.5]"),
+        ("negatives.window", [True, 2], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [True, 2]"),
+        ("negatives.margin", -0.1, "negatives.margin must be a number from 0 to 1, or none; got -0.1"),
+        ("negatives.keep", "none", "negatives.keep must be a number from 0 to 1; got 'none'"),
+        ("schedule", "square", "schedule must be one of linear, exponential, cosine; got 'square'"),
+        ("model.freeze", 0, "model.freeze must be an integer of at least 1 or all, or none; got 0"),
+        ("model.freeze", True, "model.freeze must be an integer of at least 1 or all, or none; got True"),
+        ("model.freeze", "some", "model.freeze must be an integer of at least 1 or all, or none; got 'some'"),
+        ("loss.contrastive.temperature", 0, "loss.contrastive.temperature must be a number above 0; got 0"),
         ("model.pooling", "max", "model.pooling must be one of cls, mean, pooler; got 'max'"),
         ("model.pooling", ["cls"], "model.pooling must be one of"),
         ("model.normalize", "yes", "model.normalize must be true or false; got 'yes'"),
@@ -141,11 +159,25 @@ def contradicting(tmp_path, **changes):
             {"loss__pair": {"weight": 0}, "model__freeze": "all", "model__projection": None},
             "model.freeze must not be all when model.projection is none",
         ),
+        ({"schedule": "exponential", "decay": 1.5}, "decay must be at most 1 where schedule is exponential; got 1.5"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(tmp_path, changes, says):
     with pytest.raises(InputError, match=says):
         load_params(contradicting(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "cosine", "decay": 1.5},
+        {"schedule": "exponential", "decay": "none"},
+        {"loss__pair": {"weight": 0}, "model__freeze": "all", "model__projection": None, "model__sharing": "projection"},
+        {"model__fusion": "embedding", "model__projection": None, "model__sharing": "projection"},
+    ],
+)
+def test_values_that_agree_are_taken(tmp_path, changes):
+    load_params(contradicting(tmp_path, **changes))
 
 
 def test_zero_shot_needs_no_head_and_so_no_fusion(tmp_path):

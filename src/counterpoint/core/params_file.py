@@ -58,15 +58,26 @@ class _Loader(yaml.SafeLoader):
 
 
 def _wrong(error: ErrorDetails) -> str:
-    path = ".".join(map(str, error["loc"]))
+    keys = _keys(error["loc"])
+    path = ".".join(keys)
     if error["type"] == "extra_forbidden":
-        return f"unknown key {path}; known are {', '.join(schema_of(*error['loc'][:-1])['properties'])}"
+        return f"unknown key {path}; known are {', '.join(schema_of(*keys[:-1])['properties'])}"
     if error["type"] == "missing":
         return f"{path} is missing"
-    schema = schema_of(*error["loc"])
+    schema = schema_of(*keys)
     if error["type"] == "value_error" and "properties" in schema:  # a rule over several keys
         return f"{path}{': ' * bool(path)}{error['ctx']['error']}"
     return f"{path or 'the file'} must be {rule(schema)}; got {error['input']!r}"
+
+
+def _keys(places: tuple[Any, ...]) -> list[str]:
+    """The keys of a place, without what pydantic says of the kinds that a value may have."""
+    keys: list[str] = []
+    for place in places:
+        if keys and "properties" not in schema_of(*keys):
+            break
+        keys.append(str(place))
+    return keys
 
 
 def schema_of(*path: Any) -> dict[str, Any]:
