@@ -53,6 +53,7 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     from counterpoint.model.compute import choose
     from counterpoint.model.encoder import load_encoder
     from counterpoint.model.locate import locate
+    from counterpoint.model.states import announced
     from counterpoint.model.vocabulary import blind_spots
     from counterpoint.negatives.first import first_negatives
     from counterpoint.negatives.search import require_backend
@@ -61,19 +62,23 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     compute = choose(params.train.device, params.train.precision)
     model = params.model
     encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length, prompts=model.prompts.both)
+    encoder.freeze(model.freeze)
     size = sum(parameter.numel() for parameter in encoder.parameters())
     logging.info("encoder %s: width %d, %.1f million weights; on %s", model.encoder, encoder.width, size / 1e6, compute)
     if triples is None:
         return
+    parts = []
     for name in SPLITS:
         pool = triples.pool(name)
-        tokens = encoder.tokenize(pool.texts)
+        parts.append(tokens := encoder.tokenize(pool.texts))
         for line in blind_spots(pool.texts, tokens, encoder):
             logging.info("%s: %s", name, line)
         if name == "training":
             for group in tokens.groups:
                 pool = pool.merged(group)
             first_negatives(pool, params.negatives.per_point, params.prepare.seed)
+    if kept := announced(encoder, parts, compute, params.states.limit):
+        logging.info("%s", kept)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_each_text_is_computed_once_for_all_who_ask(tiny_bert, place, tmp_path, 
         else sum(len(row) for row in model.point.encoder.tokenizer(TEXTS, truncation=True, max_length=30)["input_ids"])
     )
     assert file.stat().st_size == rows * 32 * 4
-    assert "once for 40 texts, 0.00 GB in" in caplog.text
+    assert "1 CPU threads, fp32 once for 40 texts, 0.00 GB in" in caplog.text
     save(tmp_path / "models", model, {})  # as another stage finds it
     monkeypatch.setattr(states_module, "_compute", None)
     for other in (model_of(tiny_bert, freeze), load(tmp_path / "models", CPU)):
@@ -162,6 +162,20 @@ def test_no_room_is_one_line_and_leaves_nothing(tiny_bert, place, monkeypatch):
     ):
         read(model, tokens_of(model), 1.0)
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("freeze", [1, "all"])
+def test_what_will_be_kept_is_said_beforehand(tiny_bert, place, freeze):
+    encoder = model_of(tiny_bert, freeze).point.encoder
+    parts = [encoder.tokenize(texts) for texts in TWO_PARTS]
+    part = "the encoder" if freeze == "all" else "the lowest layer"
+    assert (
+        states_module.announced(encoder, parts, CPU, 1.0) == f"{part}, frozen: 0.00 GB in {place}, computed once for 40 texts"
+    )
+    with pytest.raises(InputError, match=r"states.limit must be at least"):
+        states_module.announced(encoder, parts, CPU, 1e-9)
+    assert states_module.announced(model_of(tiny_bert, None).point.encoder, parts, CPU, 0.0) is None
+    assert not place.exists()
 
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 50}
