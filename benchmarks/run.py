@@ -23,7 +23,7 @@ import search
 import utilisation
 from timing import machine
 
-from counterpoint.core.files import write_json
+from counterpoint.core.files import read_json, write_json
 
 SUITE = {
     "search": search.rows,
@@ -53,10 +53,18 @@ def main() -> None:
     found, start = [], time.monotonic()
     for name in asked.only:
         for row in SUITE[name](asked.corpus, asked.full):
-            found.append({"suite": name} | row)
+            found.append({"suite": name, "commit": on["commit"]} | row)
             print(line(row), flush=True)
     print(f"{(time.monotonic() - start) / 60:.1f} minutes")
-    write_json(asked.out, json.loads(json.dumps({"machine": on, "full": asked.full, "rows": found}, default=float)))
+    rows = [*kept(asked.out, on, asked.only), *json.loads(json.dumps(found, default=float))]
+    write_json(asked.out, {"machine": on, "rows": sorted(rows, key=lambda row: list(SUITE).index(row["suite"]))})
+
+
+def kept(out: Path, on: dict, suites: list[str]) -> list[dict]:
+    """The rows of suites that did not run, of an earlier run on such a machine."""
+    if not out.exists() or (before := read_json(out))["machine"] | {"commit": on["commit"]} != on:
+        return []
+    return [{"commit": before["machine"]["commit"]} | row for row in before["rows"] if row["suite"] not in suites]
 
 
 def line(row: dict) -> str:

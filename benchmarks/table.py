@@ -29,10 +29,12 @@ def measured_on(results: dict) -> str:
     """The machine in a sentence."""
     machine, packages = results["machine"], results["machine"]["packages"]
     bf16 = "with" if machine["native_bf16"] else "without"
-    return (
-        f"{machine['processor']}, {machine['cores']} cores, {bf16} bf16 of its own, torch {packages['torch']}, "
-        f"commit {machine['commit']}."
-    )
+    commits: dict[str, list[str]] = {}
+    for row in results["rows"]:
+        suites = commits.setdefault(row["commit"], [])
+        suites += [row["suite"]] if row["suite"] not in suites else []
+    at = "; ".join(f"{', '.join(suites)} at {commit}" for commit, suites in commits.items())
+    return f"{machine['processor']}, {machine['cores']} cores, {bf16} bf16 of its own, torch {packages['torch']}; {at}."
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 NAMES = ("README.md", "CONTRIBUTING.md", "data/README.md", "benchmarks/NOTES.md")
-PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def anchors(page):
