@@ -63,6 +63,8 @@ def main() -> Callable[[], None]:
         logging.info("%d first negatives look like a right answer, or like another, to the encoder: drawn again", again)
     normalized = params.model.normalize
     sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first, normalized=normalized)
+    if sampler.fewest < (last := params.negatives.window[1]):
+        logging.info("negatives.window: a point has as few as %d different wrong answers, not %d", sampler.fewest, last)
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
     progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))
     logging.info("training on %d pairs, %s", len(first), compute)

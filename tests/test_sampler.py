@@ -324,3 +324,8 @@ def test_all_that_is_wrong_can_be_asked_for_and_kept():
         for epoch in range(3):
             drawn = drawing.draw(epoch, place, place)
             assert [set(row) for row in drawn.ids.tolist()] == [{1, 2, 4, 5}, {0, 2, 3, 5}, {0, 1, 3, 4}]
+
+
+def test_how_few_wrong_texts_a_point_has():
+    assert sampler(TWINS, 1.0, np.array([[3], [3], [5], [0]])).fewest == 3  # of the groups A B C D E F, A's points: D E F
+    assert sampler(LADDER, 1.0, draw_random(LADDER, right_groups(LADDER), 1, np.random.default_rng(0))).fewest == 22

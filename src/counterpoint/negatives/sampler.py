@@ -58,6 +58,11 @@ class NegativeSampler:
         self.right = right_groups(pool)
         self.draws: list[Negatives] = []
 
+    @property
+    def fewest(self) -> int:
+        """How many different wrong texts every point has at least."""
+        return int((self.pool.text_group.max() + 1 - (self.right >= 0).sum(1)).min())
+
     def drawn_at(self, epoch: int) -> int:
         """The epoch whose draw an epoch trains on: its own, but for negatives.every."""
         return epoch - epoch % self.params.every if self.params.every else 0
