@@ -164,6 +164,13 @@ fetch: {url: none, sha256: none}
 """
 
 
+EVERY_PART = {  # all that decides what is drawn, learnt or kept, on
+    "schedule": "cosine", "decay": 0.3, "negatives__per_point": 2, "negatives__window": [1, 4], "negatives__margin": 0.05,
+    "negatives__keep": 0.4, "model__sharing": "projection", "model__freeze": 1, "model__attention_dropout": 0.1,
+    "loss__contrastive__weight": 0.7, "train__batching": "neighbours", "train__gradient_cache": True,
+}  # fmt: skip
+
+
 def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
     """The values of the tiny world's params.yaml; changes are keys with __ for the dots."""
     own, fixture = yaml.safe_load((ROOT / "params.yaml").read_text()), yaml.safe_load(FIXTURE_PARAMS)

@@ -19,7 +19,16 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from conftest import copy_repository, environment, fixture_params, outputs, processes_in, wait_until_nothing_runs_in, write_bert
+from conftest import (
+    EVERY_PART,
+    copy_repository,
+    environment,
+    fixture_params,
+    outputs,
+    processes_in,
+    wait_until_nothing_runs_in,
+    write_bert,
+)
 
 EPOCHS = 150  # so that many moments lie in the middle of training
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
@@ -29,13 +38,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=50, help="trials (default: 50)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--every-part", action="store_true", help="with all that decides what is drawn, learnt or kept on")
     asked = parser.parse_args()
     rng = random.Random(asked.seed)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         encoder = write_bert(folder / "encoder")
         start = time.monotonic()
-        params = fixture_params(encoder, train__epochs=EPOCHS)
+        params = fixture_params(encoder, train__epochs=EPOCHS, **(EVERY_PART if asked.every_part else {}))
         original = copy_repository(folder / "original", params)
         run(original, folder / "log")
         expected, seconds = outputs(original), time.monotonic() - start
