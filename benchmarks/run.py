@@ -53,7 +53,7 @@ def main() -> None:
     found, start = [], time.monotonic()
     for name in asked.only:
         for row in SUITE[name](asked.corpus, asked.full):
-            found.append({"suite": name, "commit": on["commit"]} | row)
+            found.append({"suite": name, "commit": on["commit"], "full": asked.full} | row)
             print(line(row), flush=True)
     print(f"{(time.monotonic() - start) / 60:.1f} minutes")
     rows = [*kept(asked.out, on, asked.only), *json.loads(json.dumps(found, default=float))]

@@ -67,17 +67,16 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     logging.info("encoder %s: width %d, %.1f million weights; on %s", model.encoder, encoder.width, size / 1e6, compute)
     if triples is None:
         return
-    parts = []
     for name in SPLITS:
         pool = triples.pool(name)
-        parts.append(tokens := encoder.tokenize(pool.texts))
+        tokens = encoder.tokenize(pool.texts)
         for line in blind_spots(pool.texts, tokens, encoder):
             logging.info("%s: %s", name, line)
         if name == "training":
             for group in tokens.groups:
                 pool = pool.merged(group)
             first_negatives(pool, params.negatives.per_point, params.prepare.seed)
-    if kept := announced(encoder, parts, compute, params.states.limit):
+    if kept := announced(encoder, triples.texts, compute, params.states.limit):
         logging.info("%s", kept)
 
 

@@ -16,7 +16,7 @@ from counterpoint.evaluation.table import EVALUATED, STEPS, write_table
 from counterpoint.evaluation.tasks import embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
-from counterpoint.model.states import read
+from counterpoint.model.states import with_states
 from counterpoint.ranking.distance import by_head, euclidean
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import rank
@@ -29,8 +29,7 @@ def main() -> None:
     model = load(MODELS, choose(params.train.device, params.train.precision))
     triples = read_triples(TRIPLES)
     tasks = read_tasks(triples, beir=params.evaluate.beir)
-    training = model.point.encoder.tokenize(triples.pool("training").texts)  # what is kept of texts is kept of all of them
-    vectors = embed_tasks(tasks, model, lambda parts: read(model, [*parts, training], params.states.limit)[: len(parts)])
+    vectors = embed_tasks(tasks, model, lambda parts: with_states(model, parts, triples.texts, params.states.limit))
 
     def ranked(number: int, queries: Queries) -> Iterator[tuple]:
         distance = euclidean(queries, *vectors[number])

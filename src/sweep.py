@@ -66,7 +66,7 @@ def parse() -> argparse.Namespace:
         epilog="Interrupted, the same command goes on. Then: python src/report.py, with the same -S.",
     )
     steps = parser.add_mutually_exclusive_group()
-    steps.add_argument("--decays", nargs="+", metavar="DECAY", help=f"numbers, none or {NEVER}")
+    steps.add_argument("--decays", nargs="+", metavar="DECAY", help=f"numbers, none, {NEVER} or like cosine-0.1")
     steps.add_argument(
         "--steps", choices=DECAYS, default="default", help="; ".join(f"{k}: {' '.join(v)}" for k, v in DECAYS.items())
     )
@@ -123,7 +123,8 @@ def one_by_one(plan: list[PlannedRun], todo: list[PlannedRun]) -> dict[str, str]
 
 def queue(plan: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> dict[str, str]:
     """All by DVC's queue; returns why the failed ones failed. Workers outlive this process."""
-    os.environ.setdefault("CHECKPOINT_DIR", str(Path(".checkpoints").resolve()))  # a run's own folder goes with it
+    for name, folder in (("CHECKPOINT_DIR", ".checkpoints"), ("STATES_DIR", ".cache/states")):
+        os.environ.setdefault(name, str(Path(folder).resolve()))  # a run's own folder goes with it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
     put_back(plan)
     for run in todo:

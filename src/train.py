@@ -25,7 +25,7 @@ from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.files import save
 from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
-from counterpoint.model.states import read
+from counterpoint.model.states import with_states
 from counterpoint.model.vocabulary import blind_spots
 from counterpoint.negatives.first import drawn_again, negatives_of
 from counterpoint.negatives.sampler import NegativeSampler
@@ -54,7 +54,7 @@ def main() -> Callable[[], None]:
     for name, split in splits.items():
         for line in blind_spots(split.pool.texts, split.tokens, model.point.encoder):
             logging.info("%s: %s", name, line)
-    texts = read(model, [split.tokens for split in splits.values()], params.states.limit)
+    texts = with_states(model, [split.tokens for split in splits.values()], triples.texts, params.states.limit)
     splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
     splits["training"] = splits["training"].merged()
     pool = splits["training"].pool

@@ -13,9 +13,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from conftest import ROOT, command, fixture_params, independent_pairs, outputs, restore, succeed, write_arguana
+from conftest import EVERY_PART, ROOT, command, fixture_params, independent_pairs, outputs, restore, succeed, write_arguana
 from counterpoint.core import params_file
 from counterpoint.core.params import Params
+from counterpoint.evaluation.table import read_table
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FETCH = yaml.safe_load((ROOT / "data/arguana/dvc.yaml").read_text())["stages"]["fetch"]
@@ -164,6 +165,26 @@ def test_the_params_of_a_stage_are_the_keys_it_reads(keys_read, tiny_bert, tmp_p
         if corpus == "pairs.csv":
             assert read == {verb: declared(verb) for verb in STAGES}
         assert all(keys <= declared(verb) for verb, keys in read.items())
+
+
+def test_train_and_rank_find_the_same_states_and_selection_scores_as_the_ranks_do(tiny_bert, tmp_path, monkeypatch):
+    """Counterless points, which BEIR's protocol searches, are among the texts whose states are kept."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CHECKPOINT_DIR", "STATES_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    write_arguana(tmp_path / "arguana")
+    changes = EVERY_PART | {"corpus": "arguana", "evaluate__beir": True, "select__queries": "all"}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
+    for verb in ("prepare", "train", "rank"):
+        monkeypatch.delitem(sys.modules, verb, raising=False)
+        importlib.import_module(verb).main()
+        if verb == "train":
+            (states,) = (tmp_path / "STATES_DIR").iterdir()
+            monkeypatch.setattr("counterpoint.model.states._compute", None)
+    assert list((tmp_path / "STATES_DIR").iterdir()) == [states]
+    ranks = read_table(Path("data/ranks/validation.csv"))
+    asked = ranks[(ranks["answers"] == "text") & (ranks["setting"] == "epa") & (ranks["stage"] == "retrieved")]
+    assert (asked["rank"] == 1).mean() == pytest.approx(json.loads(Path("metrics/train.json").read_text())["selection_score"])
 
 
 def write_pairs(file: Path) -> None:

@@ -2,9 +2,13 @@ import io
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from conftest import fixture_params
+from counterpoint.core.params_file import parse_params
 from counterpoint.plots import figures
+from plot import zero_shot
 
 HISTORY = [
     {
@@ -78,6 +82,13 @@ def test_the_lines_are_the_rows():
     assert data(top)["from the point's own debate"][1] == [row["same_debate_share"] for row in HISTORY]
     assert not any("stayed" in label or "margin" in label for label in data(top))  # of what no negative is, no line
     assert data(below)["hardness"][1] == [row["hardness"] for row in HISTORY]
+
+
+def test_zero_shot_s_lines_are_those_of_the_queries_that_training_scored():
+    values = {f"select__{name}": value for name, value in (("setting", "sdoc"), ("answers", "text"))}
+    asked = parse_params(yaml.safe_dump(fixture_params(**values)), "params.yaml")
+    assert zero_shot(MEASURED, asked) == {"validation": 0.2, "test": 0.2}
+    assert zero_shot(MEASURED, parse_params(yaml.safe_dump(fixture_params(evaluate__answers="row")), "params.yaml")) == {}
 
 
 def test_what_stayed_and_what_was_filtered_have_lines_where_there_is_any():

@@ -11,6 +11,7 @@ from counterpoint.core.params_file import load_params, rule, schema_of
 from counterpoint.core.sections import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
 from counterpoint.model.encoder import POOLINGS
 from counterpoint.model.pair_head import FUSIONS
+from counterpoint.negatives.schedule import COURSES
 from counterpoint.negatives.search import BACKENDS
 from counterpoint.ranking.settings import SETTINGS
 from counterpoint.training.losses import LOSSES
@@ -188,6 +189,7 @@ def test_zero_shot_needs_no_head_and_so_no_fusion(tmp_path):
 @pytest.mark.parametrize(
     ("key", "table"),
     [
+        ("schedule", COURSES),
         ("negatives.search", BACKENDS),
         ("model.pooling", POOLINGS),
         ("model.fusion", FUSIONS),

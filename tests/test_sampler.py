@@ -255,17 +255,16 @@ def test_several_of_a_window_differ():
     assert {frozenset(ids) for ids in drawn} == {frozenset(OF_POINT_0[:4]) - {i} for i in OF_POINT_0[:4]}
 
 
-@pytest.mark.parametrize(("margin", "nearest"), [(0.0, 100), (1.0, 100), (0.1, 100), (0.9, 100)])
-def test_without_unit_length_the_margin_is_on_the_squared_distance(margin, nearest):
-    """Counter 0 at 50: similarity -2500; with margin m a negative must be at least 50 * sqrt(1 + m) away."""
-    _, draws = windowed([1, 1], seeds=range(20), margin=margin)
-    assert {draw.distance[0, 0] for draw in draws} == {nearest}
-    assert not any(draw.was_filtered[0, 0] for draw in draws)
+@pytest.mark.parametrize("margin", [0.0, 0.1, 0.43, 0.45, 1.0])
+def test_without_unit_length_the_margin_is_on_the_squared_distance(margin):
+    """Counter 0 is at 50, point 1 at 60: the similarities are -2500 and -3600, and -2500 - m * 2500 is the most that may be."""
     near = STEPS.clone()
-    near[1] = 60.0  # point 1, still behind counter 0: distance² 3600
+    near[1] = 60.0
     _, draws = windowed([1, 1], seeds=range(20), place=near, margin=margin)
-    filtered = 2500 * (1 + margin) > 3600
-    assert all(draw.was_filtered[0, 0] == draw.was_random[0, 0] == filtered for draw in draws)
+    assert {bool(draw.was_filtered[0, 0]) for draw in draws} == {margin > 0.44}
+    assert all(draw.was_filtered[0, 0] == draw.was_random[0, 0] for draw in draws)
+    if margin <= 0.44:
+        assert {draw.ids[0, 0] for draw in draws} == {1}
 
 
 @pytest.mark.parametrize(("right", "allowed"), [(0.8, 0.76), (0.2, 0.19), (-0.2, -0.21)])

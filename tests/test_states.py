@@ -1,7 +1,10 @@
 import errno
 import logging
 import os
+import time
 from itertools import product
+from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,13 +24,14 @@ from transformers import (
 
 from conftest import WORDS, sentence
 from counterpoint.core.errors import InputError
+from counterpoint.core.locks import hold
 from counterpoint.model import states as states_module
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import choose
 from counterpoint.model.cut import Cut
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.files import load, save
-from counterpoint.model.states import read
+from counterpoint.model.states import with_states
 from counterpoint.model.texts import PooledTexts, States
 from counterpoint.model.towers import Tower
 
@@ -52,13 +56,18 @@ def tokens_of(model, parts=TWO_PARTS):
     return [model.point.encoder.tokenize(part) for part in parts]
 
 
+def read(model, limit=1.0, parts=TWO_PARTS, everything=None):
+    everything = [text for part in parts for text in part] if everything is None else everything
+    return with_states(model, tokens_of(model, parts), everything, limit)
+
+
 @pytest.mark.parametrize("prompts", [(None, None), ("cat ", "dog ")])
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
 @pytest.mark.parametrize("freeze", [1, "all"])
 def test_kept_states_give_the_vectors_of_the_whole_encoder(tiny_bert, freeze, pooling, prompts):
     model = model_of(tiny_bert, freeze, pooling, prompts=prompts)
     parts = tokens_of(model)
-    for tokens, texts in zip(parts, read(model, parts, 1.0), strict=True):
+    for tokens, texts in zip(parts, read(model), strict=True):
         assert isinstance(texts, PooledTexts if freeze == "all" else States)
         assert len(texts) == len(tokens)
         for direct, kept in zip(model.embed(tokens), model.embed(texts), strict=True):
@@ -69,7 +78,7 @@ def test_kept_states_give_the_vectors_of_the_whole_encoder(tiny_bert, freeze, po
 def test_nothing_frozen_keeps_nothing(tiny_bert, place):
     model = model_of(tiny_bert, None)
     parts = tokens_of(model)
-    assert read(model, parts, 0.0) == parts
+    assert with_states(model, parts, TEXTS, 0.0) == parts
     assert not place.exists()
 
 
@@ -77,7 +86,7 @@ def test_nothing_frozen_keeps_nothing(tiny_bert, place):
 def test_each_text_is_computed_once_for_all_who_ask(tiny_bert, place, tmp_path, caplog, monkeypatch, freeze):
     caplog.set_level(logging.INFO)
     model = model_of(tiny_bert, freeze)
-    read(model, tokens_of(model), 1.0)
+    read(model)
     (file,) = place.iterdir()
     rows = (
         40
@@ -89,15 +98,15 @@ def test_each_text_is_computed_once_for_all_who_ask(tiny_bert, place, tmp_path, 
     save(tmp_path / "models", model, {})  # as another stage finds it
     monkeypatch.setattr(states_module, "_compute", None)
     for other in (model_of(tiny_bert, freeze), load(tmp_path / "models", CPU)):
-        for parts in (TWO_PARTS[::-1], (TEXTS,), (TEXTS, TEXTS[3:5])):  # the same texts, in other parts
-            found = read(other, tokens_of(other, parts), 1.0)
+        for parts in (TWO_PARTS[::-1], (TEXTS,), (TEXTS[3:5],)):  # the same texts, in other parts
+            found = read(other, parts=parts, everything=TEXTS[::-1])
             torch.testing.assert_close(other.embed(found[0])[0].embedding, other.embed(tokens_of(other, parts)[0])[0].embedding)
 
 
 def test_what_makes_other_states_has_another_file(tiny_bert, place):
     def names(model, texts=TEXTS):
         before = set(place.iterdir()) if place.exists() else set()
-        read(model, tokens_of(model, [texts]), 1.0)
+        read(model, parts=[texts])
         return set(place.iterdir()) - before
 
     assert len(names(model_of(tiny_bert, 1))) == 1
@@ -122,15 +131,20 @@ def test_what_makes_other_states_has_another_file(tiny_bert, place):
     assert not names(upper)  # what learns has no part in it
 
 
-def test_a_torn_file_is_computed_again(tiny_bert, place):
+@pytest.mark.parametrize("tear", [lambda data: data[:-4], lambda data: bytes(len(data)), lambda data: b"x" + data[1:]])
+def test_a_torn_file_is_computed_again(tiny_bert, place, tear, monkeypatch):
     model = model_of(tiny_bert, 1)
-    read(model, tokens_of(model), 1.0)
+    read(model)
     (file,) = place.iterdir()
     whole = file.read_bytes()
-    file.write_bytes(whole[:-4])
+    file.write_bytes(tear(whole))
     (place / "killed.unfinished").write_bytes(b"torn")
-    read(model, tokens_of(model), 1.0)
+    read(model)
     assert [path.read_bytes() for path in place.iterdir()] == [whole]
+    file.write_bytes(tear(whole))
+    monkeypatch.setattr(states_module, "_crc", lambda file: "00000000" if file.suffix == ".unfinished" else "11111111")
+    with pytest.raises(InputError, match="must keep what is written there"):
+        read(model)
 
 
 def test_the_files_that_were_used_longest_ago_go(tiny_bert, place):
@@ -138,11 +152,11 @@ def test_the_files_that_were_used_longest_ago_go(tiny_bert, place):
     size = 40 * 32 * 4 / 10**9
     files = []
     for age, model in enumerate(models[:2]):
-        read(model, tokens_of(model), 1.0)
+        read(model)
         files += [path for path in place.iterdir() if path not in files]
         os.utime(files[-1], (age, age))
-    read(models[0], tokens_of(models[0]), 1.0)  # used again
-    read(models[2], tokens_of(models[2]), 2.5 * size)
+    read(models[0])  # used again
+    read(models[2], 2.5 * size)
     assert files[0].exists()
     assert not files[1].exists()
     assert len(list(place.iterdir())) == 2
@@ -150,8 +164,8 @@ def test_the_files_that_were_used_longest_ago_go(tiny_bert, place):
 
 def test_no_room_is_one_line_and_leaves_nothing(tiny_bert, place, monkeypatch):
     model = model_of(tiny_bert, 1)
-    with pytest.raises(InputError, match=r"^states.limit must be at least 0.00 GB, .*; got 1e-09$"):
-        read(model, tokens_of(model), 1e-9)
+    with pytest.raises(InputError, match=r"^states.limit must be at least 0.01, the GB that .*; got 1e-09$"):
+        read(model, 1e-9)
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -160,22 +174,47 @@ def test_no_room_is_one_line_and_leaves_nothing(tiny_bert, place, monkeypatch):
     with pytest.raises(
         InputError, match=r"states must have room for 0.00 GB, .* \(No space left on device\): name another in STATES"
     ):
-        read(model, tokens_of(model), 1.0)
+        read(model)
     assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("freeze", [1, "all"])
-def test_what_will_be_kept_is_said_beforehand(tiny_bert, place, freeze):
+def test_what_will_be_kept_is_said_beforehand(tiny_bert, place, freeze, monkeypatch):
     encoder = model_of(tiny_bert, freeze).point.encoder
-    parts = [encoder.tokenize(texts) for texts in TWO_PARTS]
     part = "the encoder" if freeze == "all" else "the lowest layer"
     assert (
-        states_module.announced(encoder, parts, CPU, 1.0) == f"{part}, frozen: 0.00 GB in {place}, computed once for 40 texts"
+        states_module.announced(encoder, TEXTS, CPU, 1.0) == f"{part}, frozen: 0.00 GB in {place}, computed once for 40 texts"
     )
     with pytest.raises(InputError, match=r"states.limit must be at least"):
-        states_module.announced(encoder, parts, CPU, 1e-9)
-    assert states_module.announced(model_of(tiny_bert, None).point.encoder, parts, CPU, 0.0) is None
+        states_module.announced(encoder, TEXTS, CPU, 1e-9)
+    assert states_module.announced(model_of(tiny_bert, None).point.encoder, TEXTS, CPU, 0.0) is None
+    monkeypatch.setattr(states_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(InputError, match=r"states must have room for 0.00 GB, .* \(No space left on device\)"):
+        states_module.announced(encoder, TEXTS, CPU, 1.0)
     assert not place.exists()
+
+
+def test_two_processes_compute_once(tiny_bert, place):
+    """The second waits for the first, and takes what it finds."""
+    place.mkdir()
+    lock = hold(place)
+    waiting = Thread(target=lambda: results.append(read(model_of(tiny_bert, 1))))
+    results = []
+    waiting.start()
+    time.sleep(0.5)
+    assert not results
+    first = model_of(tiny_bert, 1).point.encoder
+    whole = states_module._distinct(first, TEXTS)
+    name = states_module._name(first, whole, CPU)
+    states_module._compute(place, name, first, whole, CPU)
+    (file,) = place.iterdir()
+    written = file.stat().st_mtime_ns
+    waiting.join(10)
+    lock.release()
+    assert len(results) == 1
+    assert [path.name for path in place.iterdir()] == [file.name]
+    assert file.stat().st_size == whole.flat.numel() * 32 * 4
+    assert written <= file.stat().st_mtime_ns
 
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 50}

@@ -1,3 +1,4 @@
+import gc
 import sys
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from counterpoint.core.seeds import seed_torch
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose
-from counterpoint.model.states import read
+from counterpoint.model.states import with_states
 from counterpoint.negatives.first import first_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
@@ -78,7 +79,8 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
         seed_torch(params.seed, 0, "weights")
         model = build(params.model, tiny_bert, CPU, with_head=params.trains_head)
         splits = {split: Split.of(members, model.point.encoder) for split, members in pairs.items()}
-        texts = read(model, [split.tokens for split in splits.values()], params.states.limit)
+        everything = [text for split in splits.values() for text in split.pool.texts]
+        texts = with_states(model, [split.tokens for split in splits.values()], everything, params.states.limit)
         splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
         pool = splits["training"].pool
         first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
@@ -397,7 +399,7 @@ def test_a_run_on_kept_states_is_the_run_without_them(world, monkeypatch, change
     """Frozen layers have no dropout, so that what they make of a text can be kept; only rounding tells the two apart."""
     changes = {f"model__{name}": value for name, value in changes.items()} | {"loss__contrastive__weight": 1.0}
     kept = world(name="kept", **changes)
-    monkeypatch.setattr(THIS, "read", lambda model, parts, limit: parts)
+    monkeypatch.setattr(THIS, "with_states", lambda model, parts, texts, limit: parts)
     direct = world(name="direct", **changes)
     for mine, theirs in zip(kept.epochs, direct.epochs, strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
@@ -424,29 +426,41 @@ def noted(kept, tensor):
     return tensor
 
 
+def alive():
+    """How many numbers there are in tensors like hidden states."""
+    return sum(each.numel() for each in gc.get_objects() if type(each) is torch.Tensor and each.dim() == 3)
+
+
+@pytest.mark.parametrize("freeze", [None, 1])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("head", [False, True])
-def test_cached_gradients_are_the_direct_ones_in_the_memory_of_one_pass(tiny_bert, tmp_path, head):
-    """Dropout is replayed; of a batch's passes nothing is kept but what goes in and the vectors that come out."""
-    (tmp_path / "params.yaml").write_text(
-        yaml.safe_dump(fixture_params(tiny_bert, model__dropout=0.3, model__attention_dropout=0.2))
-    )
+def test_cached_gradients_are_the_direct_ones_in_the_memory_of_one_pass(
+    tiny_bert, tmp_path, monkeypatch, head, precision, freeze
+):
+    """Dropout is replayed; of a batch's passes nothing is kept but row numbers and the vectors that come out."""
+    monkeypatch.setenv("STATES_DIR", str(tmp_path / "states"))
+    changes = {"model__dropout": 0.3, "model__attention_dropout": 0.2, "model__freeze": freeze}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
     params = load_params(tmp_path / "params.yaml")
+    written = [" ".join(WORDS[i : i + 3 + i % 9]) for i in range(24)]
     found = []
     for cache in (False, True):
         seed_torch(1, 0, "weights")
-        model = build(params.model, tiny_bert, CPU, with_head=head).train()
+        model = build(params.model, tiny_bert, choose("cpu", precision), with_head=head)
         model.recomputes = cache
-        tokens = model.point.encoder.tokenize([" ".join(WORDS[i : i + 3 + i % 9]) for i in range(24)])
+        (texts,) = with_states(model, [model.point.encoder.tokenize(written)], written, 1.0)
+        model.train()
         seed_torch(1, 0, "dropout")
-        numbers, kept = np.arange(24), []
+        numbers, kept, before = np.arange(24), [], alive()
         with torch.autograd.graph.saved_tensors_hooks(partial(noted, kept), lambda tensor: tensor):
-            points, counters = model(tokens, numbers[:12], numbers[12:])
+            points, counters = model(texts, numbers[:12], numbers[12:])
+        held = sum(kept) + alive() - before
         loss = (points.embedding * counters.embedding).sum() + points.pooled.square().mean()
         if head:
             loss = loss + model.logits(points, counters).square().sum()
         loss.backward()
         gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-        found.append(({name: grad.to_dense() for name, grad in gradients.items()}, sum(kept)))
+        found.append(({name: grad.to_dense() for name, grad in gradients.items()}, held))
     (direct, much), (cached, little) = found
     assert direct.keys() == cached.keys()
     for name, gradient in direct.items():

@@ -31,6 +31,14 @@ class Triples:
         """
         return Pool.of(self.pairs[split], self.documents_of(split))
 
+    @property
+    def texts(self) -> list[str]:
+        """The distinct texts of the corpus, whatever their part in it."""
+        pairs = [pair for members in (*self.pairs.values(), self.unpaired) for pair in members]
+        return list(
+            dict.fromkeys([*(text for pair in pairs for text in pair.texts), *(each.text for each in self.documents or ())])
+        )
+
     def documents_of(self, split: str) -> list[Document]:
         """The documents of `pool`, as its rows name them: those of no pair come first."""
         if self.documents is None or split == "training":

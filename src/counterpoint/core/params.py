@@ -28,7 +28,10 @@ class Params(Section):
     random_rate: Share = key("share of random negatives in epoch 0")
     decay: Maybe[FromZero] = key("how much that share falls each epoch; none = it stays")
     floor: Share = key("it falls no lower")
-    schedule: Course = key("how it falls: by decay each epoch, to 1 − decay of it, or along half a wave of 1 / decay epochs")
+    schedule: Course = key(
+        "how it falls: `linear` by decay each epoch, `exponential` by that share of itself, `cosine` along half a wave of "
+        "1 / decay epochs"
+    )
     prepare: PrepareParams
     negatives: NegativesParams
     model: ModelParams

@@ -88,11 +88,12 @@ class NegativesParams(Section):
     every: Count = key("draw anew each n epochs; 0 = keep the first draw")
     window: Window = key(
         "a mined negative is drawn uniformly from these ranks of a point's wrong answers, nearest first; `[1, 1]` = the "
-        "nearest; its end moves back where more are asked for than it holds"
+        "nearest; it is extended to later ranks where more are asked for than it holds"
     )
     margin: Maybe[Share] = key(
         "a mined negative's similarity to the point must be at most s − margin · |s|, s being that of the right answer; what "
-        "no wrong answer of the window fills is drawn at random; none = off, 0.05 = NV-Retriever's 95 %"
+        "no wrong answer of the window fills is drawn at random; none = off, 0.05 = NV-Retriever's 95 %; what `keep` lets stay "
+        "is not looked at again"
     )
     keep: Share = key("share of the last draw's negatives that stay; the rest is drawn anew, at the random rate")
 
@@ -159,7 +160,7 @@ class TrainParams(Section):
         "keep nothing of a batch's passes but their vectors, and compute each again for its gradients: any batch fits in memory"
     )
     learning_rate: AboveZero = key("of the encoder")
-    head_learning_rate: Maybe[AboveZero] = key("of projection and pair head, which start from random weights; none = the same")
+    head_learning_rate: Maybe[AboveZero] = key("of what is new, projection and pair head; none = the same")
     warmup: Share = key("share of all steps over which learning rates rise; then they stay")
     weight_decay: FromZero = key("AdamW's")
     precision: Precision = key("`auto` = bf16 on a GPU or a CPU that computes in it")

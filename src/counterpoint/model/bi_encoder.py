@@ -1,13 +1,11 @@
 """The model: towers that retrieve, and an optional pair head that re-ranks."""
 
-from functools import partial
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from counterpoint.core.sections import ModelParams, Sharing
 from counterpoint.model.compute import Compute
@@ -92,9 +90,7 @@ class BiEncoder(nn.Module):
         return as_points, as_points if self.sharing == "shared" else self.counter(pooled)
 
     def _pooled(self, number: int, texts: Texts, rows: np.ndarray) -> torch.Tensor:
-        encoder = self.encoders[number]
-        again = self.recomputes and torch.is_grad_enabled()
-        return texts.pooled(partial(checkpoint, encoder, use_reentrant=False) if again else encoder, rows, self.compute)
+        return texts.pooled(self.encoders[number], rows, self.compute, again=self.recomputes and torch.is_grad_enabled())
 
     def logits(self, points: Vectors, counters: Vectors) -> torch.Tensor:
         """What the pair head says of pairs in training, (..., 2); there must be one."""

@@ -35,7 +35,7 @@ class Cut:
         for parameter in self.transformer.parameters():
             parameter.requires_grad_(id(parameter) in learns)
 
-    def rest(self) -> None:
+    def quiet(self) -> None:
         """No dropout below."""
         for part in (self.transformer.embeddings, *self.below):
             part.eval()

@@ -67,7 +67,7 @@ class Encoder(nn.Module):
     def train(self, mode: bool = True) -> "Encoder":
         super().train(mode and self.frozen != "all")  # no dropout in what does not learn
         if self.cut is not None:
-            self.cut.rest()
+            self.cut.quiet()
         return self
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:

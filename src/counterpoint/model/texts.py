@@ -2,9 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from counterpoint.model.compute import Compute
 
@@ -24,8 +26,11 @@ class Texts(ABC):
         return self.counters_at or len(self.lengths)
 
     @abstractmethod
-    def pooled(self, through: Through, rows: np.ndarray, compute: Compute) -> torch.Tensor:
-        """The pooled vectors (rows, width) of some rows, float32."""
+    def pooled(self, through: Through, rows: np.ndarray, compute: Compute, *, again: bool = False) -> torch.Tensor:
+        """The pooled vectors (rows, width) of some rows, float32.
+
+        With again nothing of a pass is kept for its gradients: it is made once more for them, dropout included.
+        """
 
 
 class PassedTexts(Texts):
@@ -35,12 +40,17 @@ class PassedTexts(Texts):
     def batch(self, rows: np.ndarray, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """What stands for the tokens of the rows, (B, longest, …), padded, and the attention mask (B, longest)."""
 
-    def pooled(self, through: Through, rows: np.ndarray, compute: Compute) -> torch.Tensor:
+    def pooled(self, through: Through, rows: np.ndarray, compute: Compute, *, again: bool = False) -> torch.Tensor:
         """Each is computed once however often it is asked for, with little padding."""
+
+        def passed(part: np.ndarray) -> torch.Tensor:
+            return through(*self.batch(texts[part], compute.device)).float()
+
         texts, back = np.unique(rows, return_inverse=True)
         parts = compute.passes(self.lengths[texts])
+        one = partial(checkpoint, passed, use_reentrant=False) if again else passed
         with compute.autocast():  # around all of them: weights turn to bf16 once
-            done = torch.cat([through(*self.batch(texts[part], compute.device)).float() for part in parts])
+            done = torch.cat([one(part) for part in parts])
         place = np.argsort(np.concatenate(parts))  # of each text in done
         return done[torch.as_tensor(place[back], device=compute.device)]
 
@@ -94,7 +104,7 @@ class PooledTexts(Texts):
         super().__init__(tokens.lengths, tokens.counters_at)
         self.vectors = vectors
 
-    def pooled(self, through: Through, rows: np.ndarray, compute: Compute) -> torch.Tensor:
+    def pooled(self, through: Through, rows: np.ndarray, compute: Compute, *, again: bool = False) -> torch.Tensor:
         """Nothing is left to be computed."""
         return self.vectors[torch.as_tensor(rows, device=self.vectors.device)]
 

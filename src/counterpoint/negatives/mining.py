@@ -35,8 +35,8 @@ def nearest_wrong(
 def window_of(window: tuple[int, int], asked: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which of each point's wrong answers are drawn from: begin and end (points,), counted from 0, end excluded.
 
-    asked (points,) are drawn; there (points,) are as many different wrong texts as a point has. The window's end moves back
-    where it holds fewer than are asked for, and it moves forward where there are too few behind it.
+    asked (points,) are drawn; there (points,) are as many different wrong texts as a point has. A window that holds fewer than
+    are asked for is extended to later ranks, and starts earlier where there are too few of those.
     """
     end = np.minimum(np.maximum(window[1], window[0] - 1 + asked), there)
     return np.minimum(window[0] - 1, end - asked), end

@@ -32,7 +32,9 @@ def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
 
 def _distances(queries: torch.Tensor, pool: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
     """Measured from the difference: the expanded square loses digits for close vectors. (queries, k)"""
-    return (queries[:, None] - pool[ids]).square().sum(2).sqrt().cpu().numpy()
+    few = max(1, CHUNK // max(1, ids.shape[1] * pool.shape[1]))  # rows whose differences are held at once
+    parts = zip(queries.split(few), ids.split(few), strict=True)
+    return np.concatenate([(q[:, None] - pool[near]).square().sum(2).sqrt().cpu().numpy() for q, near in parts])
 
 
 def balltree(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:

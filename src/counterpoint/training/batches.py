@@ -1,10 +1,12 @@
 """Which pairs are trained on together: all rows once, in batches of a size, one smaller where they do not come out even."""
 
+from collections import deque
 from heapq import heappop, heappush
 
 import numpy as np
 
 JITTER = 0.2  # of a length, so that every epoch's batches are others
+REACH = 4  # batches' worth of rows that are looked at for one text, of a hub that is the negative of very many
 
 
 def shuffled(rows: int, size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -36,10 +38,10 @@ def neighbours(texts: np.ndarray, lengths: np.ndarray, size: int, rng: np.random
     """
     order = rng.permutation(len(texts))
     rank = np.argsort(order).tolist()  # of equals, the first in this order
-    members: dict[int, list[int]] = {}
-    for row, own in enumerate(texts.tolist()):
-        for text in dict.fromkeys(own):
-            members.setdefault(text, []).append(row)
+    members: dict[int, deque[int]] = {}
+    for row in order.tolist():
+        for text in dict.fromkeys(texts[row].tolist()):
+            members.setdefault(text, deque()).append(row)
     left, unused, parts = set(range(len(texts))), iter(order.tolist()), []
     while left:
         batch: list[int] = []
@@ -55,12 +57,21 @@ def neighbours(texts: np.ndarray, lengths: np.ndarray, size: int, rng: np.random
                 if text in seen:
                     continue
                 seen.add(text)
-                for other in members[text]:
-                    if other in left:
-                        shared[other] = shared.get(other, 0) + int(lengths[text])
-                        heappush(queue, (-shared[other], rank[other], other))
+                for other in _first(members[text], left, REACH * size):
+                    shared[other] = shared.get(other, 0) + int(lengths[text])
+                    heappush(queue, (-shared[other], rank[other], other))
         parts.append(np.array(batch))
     return [parts[i] for i in rng.permutation(len(parts))]
+
+
+def _first(rows: deque[int], left: set[int], most: int) -> list[int]:
+    """The first rows that are left, at most so many; those before them that are not are dropped."""
+    found: list[int] = []
+    while rows and len(found) < most:
+        if (row := rows.popleft()) in left:
+            found.append(row)
+    rows.extendleft(reversed(found))
+    return found
 
 
 def _next(queue: list[tuple[int, int, int]], shared: dict[int, int], left: set[int]) -> int | None:

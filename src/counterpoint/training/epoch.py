@@ -27,7 +27,7 @@ class Learner:
         self.model, self.training, self.params = model, training, params
         self.batches = math.ceil(len(training.pool.queries) / params.train.batch_size)  # an epoch
         self.optimizer = Optimizer(model, params.train, params.train.epochs * self.batches)
-        self.right = right_groups(training.pool)
+        self.right_groups = right_groups(training.pool)
         model.recomputes = params.train.gradient_cache
 
     def learn(self, epoch: int, negatives: Negatives, logged: Callable[[dict], None]) -> dict[str, float]:
@@ -95,9 +95,14 @@ class Learner:
             anchor_group=groups[0],
             positive_group=groups[1],
             negative_group=groups[2],
-            right_group=torch.as_tensor(self.right[rows], device=device),
+            right_group=torch.as_tensor(_trimmed(self.right_groups[rows]), device=device),
             normalized=self.params.model.normalize,
         )
+
+
+def _trimmed(padded: np.ndarray) -> np.ndarray:
+    """Rows padded with -1 at their ends (rows, m), no wider than the longest asks for."""
+    return padded[:, : (padded >= 0).sum(1).max()]
 
 
 class Means:

@@ -43,10 +43,11 @@ def triplet(batch: Batch, params: TripletParams) -> torch.Tensor:
 
 
 def contrastive(batch: Batch, params: ContrastiveParams) -> torch.Tensor:
-    """Softmax cross-entropy of each counter among all arguments of the batch, by similarity to its point over temperature.
+    """Mean of -log(exp(s(anchor, positive) / t) / sum of exp(s(anchor, a) / t) over a in A), t being the temperature.
 
-    They are the counters, all drawn negatives and the points, each text once, but for the point's own text and, of its right
-    answers, all others. Similarity is the cosine, or minus the squared distance where embeddings are not normalized.
+    s is the cosine, or minus the squared distance where embeddings are not normalized. A holds the positive, and of the
+    batch's counters, negatives and points each text once that is a wrong answer to the anchor. A low temperature lets the
+    nearest wrong answers count most (InfoNCE, van den Oord et al. 2018, with the points among the wrong answers).
     """
     assert batch.own is not None
     size, device = len(batch.anchor), batch.anchor.device

@@ -8,7 +8,7 @@ from counterpoint.model.cpu.speed_up import speed_up_optimizer
 
 
 class Optimizer:
-    """Steps at one rate for encoders and at another for what starts from random weights (none = the same).
+    """Steps at one rate for encoders and at another for what is new, projection and pair head (none = the same).
 
     steps is how many the whole run takes; rates rise over the share `warmup` of them.
     """
