@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from counterpoint.arguments.triples import read_triples
+from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.files import sha256, write_json
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
@@ -36,6 +36,7 @@ from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection
 from counterpoint.training.split import Split
+from counterpoint.training.state import State
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")
 # What a checkpoint must agree on, besides data, weights, code and machine.
@@ -50,19 +51,13 @@ def main() -> Callable[[], None]:
     seed_torch(params.seed, 0, "weights")
     model = build(params.model, directory, compute, with_head=params.trains_head)
     triples = read_triples(TRIPLES)
-    splits = {name: Split.of(pairs, model.point.encoder, triples.documents_of(name)) for name, pairs in triples.pairs.items()}
-    for name, split in splits.items():
-        for line in blind_spots(split.pool.texts, split.tokens, model.point.encoder):
-            logging.info("%s: %s", name, line)
-    texts = with_states(model, [split.tokens for split in splits.values()], triples.texts, params.states.limit)
-    splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
-    splits["training"] = splits["training"].merged()
+    splits = read_splits(triples, model, params)
     pool = splits["training"].pool
     first, again = drawn_again(pool, negatives_of(triples.pairs["training"], pool), params.seed)
     if again:
         logging.info("%d first negatives look like a right answer, or like another, to the encoder: drawn again", again)
-    normalized = params.model.normalize
-    sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first, normalized=normalized)
+    schedule, normalized = Schedule.of(params), params.model.normalize
+    sampler = NegativeSampler(pool, schedule, params.negatives, params.seed, first, normalized=normalized)
     if sampler.fewest < (last := params.negatives.window[1]):
         logging.info("negatives.window: a point has as few as %d different wrong answers, not %d", sampler.fewest, last)
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
@@ -70,20 +65,36 @@ def main() -> Callable[[], None]:
     logging.info("training on %d pairs, %s", len(first), compute)
     state = fit(model, sampler, splits, params, checkpoint, progress)
 
-    best = state.best.get("epoch")
     head = "trained" if model.head is not None else "none: reranked repeats retrieved"
-    write_model(model, sampler, encoder_facts(params, directory) | {"head": head, "epoch": best})
-    selection = Selection.of(splits, params.select)
+    write_model(model, sampler, encoder_facts(params, directory) | {"head": head, "epoch": state.best.get("epoch")})
+    write_metrics(state, Selection.of(splits, params.select), params)
+    return checkpoint.remove  # when it is sure that DVC will record what this run was
+
+
+def read_splits(triples: Triples, model: BiEncoder, params: Params) -> dict[str, Split]:
+    """The splits as the model reads them, training's with those twins that only the encoder takes for such."""
+    encoder = model.point.encoder
+    splits = {name: Split.of(pairs, encoder, triples.documents_of(name)) for name, pairs in triples.pairs.items()}
+    for name, split in splits.items():
+        for line in blind_spots(split.pool.texts, split.tokens, encoder):
+            logging.info("%s: %s", name, line)
+    texts = with_states(model, [split.tokens for split in splits.values()], triples.texts, params.states.limit)
+    splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
+    return splits | {"training": splits["training"].merged()}
+
+
+def write_metrics(state: State, selection: Selection, params: Params) -> None:
+    """What the run came to, of the epoch that was chosen, and how long it took."""
+    best = state.best.get("epoch")
     summary = {
         "epochs": len(state.epochs) if params.train.epochs else 0,
         "best_epoch": best,
         "selection_queries": selection.queries,
+        "selection_n": int(selection.mask.sum()),
     }
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
-    chosen = {"selection_n": int(selection.mask.sum())} | {name: state.epochs[best or 0][name] for name in names}
-    write_json(METRICS / "train.json", summary | chosen)
+    write_json(METRICS / "train.json", summary | {name: state.epochs[best or 0][name] for name in names})
     write_json(METRICS / "timing.json", {f"{phase}_seconds": seconds for phase, seconds in state.seconds.items()})
-    return checkpoint.remove  # when it is sure that DVC will record what this run was
 
 
 def encoder_facts(params: Params, directory: Path) -> dict:
