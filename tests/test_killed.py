@@ -22,7 +22,7 @@ KILLS = [
     ("stage", "epoch.py>backward:5"),  # in the second epoch
     ("stage", "checkpoint.py>unlink:1"),  # the new checkpoint is in place, the old one not yet removed
     ("dvc", "epoch.py>backward:2"),
-    ("stage", "train.py>replace:1"),  # all epochs are done, models/ is written under another name
+    ("stage", "train.py>rmtree:2"),  # all epochs are done, models/ is written under another name
     ("stage", "baselines.py>write_table:2"),
     ("dvc", "evaluate.py>write_series:2"),
     ("stage", "figures.py>savefig:3"),
