@@ -117,7 +117,7 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         assert refused.stderr.startswith(f"error: {says}")
         file.write_text(before)
     for words, says in (
-        (("--decays", "fast"), "--decays must be numbers, none or never-random; got 'fast'"),
+        (("--decays", "fast"), "--decays must be numbers, none, never-random or like cosine-0.1; got 'fast'"),
         (("--decays", "-1"), "params.yaml: decay must be a number of at least 0, or none; got -1"),
         (("--seeds", "-1"), "params.yaml: seed must be an integer from 0 to 4294967295; got -1"),
         (("-S", "seed=2"), "-S must leave seed and decay to --seeds and --decays; got seed=2"),
