@@ -16,7 +16,8 @@ EPOCH = re.compile(r"(?<![\u4e00-\u9fff])开始第\s*(\d+)\s*个epoch的训练")
 NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|[-+]?inf)(?![\w.])", re.I)
 
 # The keys of a row of history.json that such a log does not tell.
-UNTOLD = ("random_rate", "random_share", "same_debate_share", "point_share", "hardness", "triplet_loss", "pair_loss")
+SHARES = ("random_share", "kept_share", "filtered_share", "same_debate_share", "point_share")
+UNTOLD = ("random_rate", *SHARES, "hardness", "triplet_loss", "contrastive_loss", "pair_loss")
 
 
 def read_logs(paths: Sequence[Path]) -> dict[str, tuple[list[dict], list[dict]]]:
