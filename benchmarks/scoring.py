@@ -1,7 +1,6 @@
 """Ranks of embedded queries: ArguAna's three splits, 200 frozen epochs of it, and 10,000 queries in a million arguments."""
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import torch
 from epoch import settings, trained, with_values
+from timing import peak_kib
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
@@ -75,7 +75,7 @@ def _million() -> tuple[float, float]:
     sides = Vectors(vectors, vectors[:, :1])
     start = time.perf_counter()
     rank(queries, euclidean(queries, sides, sides), EPA)
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.perf_counter() - start, peak_kib() / 1024
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Mining one nearest wrong argument a point: the original's ball trees against the backends; and pools that grow."""
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import cast
 import numpy as np
 import torch
 from original import nearest_other
-from timing import interleaved
+from timing import interleaved, peak_kib
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
@@ -118,14 +117,6 @@ def once(n: int, backend: Search) -> None:
     _, truth = search(queries[:1000], pool, 10, "exact")
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids[:1000], truth, strict=True)])
     print(seconds, peak, recall)
-
-
-def peak_kib() -> int:
-    """This program's peak of memory; getrusage's is on Linux also that of the process it was forked from."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

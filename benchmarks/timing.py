@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -27,6 +28,14 @@ def interleaved(work: dict[str, Callable[[], Any]], repeats: int = 3) -> dict[st
             if round_:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def peak_kib() -> int:
+    """This program's peak of memory; getrusage's is on Linux also that of the process it was forked from."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
 
 
 def machine() -> dict:
