@@ -121,6 +121,6 @@ class OriginalLoop:
             distance = (everything.embedding - points.embedding[query]).square().sum(1)
             distance[query] = torch.inf
             others = [i for i in range(len(distance)) if i != query]
-            probability = [float(self.head.probability(points[query], everything[i])) for i in others]
+            probability = [float(self.head(points[query], everything[i]).softmax(-1)[1]) for i in others]
             hits += others[int(np.argmax(probability))] == len(points.embedding) + query
         return hits / len(points.embedding)

@@ -13,7 +13,7 @@ import pandas as pd
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_series
 from counterpoint.core.params_file import load_params
-from counterpoint.evaluation.table import EVALUATED, STEPS, by_setting, curve, read_table, summaries, winners
+from counterpoint.evaluation.table import EVALUATED, STEPS, by_setting, curve, read_table, second_step, summaries, winners
 
 BASELINES, RANKS = Path("data/baselines"), Path("data/ranks")
 METRICS, SERIES = Path("metrics"), Path("plots/series")
@@ -42,6 +42,7 @@ def write_metrics(ranks: dict[str, pd.DataFrame]) -> None:
     epa = ranks["test"][ranks["test"]["setting"] == "epa"]
     write_series(SERIES / "topk.json", "topk", curve(epa))
     write_series(SERIES / "winners.json", "winners", winners(epa))
+    write_series(SERIES / "second_step.json", "second_step", second_step(ranks["test"]))
     measured = [row for split, rows in ranks.items() for row in summaries(split, rows)]
     headline: dict[str, dict] = {"epa": {}, "epc": {}}
     for row in measured:

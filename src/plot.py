@@ -15,7 +15,7 @@ from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.table import read_table
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.plots import figures
+from counterpoint.plots import figures, on_top
 from counterpoint.plots.examples import examples
 
 METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plots"), "test.csv"
@@ -29,12 +29,18 @@ def zero_shot(measured: list[dict], params: Params) -> dict[str, float]:
     return {row["split"]: row["top1"] for row in measured if (row["setting"], row["queries"], row["stage"]) == asked}
 
 
+def second_step(about: dict, title: str) -> str:
+    """What the second step is, after what the run is."""
+    return f"{title}; {about['kind']}, weight {about['weight']:.3g}, of {about['depth']}"
+
+
 def main() -> None:
     params = load_params()
-    names = ("history", "steps", "topk", "winners")
-    history, steps, curve, winners = (read_series(SERIES / f"{name}.json") for name in names)
+    names = ("history", "steps", "topk", "winners", "second_step")
+    history, steps, curve, winners, changes = (read_series(SERIES / f"{name}.json") for name in names)
     measured = read_series(METRICS / "settings.json")
     n = next(row["n"] for row in measured if (row["split"], row["setting"], row["queries"]) == ("test", "epa", "all"))
+    settings = list(dict.fromkeys(row["setting"] for row in measured if row["split"] == "test"))
     chosen = read_json(METRICS / "train.json")["best_epoch"]
     title = Schedule.of(params).title
     drawn = {
@@ -44,7 +50,8 @@ def main() -> None:
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(curve, "epa", n, title),
         "settings": figures.settings(measured, title),
-        "winners": figures.winners(winners, "epa", n, title),
+        "winners": on_top.winners(winners, "epa", n, title),
+        "second_step": on_top.second_step(changes, settings, second_step(read_json(METRICS / "reranker.json"), title)),
         "negatives": figures.negatives(history, title),
     }
     for name, figure in drawn.items():

@@ -17,11 +17,12 @@ from counterpoint.evaluation.tasks import embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
 from counterpoint.model.states import with_states
-from counterpoint.ranking.distance import by_head, euclidean
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.reranker import Reranker
+from counterpoint.ranking.second_step import SecondStep, of_queries
 
-TRIPLES, MODELS, RANKS = Path("data/triples"), Path("models"), Path("data/ranks")
+TRIPLES, MODELS, RERANKER, RANKS = Path("data/triples"), Path("models"), Path("reranker"), Path("data/ranks")
 
 
 def main() -> None:
@@ -31,11 +32,14 @@ def main() -> None:
     tasks = read_tasks(triples, beir=params.evaluate.beir)
     vectors = embed_tasks(tasks, model, lambda parts: with_states(model, parts, triples.texts, params.states.limit))
 
+    reranker = Reranker.load(RERANKER, model)
+    depth = params.evaluate.rerank_depth or reranker.depth
+    logits = reranker.logits(model, [task.pool.texts for task in tasks], vectors, triples.texts, params.states.limit)
+
     def ranked(number: int, queries: Queries) -> Iterator[tuple]:
-        distance = euclidean(queries, *vectors[number])
-        probability = by_head(queries, *vectors[number], model.head)
-        found = rank(queries, distance, tasks[number].settings, probability, params.evaluate.rerank_depth)
-        for setting, ranking in found.items():
+        distance, logit = reranker.distance(queries, *vectors[number], normalized=model.point.normalize), logits[number]
+        second = None if logit is None else SecondStep(of_queries(queries, logit), reranker.weight, depth)
+        for setting, ranking in rank(queries, distance, tasks[number].settings, second).items():
             for step in STEPS:
                 yield step, setting, ranking, getattr(ranking, step)
 

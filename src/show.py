@@ -19,12 +19,22 @@ def main() -> None:
     print_tables("unseen test queries", unseen)
     epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']} of 0-{train['epochs'] - 1}"
     print(f"\nmodel     models/point, {epoch} (a sentence-transformers directory)")
+    print(f"second    {second_step(read_json(Path('metrics/reranker.json')))}")
     print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots').glob('*.png')))}")
     print("examples  plots/examples.md")
     print("next      dvc exp run -n slow -S decay=0.005; make compare A=HEAD B=slow; dvc plots diff HEAD slow")
     for line in lines_of_difference():
         print(line)
+
+
+def second_step(about: dict) -> str:
+    """What puts the first candidates in a new order, how much it counts, and what it is worth where that was chosen."""
+    if about["kind"] == "none":
+        return "none: reranked repeats retrieved"
+    what = {"joint": "reranker/reader, a joint reader", "head": "the pair head"}[about["kind"]]
+    worth = f"top1 {about['retrieved_top1']:.3f} to {about['reranked_top1']:.3f} on {about['n']} validation queries"
+    return f"{what} of the first {about['depth']}; weight beside distance {about['weight']:.3g}: {worth}"
 
 
 def print_tables(title: str, rows: list[dict]) -> None:

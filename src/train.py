@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.files import sha256, write_json
 from counterpoint.core.params import Params
@@ -37,6 +38,7 @@ from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection
 from counterpoint.training.split import Split
 from counterpoint.training.state import State
+from counterpoint.training.teacher import Teacher, refuse_no_teacher, teacher_sha256
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")
 # What a checkpoint must agree on, besides data, weights, code and machine.
@@ -46,6 +48,8 @@ SETTINGS = ("seed", "random_rate", "decay", "floor", "schedule", "negatives", "m
 def main() -> Callable[[], None]:
     params = load_params()
     require_backend(params.negatives.search)
+    if params.loss.distill.weight:
+        refuse_no_teacher(Path(params.loss.distill.teacher))
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
     seed_torch(params.seed, 0, "weights")
@@ -63,9 +67,9 @@ def main() -> Callable[[], None]:
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
     progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))
     logging.info("training on %d pairs, %s", len(first), compute)
-    state = fit(model, sampler, splits, params, checkpoint, progress)
+    state = fit(model, sampler, splits, params, checkpoint, progress, read_teacher(pool, triples, params, compute))
 
-    head = "trained" if model.head is not None else "none: reranked repeats retrieved"
+    head = "trained" if model.head is not None else "none"
     write_model(model, sampler, encoder_facts(params, directory) | {"head": head, "epoch": state.best.get("epoch")})
     write_metrics(state, Selection.of(splits, params.select), params)
     return checkpoint.remove  # when it is sure that DVC will record what this run was
@@ -81,6 +85,13 @@ def read_splits(triples: Triples, model: BiEncoder, params: Params) -> dict[str,
     texts = with_states(model, [split.tokens for split in splits.values()], triples.texts, params.states.limit)
     splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
     return splits | {"training": splits["training"].merged()}
+
+
+def read_teacher(pool: Pool, triples: Triples, params: Params, compute: Compute) -> Teacher | None:
+    """The run that loss.distill names, where there is to be a teacher."""
+    if not params.loss.distill.weight:
+        return None
+    return Teacher.of(Path(params.loss.distill.teacher), pool, triples.texts, params.states.limit, compute)
 
 
 def write_metrics(state: State, selection: Selection, params: Params) -> None:
@@ -107,7 +118,16 @@ def identity(params: Params, directory: Path, compute: Compute) -> str:
     """The fingerprint of all that this run's states depend on."""
     settings = params.model_dump(include=set(SETTINGS))
     data = {file.name: sha256(file) for file in sorted(TRIPLES.glob("*.jsonl"))}
-    facts = (settings, data, encoder_facts(params, directory), encoder_sha256(directory), str(compute), torch.__version__)
+    taught_by = teacher_sha256(Path(params.loss.distill.teacher)) if params.loss.distill.weight else None
+    facts = (
+        settings,
+        taught_by,
+        data,
+        encoder_facts(params, directory),
+        encoder_sha256(directory),
+        str(compute),
+        torch.__version__,
+    )
     return fingerprint(Path(__file__).parent, *facts)
 
 

@@ -153,13 +153,16 @@ model:
    freeze: none, dropout: 0.1, attention_dropout: 0.0, max_length: 32}
 loss:
   triplet: {weight: 1.0, margin: 0.5}
-  pair: {weight: 1.0}
+  pair: {weight: 1.0, form: pairwise}
 train:
   {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1,
    gradient_cache: false, weight_decay: 0.01, precision: fp32, device: cpu, log_every: 2}
 checkpoint: {keep: 3}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
-evaluate: {rerank_depth: 3, beir: false}
+rerank:
+  {kind: head, depth: 3, negatives: 2, freeze: 1, epochs: 2, batch_size: 8, learning_rate: 0.01, head_learning_rate: none}
+retrieve: {correction: none}
+evaluate: {rerank_depth: none, beir: false}
 fetch: {url: none, sha256: none}
 """
 
@@ -282,7 +285,7 @@ def repository(tiny_bert, shared, tmp_path_factory) -> Path:
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """Every file that a run produces, but for the wall-clock values."""
-    names = ("metrics", "plots", "models", "data/triples", "data/baselines", "data/ranks")
+    names = ("metrics", "plots", "models", "reranker", "data/triples", "data/baselines", "data/ranks")
     files = [path for name in names for path in (folder / name).rglob("*") if path.is_file() and path.name != "timing.json"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(files)}
 

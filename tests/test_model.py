@@ -128,12 +128,12 @@ def test_the_fusions_by_hand():
 
 @pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_the_head_gives_the_probability_of_label_1(fusion, norm):
+def test_the_head_gives_the_log_odds_of_label_1(fusion, norm):
     head = PairHead(fusion, 3, 5, norm=norm)
     vectors = [Vectors(torch.randn(2, 4, 3), torch.randn(2, 4, 5)) for _ in range(2)]
     logits = head(*vectors)
     assert logits.shape == (2, 4, 2)
-    torch.testing.assert_close(head.probability(*vectors), torch.sigmoid(logits[..., 1] - logits[..., 0]))
+    torch.testing.assert_close(head.log_odds(*vectors), torch.log(logits.softmax(-1)[..., 1] / logits.softmax(-1)[..., 0]))
 
 
 def test_model_json_describes_the_model(tiny_bert, tmp_path):

@@ -3,7 +3,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
@@ -11,9 +10,10 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking import distance as distances
 from counterpoint.ranking import queries as reading
-from counterpoint.ranking.distance import Distance, by_head, euclidean
+from counterpoint.ranking.distance import Distance, euclidean
 from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
 from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.second_step import SecondStep, of_queries
 from counterpoint.ranking.settings import BEIR, SETTINGS, in_scope, is_candidate
 
 EPC, EPA = ({name: SETTINGS[name]} for name in ("epc", "epa"))
@@ -24,17 +24,19 @@ def on_a_line(places):
     return Vectors(places, places)
 
 
-class ByTable(nn.Module):
-    """A pair head with a visible answer: the probability of (point, counter) stands in a table of places."""
+class ByTable:
+    """A second step with a visible answer: the logit of (point, counter) stands in a table of places."""
 
     def __init__(self, table):
-        super().__init__()
         self.table, self.asked = table, []
 
-    def probability(self, point, counter):
-        pairs = list(zip(point.embedding[:, 0].tolist(), counter.embedding[:, 0].tolist(), strict=True))
-        self.asked += pairs
-        return torch.tensor([self.table.get(pair, 0.0) for pair in pairs])
+    def of(self, points, counters, weight, depth):
+        def logit(left, right):
+            pairs = list(zip(points.embedding[left, 0].tolist(), counters.embedding[right, 0].tolist(), strict=True))
+            self.asked += pairs
+            return torch.tensor([self.table.get(pair, 0.0) for pair in pairs])
+
+        return SecondStep(of_queries(QUERIES, logit), weight, depth)
 
 
 PAIRS = [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(4)]
@@ -43,11 +45,10 @@ QUERIES = by_row(POOL)
 PLACES = [0.0, 10.0, 20.0, 30.0, 2.0, 10.5, 1.0, 90.0]  # points 0-3, counters 4-7 of the pool
 
 
-def ranked(places, setting, head=None, depth=1):
+def ranked(places, setting, table=None, depth=1, weight=1e4):
     vectors = on_a_line(places)
-    (found,) = rank(
-        QUERIES, euclidean(QUERIES, vectors, vectors), setting, by_head(QUERIES, vectors, vectors, head), depth
-    ).values()
+    second = table and table.of(vectors, vectors, weight, depth)
+    (found,) = rank(QUERIES, euclidean(QUERIES, vectors, vectors), setting, second).values()
     return found
 
 
@@ -65,7 +66,7 @@ def test_ranks_on_a_line():
     assert np.array_equal(result.reranked.rank, result.retrieved.rank)
 
 
-def test_the_head_reorders_the_first_ones_alone_and_is_asked_for_the_query():
+def test_the_second_step_reorders_the_first_ones_alone_and_is_asked_for_the_query():
     head = ByTable({(0.0, 2.0): 0.9, (0.0, 1.0): 0.1, (20.0, 1.0): 1.0, (10.0, 10.5): 0.2, (10.0, 2.0): 0.7})
     result = ranked(PLACES, EPC, head, depth=2)
     assert result.reranked.rank.tolist() == [1, 2, 3, 4]  # beyond the depth a counter keeps its rank
@@ -74,7 +75,14 @@ def test_the_head_reorders_the_first_ones_alone_and_is_asked_for_the_query():
     assert len(head.asked) == 4 * 2
 
 
-def test_the_head_sees_no_more_than_there_are():
+def test_the_logit_counts_beside_the_distance():
+    """From the point at 0 the counters are 1, 2 and 10.5 away; the second has 3 / weight to make up, the third 109.25."""
+    table = ByTable({(0.0, 2.0): 1.0, (0.0, 10.5): 1.0})
+    best = {weight: ranked(PLACES, EPC, table, 3, weight).reranked.best[0] for weight in (0.0, 2.9, 3.1, 1e9)}
+    assert best == {0.0: 6, 2.9: 6, 3.1: 4, 1e9: 4}
+
+
+def test_the_second_step_sees_no_more_than_there_are():
     head = ByTable({})
     ranked(PLACES, EPC, head, depth=100)
     assert len(head.asked) == 4 * 4
@@ -109,7 +117,7 @@ def test_equal_texts_tie_whatever_the_arithmetic():
 # --- a ranker that shares no code: candidates in words, sorting, one query at a time ---------------------------------
 
 
-def slow_ranks(pool, points, counters, probability, depth, name):
+def slow_ranks(pool, points, counters, logit, weight, depth, name):
     for query in pool.queries:
         gold = pool.counter_of[query]
         scope = pool.theme if name.startswith("st") else pool.debate if name.startswith("sd") else np.zeros(len(pool))
@@ -127,13 +135,14 @@ def slow_ranks(pool, points, counters, probability, depth, name):
         }
         order = sorted(members, key=lambda j: (round(far[j], 9), j))
         retrieved = 1 + order.index(gold)
-        order[:depth] = sorted(order[:depth], key=lambda j: -round(probability(query, j), 9))
+        order[:depth] = sorted(order[:depth], key=lambda j: round(far[j] ** 2 - weight * logit(query, j), 9))
         yield len(members), retrieved, 1 + order.index(gold), order[0]
 
 
 @pytest.mark.parametrize("split", ["training", "validation", "test"])
 @pytest.mark.parametrize("chunk", [2**23, 100])
-def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, monkeypatch):
+@pytest.mark.parametrize("weight", [0.0, 2.0, 1e6])
+def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, weight, monkeypatch):
     monkeypatch.setattr(reading, "CHUNK", chunk)
     monkeypatch.setattr(distances, "PAIRS", 7)
     pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
@@ -142,16 +151,16 @@ def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, monke
     counters[pool.text[pool.counter_of[pool.queries]]] += 0.5 * points[pool.text[pool.queries]]
     weights = rng.normal(size=6)
 
-    class Head(nn.Module):
-        def probability(self, point, counter):
-            return torch.sigmoid(counter.pooled.double() @ torch.tensor(weights))
+    def by_counter(left, right):
+        return torch.tensor(counters.astype(float) @ weights)[right]
 
     vectors = [Vectors(torch.tensor(side), torch.tensor(side)) for side in (points, counters)]
     queries = by_row(pool)
-    found = rank(queries, euclidean(queries, *vectors), SETTINGS, by_head(queries, *vectors, Head()), depth=3)
+    second = SecondStep(of_queries(queries, by_counter), weight, 3)
+    found = rank(queries, euclidean(queries, *vectors), SETTINGS, second)
     for name, result in found.items():
-        probability = lambda _, j: 1 / (1 + np.exp(-counters[pool.text[j]].astype(float) @ weights))  # noqa: E731
-        expected = slow_ranks(pool, points, counters, probability, 3, name)
+        logit = lambda _, j: counters[pool.text[j]].astype(float) @ weights  # noqa: E731
+        expected = slow_ranks(pool, points, counters, logit, weight, 3, name)
         rows = zip(result.candidates, result.retrieved.rank, result.reranked.rank, result.reranked.best, strict=True)
         assert [tuple(map(int, row)) for row in rows] == [tuple(map(int, row)) for row in expected]
 
@@ -235,14 +244,16 @@ def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
     table = np.array(data.draw(st.lists(st.lists(st.integers(0, 3), min_size=2 * n, max_size=2 * n), min_size=n, max_size=n)))
     asked = {}
 
-    def probability(queries, candidates):
+    def logit(queries, candidates):
         for query, candidate in zip(queries, candidates, strict=True):
             asked.setdefault(int(query), []).append(int(candidate))
         return table[queries, candidates] / 3
 
+    second = SecondStep(logit, 1e6, depth)
+
     for name in SETTINGS:
         asked.clear()
-        (found,) = rank(by_rows, of_table(far), {name: SETTINGS[name]}, probability, depth).values()
+        (found,) = rank(by_rows, of_table(far), {name: SETTINGS[name]}, second).values()
         before, after = found.retrieved, found.reranked
         assert [len(asked[i]) for i in range(n)] == np.minimum(depth, found.candidates).tolist()
         beyond = before.rank > depth
@@ -280,7 +291,7 @@ def words_of(text):
     return " ".join(text.lower().split())
 
 
-def by_text_in_words(pairs, name, far, probability, depth):
+def by_text_in_words(pairs, name, far, logit, weight, depth):
     """By id of the first pair: candidates, ranks of all right answers before and after, what was on top; of texts alone."""
     arguments = [(0, i, pair.point) for i, pair in enumerate(pairs)] + [(1, i, pair.counter) for i, pair in enumerate(pairs)]
     texts = list(dict.fromkeys(words_of(text) for _, _, text in arguments))
@@ -305,7 +316,7 @@ def by_text_in_words(pairs, name, far, probability, depth):
         order = sorted(members, key=lambda text, query=query: far[query, text])
         before = sorted(1 + order.index(text) for text in right)
         ties_hit = 1 + sum(far[query, text] < min(far[query, answer] for answer in right) for text in members)
-        order[:depth] = sorted(order[:depth], key=lambda text, query=query: -probability[query, text])
+        order[:depth] = sorted(order[:depth], key=lambda text, query=query: far[query, text] - weight * logit[query, text])
         yield asked[0].id, len(members), before, ties_hit, sorted(1 + order.index(text) for text in right), order[0] in right
 
 
@@ -322,10 +333,10 @@ def dialogues(draw):
     return pairs, *tables
 
 
-@given(dialogues(), st.integers(1, 6), st.sampled_from([2**23, 20]))
+@given(dialogues(), st.integers(1, 6), st.sampled_from([2**23, 20]), st.sampled_from([0.0, 0.5, 1.0, 100.0]))
 @settings(max_examples=300, deadline=None)
-def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk):
-    pairs, far, probable = world
+def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk, weight):
+    pairs, far, likely = world
     queries = by_text(Pool.of(pairs))
     pool = queries.pool
     asked = [words_of(pool.texts[i]) for i in pool.text[queries.point]]
@@ -334,14 +345,18 @@ def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk):
     def distance(chosen):
         return np.array([[far[asked[q], item] for item in items] for q in chosen], dtype=float)
 
-    def probability(chosen, answers):
-        return np.array([probable[asked[q], items[i]] for q, i in zip(chosen, answers, strict=True)], dtype=float)
+    def logit(chosen, answers):
+        return np.array([likely[asked[q], items[i]] for q, i in zip(chosen, answers, strict=True)], dtype=float)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "CHUNK", chunk)
-        found = rank(queries, Distance.of(distance, len(queries)), SETTINGS, probability, depth) if len(queries) else {}
+        found = (
+            rank(queries, Distance.of(distance, len(queries)), SETTINGS, SecondStep(logit, weight, depth))
+            if len(queries)
+            else {}
+        )
     for name, result in found.items():
-        expected = list(by_text_in_words(pairs, name, far, probable, depth))
+        expected = list(by_text_in_words(pairs, name, far, likely, weight, depth))
         assert [pairs[pool.row[i]].id for i in queries.point] == [row[0] for row in expected]
         ranks = [[row[row > 0].tolist() for row in step.right] for step in (result.retrieved, result.reranked)]
         rows = zip(result.candidates, ranks[0], result.retrieved.ties_hit, ranks[1], result.reranked.best_right, strict=True)
@@ -372,8 +387,9 @@ def test_counting_gives_what_sorting_all_exact_distances_gives(answers, spacing)
     grid = [(7 + spacing * rng.integers(0, 3, size=(len(pool.texts), d))).astype(np.float32) for _ in range(2)]
     vectors = [Vectors(torch.tensor(side), torch.tensor(side)) for side in grid]
     queries = reading.READINGS[answers](pool)
-    probability = np.random.default_rng(0).integers(0, 3, size=(len(queries), len(queries.first))) / 3
-    found = rank(queries, euclidean(queries, *vectors), SETTINGS, lambda q, i: probability[q, i], depth=7)
+    logit = np.random.default_rng(0).integers(0, 3, size=(len(queries), len(queries.first)))
+    second = SecondStep(lambda q, i: logit[q, i].astype(float), 1e6, 7)
+    found = rank(queries, euclidean(queries, *vectors), SETTINGS, second)
     far = ((grid[0].astype(float)[pool.text[queries.point], None] - grid[1].astype(float)[pool.text[queries.first]]) ** 2).sum(
         2
     )
@@ -388,7 +404,7 @@ def test_counting_gives_what_sorting_all_exact_distances_gives(answers, spacing)
             nearest = min(far[q, item] for item in right)
             assert found[name].retrieved.ties_hit[q] == 1 + sum(far[q, item] < nearest for item in order)
             assert queries.item[found[name].retrieved.best[q]] == order[0]
-            order[:7] = sorted(order[:7], key=lambda item, q=q: -probability[q, item])
+            order[:7] = sorted(order[:7], key=lambda item, q=q: -logit[q, item])
             assert found[name].reranked.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
 
 

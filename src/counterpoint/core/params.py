@@ -11,6 +11,8 @@ from counterpoint.core.sections import (
     ModelParams,
     NegativesParams,
     PrepareParams,
+    RerankParams,
+    RetrieveParams,
     Section,
     SelectParams,
     StatesParams,
@@ -40,6 +42,8 @@ class Params(Section):
     checkpoint: CheckpointParams
     states: StatesParams
     select: SelectParams
+    rerank: RerankParams
+    retrieve: RetrieveParams
     evaluate: EvaluateParams
     fetch: FetchParams
 
@@ -82,6 +86,14 @@ class Params(Section):
             (
                 trains and model.freeze == "all" and not self.projects and loss.pair.weight == 0,
                 "model.freeze must not be all when model.projection is none and loss.pair.weight is 0: nothing would learn",
+            ),
+            (
+                self.rerank.kind == "head" and loss.pair.weight == 0,
+                "rerank.kind must be joint or none when loss.pair.weight is 0 (no head to re-rank with); got 'head'",
+            ),
+            (
+                self.rerank.negatives > self.rerank.depth,
+                f"rerank.negatives must be at most rerank.depth; got {self.rerank.negatives} and {self.rerank.depth}",
             ),
             (
                 self.select.stage == "reranked" and loss.pair.weight == 0,

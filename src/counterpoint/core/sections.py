@@ -35,6 +35,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 SettingName = Literal["sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"]
 Step = Literal["retrieved", "reranked"]
 Answers = Literal["text", "row"]
+PairForm = Literal["pairwise", "listwise"]
+Correction = Literal["csls", "inverted_softmax"]
 
 
 def key(meaning: str) -> Any:
@@ -134,7 +136,11 @@ class TripletParams(Section):
 
 
 class PairParams(Section):
-    weight: FromZero = key("of the pair head's cross-entropy; 0 = retrieval only, no head")
+    weight: FromZero = key("of the pair head's loss; 0 = no head")
+    form: PairForm = key(
+        "cross-entropy of right and wrong pairs one by one, or of the right answer among it and the point's negatives, which "
+        "`negatives.window` takes from the retriever's current top"
+    )
 
 
 class ContrastiveParams(Section):
@@ -142,10 +148,20 @@ class ContrastiveParams(Section):
     temperature: AboveZero = key("what similarities are divided by: the lower, the more the nearest wrong answers count")
 
 
+class DistillParams(Section):
+    weight: FromZero = key("of the distance between the retriever's distribution and a teacher's; 0 = no teacher")
+    temperature: AboveZero = key("what the retriever's similarities are divided by")
+    teacher: Text = key(
+        "a directory with `models/` and `reranker/` of a finished run, whose second step scores each point's right answer and "
+        "negatives"
+    )
+
+
 class LossParams(Section):
     triplet: TripletParams
     contrastive: ContrastiveParams
     pair: PairParams
+    distill: DistillParams
 
 
 class TrainParams(Section):
@@ -176,6 +192,32 @@ class StatesParams(Section):
     limit: FromZero = key("GB that `.cache/states/` holds at most; the files that were used last stay; no result depends on it")
 
 
+class RerankParams(Section):
+    kind: Maybe[Literal["head", "joint"]] = key(
+        "what puts the first candidates in a new order, beside their distance: the pair head that was trained with the "
+        "retriever; a joint reader of both texts, trained after it; or nothing"
+    )
+    depth: AtLeastOne = key("how many candidates: of the lists that the reader learns from, and those that the weight is for")
+    negatives: AtLeastOne = key(
+        "wrong answers on each list, of the point's first `rerank.depth`, drawn anew each epoch; the random rate goes on "
+        "falling where training left it"
+    )
+    freeze: AtLeastOne = key(
+        "lower layers of the untrained encoder that read each text alone, once; as `model.freeze`, it costs nothing more"
+    )
+    epochs: AtLeastOne = key("over all training points")
+    batch_size: AtLeastOne = key("lists a step")
+    learning_rate: AboveZero = key("of the reader's layers")
+    head_learning_rate: Maybe[AboveZero] = key("of what is new in it; none = the same")
+
+
+class RetrieveParams(Section):
+    correction: Maybe[Correction] = key(
+        "what takes hubs, texts near to every point, out of the way: by the training points that are near to an answer (CSLS), "
+        "or all of them (inverted softmax); its constant is chosen on validation"
+    )
+
+
 class SelectParams(Section):
     setting: SettingName = key("the candidates among which validation queries choose the epoch that models/ holds")
     stage: Step = key("by distance, or after the pair head's re-ranking")
@@ -185,7 +227,7 @@ class SelectParams(Section):
 
 
 class EvaluateParams(Section):
-    rerank_depth: AtLeastOne = key("how many candidates the pair head re-ranks")
+    rerank_depth: Maybe[AtLeastOne] = key("how many candidates are put in a new order; none = `rerank.depth`")
     answers: Answers = key(
         "`text` = a query for each distinct point, right is the text of any of its counters; `row` = a query a pair, right is "
         "its one counter, as publications on ArguAna count"

@@ -2,7 +2,20 @@
 
 import numpy as np
 
-PURPOSES = ("split", "weights", "rate", "negatives", "order", "dropout", "bootstrap", "keep", "window", "filtered")
+PURPOSES = (
+    "split",
+    "weights",
+    "rate",
+    "negatives",
+    "order",
+    "dropout",
+    "bootstrap",
+    "keep",
+    "window",
+    "filtered",
+    "lists",
+    "reader",
+)
 
 
 def generator(seed: int, epoch: int, purpose: str) -> np.random.Generator:

@@ -16,7 +16,7 @@ from counterpoint.ranking.metrics import gains, gains_by_chance
 EVALUATED = ("validation", "test")
 CURVE = 20  # the Top-K curve is drawn for k = 1..CURVE
 STEPS = ("retrieved", "reranked")  # of the model; those of the baselines stand before them
-RANKED = ("bm25", "zero_shot", *STEPS)  # what column `stage` holds
+RANKED = ("bm25", "zero_shot", "zero_shot_corrected", *STEPS)  # what column `stage` holds
 QUERIES: dict[str, Callable[[pd.Series], np.ndarray]] = {  # seen -> mask
     "all": lambda seen: np.ones(len(seen), dtype=bool),
     "unseen": lambda seen: (seen == "none").to_numpy(),
@@ -98,6 +98,25 @@ def curve(rows: pd.DataFrame) -> list[dict]:
             point |= {step: _mean(hits), f"{step}_low": low, f"{step}_high": high}
         points.append(point)
     return points
+
+
+def second_step(rows: pd.DataFrame) -> list[dict]:
+    """What the second step won and lost: by setting, a row for each relation of what it put off the top, or on it.
+
+    queries are how many it won from an answer that is that to its query, or lost to one; n are all of the setting.
+    """
+    found = []
+    for setting in dict.fromkeys(rows["setting"]):
+        before, after = (rows[(rows["setting"] == setting) & (rows["stage"] == step)].set_index("id") for step in STEPS)
+        hit, hits = before["rank"] == 1, (after["rank"] == 1).reindex(before.index)
+        for verdict, who in (("won", before[~hit & hits]), ("lost", after.loc[before.index[hit & ~hits]])):
+            counts = who["best_is"].value_counts()
+            found += [
+                {"setting": setting, "verdict": verdict, "best": name, "queries": int(counts[name]), "n": len(before)}
+                for name in RELATIONS
+                if name in counts
+            ]
+    return found
 
 
 def winners(rows: pd.DataFrame) -> list[dict]:

@@ -17,7 +17,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.experiments.commands import dvc, git, why
 
 LOCK = "dvc.lock"
-TIMES = "metrics/timing.json"  # differs in every run
+TIMES = ("metrics/timing.json", "metrics/reranker/timing.json")  # differ in every run
 ASIDE = Path(".dvc/tmp/before-restore")
 
 
@@ -112,7 +112,7 @@ def differences() -> dict[str, str]:
     for name in before:
         old = {out["path"]: out["md5"] for out in before[name].get("outs", [])}
         new = {out["path"]: out["md5"] for out in now[name].get("outs", [])}
-        found |= {path: new[path] for path in new if path != TIMES and new[path] != old.get(path)}
+        found |= {path: new[path] for path in new if path not in TIMES and new[path] != old.get(path)}
     return found
 
 

@@ -8,21 +8,26 @@ from torch import nn
 
 from counterpoint.core.errors import InputError
 
+# The param that asks for a cut -> what must be asked for instead where there can be none, and what else it can be.
+UNCUT = {
+    "model.freeze": ("model.freeze must be none or all", "none, all, or "),
+    "rerank.freeze": ("rerank.kind must be head or none", ""),
+}
+
 
 class Cut:
     """A transformer cut above some of its layers (at least 1), into views that share its parameters.
 
     lower makes states (B, L, width) of token ids, upper makes of states what the transformer makes of the ids. Raises
-    InputError for a transformer that has no list of layers, or not so many.
+    InputError for a transformer that has no list of layers, or not so many; key is the param that it names.
     """
 
-    def __init__(self, transformer: nn.Module, layers: int) -> None:
+    def __init__(self, transformer: nn.Module, layers: int, key: str = "model.freeze") -> None:
         self.transformer: Any = transformer
-        path, whole = _layers(transformer)
+        self.uncut, some = UNCUT[key]
+        path, whole = _layers(transformer, self.uncut)
         if not 1 <= layers < len(whole):
-            raise InputError(
-                f"model.freeze must be none, all, or at least 1 and below the encoder's {len(whole)} layers; got {layers}"
-            )
+            raise InputError(f"{key} must be {some}at least 1 and below the encoder's {len(whole)} layers; got {layers}")
         self.below, self.above = whole[:layers], whole[layers:]
         self._lower = _with(transformer, path, nn.ModuleList(self.below))
         self._upper = _with(_with(transformer, path, nn.ModuleList(self.above)), "embeddings", _Given())
@@ -66,7 +71,7 @@ class Cut:
             parts = None
         if parts is None or not torch.allclose(parts, whole, rtol=1e-3, atol=1e-3 * float(whole.abs().max())):
             kind, n = type(self.transformer).__name__, len(self.below)
-            raise InputError(f"model.freeze must be none or all: {kind} is more than embeddings and layers; got {n}")
+            raise InputError(f"{self.uncut}: {kind} is more than embeddings and layers; got {n}")
 
 
 class _Given(nn.Module):
@@ -76,13 +81,13 @@ class _Given(nn.Module):
         return next(each for each in (*places, *names.values()) if torch.is_tensor(each) and each.is_floating_point())
 
 
-def _layers(transformer: Any) -> tuple[str, list[nn.Module]]:
+def _layers(transformer: Any, uncut: str) -> tuple[str, list[nn.Module]]:
     """Where a transformer keeps its layers, and these."""
     n = getattr(transformer.config, "num_hidden_layers", None)
     for path, module in transformer.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == n and hasattr(transformer, "embeddings"):
             return path, list(module)
-    raise InputError(f"model.freeze must be none or all: {type(transformer).__name__} has no list of layers to cut")
+    raise InputError(f"{uncut}: {type(transformer).__name__} has no list of layers to cut")
 
 
 def _with(module: nn.Module, path: str, part: nn.Module) -> Any:

@@ -55,13 +55,16 @@ class Encoder(nn.Module):
     def width(self) -> int:
         return self.transformer.config.hidden_size
 
-    def freeze(self, what: Frozen) -> None:
-        """Let all of it learn nothing, or its embeddings and so many lower layers; None = all of it learns."""
+    def freeze(self, what: Frozen, key: str = "model.freeze") -> None:
+        """Let all of it learn nothing, or its embeddings and so many lower layers; None = all of it learns.
+
+        key is the param that errors name.
+        """
         self.frozen = what
         if what == "all":
             self.transformer.requires_grad_(False)
         elif what is not None:
-            self.cut = Cut(self.transformer, what)
+            self.cut = Cut(self.transformer, what, key)
             self.cut.freeze()
 
     def train(self, mode: bool = True) -> "Encoder":

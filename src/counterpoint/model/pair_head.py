@@ -36,6 +36,7 @@ class PairHead(nn.Module):
     def forward(self, point: Vectors, counter: Vectors) -> torch.Tensor:
         return self.linear(self.norm(FUSIONS[self.fusion](point, counter))).float()
 
-    def probability(self, point: Vectors, counter: Vectors) -> torch.Tensor:
-        """How probable each pair is to be a right one, (...)."""
-        return self(point, counter).softmax(-1)[..., 1]
+    def log_odds(self, point: Vectors, counter: Vectors) -> torch.Tensor:
+        """The logarithm of the odds that each pair is a right one, (...)."""
+        wrong, right = self(point, counter).unbind(-1)
+        return right - wrong

@@ -29,13 +29,19 @@ BLOCK = 2**24
 
 
 def with_states(model: BiEncoder, parts: Sequence[Tokens], everything: Sequence[str], limit: float) -> list[Texts]:
-    """What the model reads of lists of tokens: the tokens, or what its frozen part makes of them.
+    """What the model reads of lists of tokens, as `states_of` has it of its encoder."""
+    return states_of(model.point.encoder, model.compute, parts, everything, limit)
+
+
+def states_of(
+    encoder: Encoder, compute: Compute, parts: Sequence[Tokens], everything: Sequence[str], limit: float
+) -> list[Texts]:
+    """What an encoder reads of lists of tokens: the tokens, or what its frozen part makes of them.
 
     That is computed for everything, the texts of the corpus, so that every stage finds the file of the first; the files of
     STATES_DIR, else .cache/states/, hold at most limit GB, and what was used last stays. Raises InputError where limit or
     disk are too small.
     """
-    encoder, compute = model.point.encoder, model.compute
     if encoder.frozen is None:
         return list(parts)
     rows = [part.rows for part in parts]

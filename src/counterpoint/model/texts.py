@@ -96,6 +96,19 @@ class States(PassedTexts):
         at, mask = _padded(self.starts[rows], self.lengths[rows], len(self.store))
         return _move(self.store[at], device), _move(mask.long(), device)
 
+    def joint(
+        self, first: np.ndarray, second: np.ndarray, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pairs of rows, one after the other: states (B, longest, width), mask and what is the second's (B, longest)."""
+        begin, length = self.lengths[first], self.lengths[second]
+        place = np.arange((begin + length).max())
+        is_second = place >= begin[:, None]
+        at = np.where(is_second, (self.starts[second] - begin)[:, None] + place, self.starts[first][:, None] + place)
+        at = np.clip(at, 0, len(self.store) - 1)
+        mask = place < (begin + length)[:, None]
+        masks = _move(torch.from_numpy(mask).long(), device), _move(torch.from_numpy(is_second & mask), device)
+        return _move(self.store[torch.from_numpy(at)], device), *masks
+
 
 class PooledTexts(Texts):
     """What a wholly frozen encoder has made of texts: vectors (rows, width)."""

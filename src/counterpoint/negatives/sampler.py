@@ -10,7 +10,7 @@ from counterpoint.core.sections import NegativesParams
 from counterpoint.core.seeds import generator
 from counterpoint.negatives.mining import nearest_wrong, similarity, window_of
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.wrong import draw_random, filled, is_wrong, right_groups
+from counterpoint.negatives.wrong import draw_random, fewest_wrong, filled, is_wrong, right_groups
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class NegativeSampler:
     @property
     def fewest(self) -> int:
         """How many different wrong texts every point has at least."""
-        return int((self.pool.text_group.max() + 1 - (self.right >= 0).sum(1)).min())
+        return fewest_wrong(self.pool, self.right)
 
     def drawn_at(self, epoch: int) -> int:
         """The epoch whose draw an epoch trains on: its own, but for negatives.every."""

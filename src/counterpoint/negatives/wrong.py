@@ -36,6 +36,11 @@ def is_first(groups: np.ndarray) -> np.ndarray:
     return first
 
 
+def fewest_wrong(pool: Pool, right: np.ndarray) -> int:
+    """How many different wrong texts every point has at least."""
+    return int((pool.text_group.max() + 1 - (right >= 0).sum(1)).min())
+
+
 def draw_random(pool: Pool, right: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
     """k wrong arguments for each point, uniform over all there are, no two of them twins: ids (points, k).
 

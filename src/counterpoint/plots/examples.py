@@ -23,8 +23,14 @@ def examples(ranks: pd.DataFrame, pairs: Sequence[Pair], documents: Sequence[Doc
     lines = [f"# Test points, read one by one ({final['setting'].iloc[0]})", "", title, ""]
     texts = named(pairs, documents)
     by_text = bool((final["answers"] == "text").any())
-    for heading, verdict in (("On top: a true counter", True), ("On top: another", False)):
-        chosen = [name for name in order if (final.loc[name, "rank"] == 1) == verdict]
+    first, last = by_step["retrieved"]["rank"] == 1, final["rank"] == 1
+    for heading, of in (
+        ("On top: a true counter", last),
+        ("On top: another", ~last),
+        ("Won by the second step", ~first & last),
+        ("Lost by the second step", first & ~last),
+    ):
+        chosen = [name for name in order if of[name]]
         lines += [f"## {heading} ({len(chosen):,} of {len(order):,} test points, {min(EACH, len(chosen))} shown)", ""]
         for name in chosen[:EACH]:
             counters = counters_of(name, pairs, by_text)
@@ -48,7 +54,7 @@ def counters_of(name: str, pairs: Sequence[Pair], by_text: bool) -> list[str]:
 
 
 def _example(name: str, texts: Mapping[str, str], counters: Sequence[str], by_step: Mapping[str, pd.Series]) -> list[str]:
-    final = by_step["reranked"]
+    first, final = by_step["retrieved"], by_step["reranked"]
     ranks = ", ".join(f"{step.replace('_', '-')} {row['rank']}" for step, row in by_step.items())
     best = "Rank of the true counter" if len(counters) == 1 else f"Rank of the best of {len(counters)} true counters"
     lines = [f"### {_plain(name)}", "", f"{best} among {final['candidates']:,}: {ranks}.", ""]
@@ -56,6 +62,9 @@ def _example(name: str, texts: Mapping[str, str], counters: Sequence[str], by_st
     if final["rank"] > 1:
         whose = final["best"].split(" ", 1)[1]
         lines += [f"**On top, {final['best_is']}** ({_plain(whose)}). {_plain(texts[final['best']])}", ""]
+    elif first["rank"] > 1:
+        whose = first["best"].split(" ", 1)[1]
+        lines += [f"**On top before, {first['best_is']}** ({_plain(whose)}). {_plain(texts[first['best']])}", ""]
     for counter in counters:
         lines += [f"**True counter.** {_plain(counter)}", ""]
     return lines

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from counterpoint.core.files import replacing
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; line styles tell them apart in grey, too.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+BLUE, ORANGE, GREEN, PURPLE, GREY, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666", "#56B4E9"
 STYLES = ("-", "--", "-.")
 LOSSES = (ORANGE, GREEN, PURPLE, BLUE)
 PERCENT = "{x:.0%}"
@@ -21,24 +21,9 @@ RANKERS = {
     "chance": ("chance", GREY, "|"),
     "bm25": ("BM25", GREEN, "^"),
     "zero_shot": ("zero-shot", PURPLE, "s"),
+    "zero_shot_corrected": ("zero-shot, hubs corrected", SKY, "v"),
     "retrieved": ("retrieved", BLUE, "o"),
     "reranked": ("re-ranked", ORANGE, "D"),
-}
-# what came out on top -> its colour, and that of the number on it; warm ones are points, green ones counters
-WINNERS = {
-    "true counter": (BLUE, "white"),
-    "the point's own twin": (GREY, "white"),
-    "own side's point": ("#A63A00", "white"),
-    "other side's point": ("#E68A4F", "black"),
-    "same debate's point": ("#D55E00", "white"),
-    "another debate's point": ("#F7D3BD", "black"),
-    "another point": ("#F0B089", "black"),
-    "own side's counter": ("#00543D", "white"),
-    "other side's counter": ("#2FA585", "black"),
-    "same debate's counter": ("#007A5A", "white"),
-    "another debate's counter": ("#BFE6DA", "black"),
-    "another counter": ("#8CCFBC", "black"),
-    "a document": ("#B9B3D9", "black"),
 }
 
 
@@ -132,7 +117,7 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
     for axes, (queries, rows) in zip(panels, by_queries.items(), strict=True):
         for i, (ranker, (label, colour, mark)) in enumerate(RANKERS.items()):
             own = [row for row in rows if row["stage"] == ranker]
-            y = [names.index(row["setting"]) + (i - (len(RANKERS) - 1) / 2) * 0.16 for row in own]
+            y = [names.index(row["setting"]) + (i - (len(RANKERS) - 1) / 2) * 0.14 for row in own]
             for place, row in zip(y, own, strict=True):
                 if row["top1_low"] is not None:
                     axes.plot([row["top1_low"], row["top1_high"]], [place, place], color=colour, lw=2)
@@ -145,38 +130,12 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
     size = {row["setting"]: row["candidates_mean"] for row in by_queries["all"]}
     panels[0].set_yticks(range(len(names)), [f"{name}\n{size[name]:,.1f} candidates" for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=12, frameon=False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=12, frameon=False)
     finish(figure, panels[0], "top1 on the test split by setting, 95 % intervals", title, x="top1")
     for axes in panels:
         axes.xaxis.set_major_locator(MultipleLocator(0.2))
         axes.set_xlabel("top1", fontsize=13)
         axes.grid(False, axis="y")
-    return figure
-
-
-def winners(shares: Sequence[dict], setting: str, n: int, title: str) -> Figure:
-    """What came out on top, as shares of the test queries, a bar for each ranking."""
-    figure = Figure(figsize=(10, 5.5), layout="constrained")
-    axes = figure.subplots()
-    rankers = [ranker for ranker in RANKERS if ranker in shares[0]]
-    left = [0.0] * len(rankers)
-    for row in shares:
-        widths = [row[ranker] for ranker in rankers]
-        colour, ink = WINNERS[row["best"]]
-        bars = axes.barh(
-            [RANKERS[ranker][0] for ranker in rankers], widths, left=left, color=colour, edgecolor="white", label=row["best"]
-        )
-        axes.bar_label(
-            bars, [f"{width:.0%}" if width >= 0.04 else "" for width in widths], label_type="center", color=ink, fontsize=11
-        )
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PERCENT)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=11, frameon=False)
-    finish(figure, axes, f"What comes out on top ({setting}, {n:,} test queries)", title, x="share of the queries")
-    axes.xaxis.set_major_locator(MultipleLocator(0.2))
-    axes.grid(False, axis="y")
     return figure
 
 

@@ -21,13 +21,13 @@ class Counted:
 
     def ranks(self, rows: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The ranks, from 1, of candidates (m,) in rows (m,), and those they would have before all that tie with them."""
-        exact = self._exact(rows, items)
+        exact = self.exact(rows, items)
         wanted, slack = exact - self.distance.shift[self.chosen[rows]], self.slack[rows]
         low, high = self._outward(wanted - slack, wanted + slack)
         nearer = np.array([np.count_nonzero(self.far[row] < end) for row, end in zip(rows, low, strict=True)], dtype=np.int64)
         at, others = _flat([self._within(row, *ends) for row, *ends in zip(rows, low, high, strict=True)])
         at, others = at[others != items[at]], others[others != items[at]]
-        theirs, mine = self._exact(rows[at], others), exact[at]
+        theirs, mine = self.exact(rows[at], others), exact[at]
         before, tied = theirs < mine, (theirs == mine) & (others < items[at])
         ties_hit = 1 + nearer + np.bincount(at[before], minlength=len(rows))
         return ties_hit + np.bincount(at[tied], minlength=len(rows)), ties_hit
@@ -40,7 +40,7 @@ class Counted:
         rows, items = _flat([self._within(row, -np.inf, end) for row, end in enumerate(high)])
         exact = np.zeros(len(rows))  # of a row's only one it does not matter
         several = np.bincount(rows, minlength=len(high))[rows] > 1
-        exact[several] = self._exact(rows[several], items[several])
+        exact[several] = self.exact(rows[several], items[several])
         items = items[np.lexsort((items, exact, rows))]
         return [part[:k] for part in np.split(items, np.searchsorted(rows, np.arange(1, len(high))))]
 
@@ -49,7 +49,8 @@ class Counted:
         far = self.far[row]
         return np.flatnonzero((far <= high) & (far >= low) & (far < np.inf))
 
-    def _exact(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    def exact(self, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """How far candidates (m,) are from the queries in rows (m,), in float64."""
         if self.distance.exact is None:
             return self.far[rows, items].astype(np.float64)
         return self.distance.exact(self.chosen[rows], items)

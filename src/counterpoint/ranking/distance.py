@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from counterpoint.model.pair_head import PairHead
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.queries import Queries
 
 PAIRS = 2**13  # pairs looked at together
 ROUNDING = 2.0**-24  # of float32
 
-# numbers of queries and of answers, (m,) each -> how probable each pair is to be right (m,)
-Probability = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# numbers of queries and of answers, (m,) each -> a value of each pair (m,)
+OfPairs = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Distance:
     near: Callable[[np.ndarray], np.ndarray]
     shift: np.ndarray
     error: np.ndarray
-    exact: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    exact: OfPairs | None = None
 
     @classmethod
     def of(cls, far: Callable[[np.ndarray], np.ndarray], queries: int) -> "Distance":
@@ -37,55 +36,41 @@ class Distance:
         return cls(far, none, none)
 
 
-def euclidean(queries: Queries, points: Vectors, counters: Vectors) -> Distance:
+def euclidean(queries: Queries, points: Vectors, counters: Vectors, penalty: torch.Tensor | None = None) -> Distance:
     """Squared Euclidean distance of embeddings of pool.texts, from the points' and the counters' tower.
 
-    All at once it is a product of matrices in float32, whose error is at most that of its sums of d products (Higham 2002,
-    section 3.1).
+    penalty (texts,), float64, is added to how far each answer is. All at once it is a product of matrices in float32, whose
+    error is at most that of its sums of d products (Higham 2002, section 3.1).
     """
     texts, back = np.unique(queries.pool.text[queries.first], return_inverse=True)
     q, t = points.embedding, counters.embedding
+    more = torch.zeros(len(t), dtype=torch.float64, device=t.device) if penalty is None else penalty
     if len(texts) < len(t):
-        t = t[torch.as_tensor(texts)]  # (texts, d)
+        t, more = t[torch.as_tensor(texts)], more[torch.as_tensor(texts)]  # (texts, d), (texts,)
     squares, asked = torch.einsum("nd,nd->n", t, t), queries.pool.text[queries.point]
+    added = squares if penalty is None else squares + more.float()
     gather = None if np.array_equal(back, np.arange(len(texts))) else torch.as_tensor(back, device=t.device)
     length = q[torch.as_tensor(asked)].double().square().sum(1).cpu().numpy()
     widest = 1.001 * float(squares.max()) if len(t) else 0.0
-    error = (t.shape[1] + 3) * ROUNDING * (np.sqrt(length) + np.sqrt(widest)) ** 2
+    highest = float(more.abs().max()) if len(t) else 0.0
+    error = (t.shape[1] + 3) * ROUNDING * ((np.sqrt(length) + np.sqrt(widest)) ** 2 + highest)
 
     @torch.no_grad()
     def near(chosen: np.ndarray) -> np.ndarray:
-        far = torch.addmm(squares, q[torch.as_tensor(asked[chosen])], t.T, alpha=-2)  # (c, texts)
+        far = torch.addmm(added, q[torch.as_tensor(asked[chosen])], t.T, alpha=-2)  # (c, texts)
         return (far if gather is None else far[:, gather]).cpu().numpy()
 
     @torch.no_grad()
     def exact(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
-        def of_pairs(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-            return (q[left].double() - t[right].double()).square().sum(1)
+        def of(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return (q[left].double() - t[right].double()).square().sum(1) + more[right]
 
-        return _of_pairs(asked[chosen], back[items], len(texts), of_pairs)
+        return of_pairs(asked[chosen], back[items], len(texts), of)
 
     return Distance(near, length, error, exact)
 
 
-def by_head(queries: Queries, points: Vectors, counters: Vectors, head: PairHead | None) -> Probability | None:
-    """What the head says of pairs of a query and an answer; None without a head."""
-    if head is None:
-        return None
-    pool = queries.pool
-    asked, answers = pool.text[queries.point], pool.text[queries.first]
-
-    @torch.no_grad()
-    def probability(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
-        def of_pairs(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-            return head.probability(points[left], counters[right])
-
-        return _of_pairs(asked[chosen], answers[items], len(pool.texts), of_pairs)
-
-    return probability
-
-
-def _of_pairs(
+def of_pairs(
     left: np.ndarray, right: np.ndarray, most: int, of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> np.ndarray:
     """A value for pairs of texts (m,), right ones below most; asked once for each pair, so that ties are true ties."""

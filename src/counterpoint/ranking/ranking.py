@@ -1,4 +1,4 @@
-"""Two steps: retrieve by distance, re-rank the best with the pair head; out come the ranks of the right answers."""
+"""Two steps: retrieve by distance, put the best in a new order; out come the ranks of the right answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from counterpoint.ranking.counting import Counted
-from counterpoint.ranking.distance import Distance, Probability
+from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.queries import Queries
+from counterpoint.ranking.second_step import SecondStep, scores
 from counterpoint.ranking.settings import Setting, in_scope, is_candidate
 
 
@@ -53,16 +54,11 @@ class Ranking:
 
 
 def rank(
-    queries: Queries,
-    distance: Distance,
-    settings: Mapping[str, Setting],
-    probability: Probability | None = None,
-    depth: int = 1,
+    queries: Queries, distance: Distance, settings: Mapping[str, Setting], second: SecondStep | None = None
 ) -> dict[str, Ranking]:
     """Rank each query's candidates under each setting by distance; ties keep the pool's order.
 
-    The first depth candidates are put in order of probability, equally probable ones in the order of retrieval; a right
-    answer beyond them keeps its rank. Without a probability nothing moves.
+    The second step puts the first of them in a new order; a right answer beyond them keeps its rank. Without one nothing moves.
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
     for chosen in queries.chunks():
@@ -71,10 +67,10 @@ def rank(
             scope = in_scope(queries, chosen, setting)
             allowed = is_candidate(queries, chosen, scope)
             counted, step = Counted(distance, chosen, far, allowed), Step(queries, chosen, scope)
-            top = counted.nearest(1 if probability is None else depth)
+            top = counted.nearest(1 if second is None else second.depth)
             retrieved = reranked = step.retrieve(counted, top)
-            if probability is not None:
-                reranked = step.rerank(top, retrieved, probability)
+            if second is not None:
+                reranked = step.rerank(counted, top, retrieved, second)
             ranks = [step.ranks(found) for found in (retrieved, reranked)]
             parts[name].append(Ranking(np.count_nonzero(allowed, axis=1), *ranks))
     return {name: Ranking.joined(members) for name, members in parts.items()}
@@ -110,20 +106,22 @@ class Step:
             ties_hit[rows] = np.minimum(ties_hit[rows], before_ties)
         return Found(ranks, ties_hit, np.array([items[0] for items in top]))
 
-    def rerank(self, top: list[np.ndarray], retrieved: Found, probability: Probability) -> Found:
-        """The first answers of each query, nearest first, in order of probability."""
+    def rerank(self, counted: Counted, top: list[np.ndarray], retrieved: Found, second: SecondStep) -> Found:
+        """The first answers of each query, nearest first, in their new order."""
         sizes = [len(items) for items in top]
-        p = np.split(probability(np.repeat(self.chosen, sizes), np.concatenate(top)), np.cumsum(sizes)[:-1])
+        rows, items = np.repeat(np.arange(len(top)), sizes), np.concatenate(top)
+        by = scores(counted.exact(rows, items), second.logit(self.chosen[rows], items), second.weight)
         ranks, ties_hit, best = retrieved.ranks.copy(), retrieved.ties_hit.copy(), retrieved.best.copy()
-        for i, (items, likely, right) in enumerate(zip(top, p, self.right, strict=True)):
-            by = np.argsort(-likely, kind="stable")
-            items, likely = items[by], likely[by]
+        parts = np.split(by, np.cumsum(sizes)[:-1])
+        for i, (items, score, right) in enumerate(zip(top, parts, self.right, strict=True)):
+            order = np.argsort(-score, kind="stable")
+            items, score = items[order], score[order]
             best[i] = items[0]
             here = items[:, None] == right[right >= 0]  # (depth, right ones)
             moved = np.flatnonzero(here.any(0))
             ranks[i, moved] = 1 + here.argmax(0)[moved]
             if moved.size:
-                ties_hit[i] = 1 + (likely > likely[here.any(1)].max()).sum()
+                ties_hit[i] = 1 + (score > score[here.any(1)].max()).sum()
         return Found(ranks, ties_hit, best)
 
     def ranks(self, found: Found) -> Ranks:

@@ -16,6 +16,7 @@ from counterpoint.training.batches import by_length, neighbours, shuffled
 from counterpoint.training.losses import Batch, by_name, losses
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.split import Split
+from counterpoint.training.teacher import Teacher
 
 MOST_STEPS = 2000  # rows of steps.json
 
@@ -23,10 +24,11 @@ MOST_STEPS = 2000  # rows of steps.json
 class Learner:
     """What takes the model through an epoch: the training split, the params, and an optimizer of its own."""
 
-    def __init__(self, model: BiEncoder, training: Split, params: Params) -> None:
-        self.model, self.training, self.params = model, training, params
+    def __init__(self, model: BiEncoder, training: Split, params: Params, teacher: Teacher | None = None) -> None:
+        self.model, self.training, self.params, self.teacher = model, training, params, teacher
         self.batches = math.ceil(len(training.pool.queries) / params.train.batch_size)  # an epoch
-        self.optimizer = Optimizer(model, params.train, params.train.epochs * self.batches)
+        rates = params.train.learning_rate, params.train.head_learning_rate
+        self.optimizer = Optimizer(model.learning(), rates, params.train, params.train.epochs * self.batches)
         self.right_groups = right_groups(training.pool)
         model.recomputes = params.train.gradient_cache
 
@@ -39,9 +41,10 @@ class Learner:
         self.model.train()
         seed_torch(self.params.seed, epoch, "dropout")
         whole, recent = Means(), Means()
+        taught = None if self.teacher is None else self.teacher.logits(negatives).to(self.model.compute.device)
         cut, every = self._batches(epoch, negatives), self._log_every(epoch)
         for number, rows in enumerate(cut, start=1):
-            terms = losses(self._batch(negatives, rows), self.params.loss)
+            terms = losses(self._batch(negatives, rows, taught), self.params.loss)
             refuse_infinite("the loss", f"epoch {epoch}, batch {number}", terms["loss"])
             self.optimizer.zero()
             terms["loss"].backward()
@@ -71,7 +74,7 @@ class Learner:
             return by_length(lengths[own].sum(1), pool.text_group[pool.queries], size, rng)
         return shuffled(len(own), size, rng)
 
-    def _batch(self, negatives: Negatives, rows: np.ndarray) -> Batch:
+    def _batch(self, negatives: Negatives, rows: np.ndarray, taught: torch.Tensor | None = None) -> Batch:
         """The rows' points, counters and negatives through the model in one go."""
         pool, device = self.training.pool, self.model.compute.device
         anchor, negative = pool.queries[rows], negatives.ids[rows]  # (B,), (B, K)
@@ -97,6 +100,7 @@ class Learner:
             negative_group=groups[2],
             right_group=torch.as_tensor(_trimmed(self.right_groups[rows]), device=device),
             normalized=self.params.model.normalize,
+            taught=None if taught is None else taught[torch.as_tensor(rows)],
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from counterpoint.core.sections import ContrastiveParams, LossParams, PairParams, TripletParams
+from counterpoint.core.sections import ContrastiveParams, DistillParams, LossParams, PairParams, TripletParams
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Batch:
     anchor and positive (B, d), negative (B, K, d) are embeddings; own (B, d) are those of the points as answers, None where
     no loss asks for them. right (B, 2) and wrong (B, K, 2) are the pair head's logits, None without a head. anchor_group and
     positive_group (B,), negative_group (B, K) are text groups, right_group (B, m) those that are no wrong answer to each
-    point, padded with -1. normalized says whether embeddings have unit length.
+    point, padded with -1. normalized says whether embeddings have unit length. taught (B, 1 + K)
+    are a teacher's logits of the positive and the negatives, None without one.
     """
 
     anchor: torch.Tensor
@@ -31,6 +32,7 @@ class Batch:
     negative_group: torch.Tensor
     right_group: torch.Tensor
     normalized: bool
+    taught: torch.Tensor | None = None
 
 
 def triplet(batch: Batch, params: TripletParams) -> torch.Tensor:
@@ -64,16 +66,42 @@ def contrastive(batch: Batch, params: ContrastiveParams) -> torch.Tensor:
 
 
 def pair(batch: Batch, params: PairParams) -> torch.Tensor:
-    """Cross-entropy of the right pairs (label 1) plus that of the wrong ones (label 0), by a pair head, which must be there."""
+    """The pair head's loss, in one of two forms; there must be a head.
+
+    pairwise: cross-entropy of the right pairs (label 1) plus that of the wrong ones (label 0). listwise: of the log odds of a
+    point's right answer among those of it and of the point's negatives.
+    """
     assert batch.right is not None
     assert batch.wrong is not None
-    right = torch.ones(len(batch.right), dtype=torch.long, device=batch.right.device)
-    wrong = torch.zeros(batch.wrong.shape[:-1].numel(), dtype=torch.long, device=batch.wrong.device)
-    return F.cross_entropy(batch.right, right) + F.cross_entropy(batch.wrong.reshape(-1, 2), wrong)
+    size, k = batch.wrong.shape[:2]
+    zeros = torch.zeros(size * k, dtype=torch.long, device=batch.wrong.device)
+    if params.form == "listwise":
+        logits = torch.cat([batch.right[:, None], batch.wrong], dim=1)  # (B, 1 + K, 2)
+        return F.cross_entropy(logits[..., 1] - logits[..., 0], zeros[:size])
+    return F.cross_entropy(batch.right, torch.ones_like(zeros[:size])) + F.cross_entropy(batch.wrong.reshape(-1, 2), zeros)
+
+
+def distill(batch: Batch, params: DistillParams) -> torch.Tensor:
+    """Mean of the Kullback-Leibler divergence of softmax(s / t) from the teacher's softmax, over each point's list.
+
+    A list is the positive and the point's negatives; s is the cosine, or minus the squared distance where embeddings are not
+    normalized. There must be a teacher.
+    """
+    assert batch.taught is not None
+    answers = torch.cat([batch.positive[:, None], batch.negative], dim=1)  # (B, 1 + K, d)
+    near = (batch.anchor[:, None] * answers).sum(-1)
+    if not batch.normalized:
+        near = -(batch.anchor[:, None] - answers).square().sum(-1)
+    return F.kl_div((near / params.temperature).log_softmax(1), batch.taught.softmax(1), reduction="batchmean")
 
 
 # name -> loss; the section of params of the same name has its weight, and whatever else it needs
-LOSSES: dict[str, Callable[[Batch, Any], torch.Tensor]] = {"triplet": triplet, "contrastive": contrastive, "pair": pair}
+LOSSES: dict[str, Callable[[Batch, Any], torch.Tensor]] = {
+    "triplet": triplet,
+    "contrastive": contrastive,
+    "pair": pair,
+    "distill": distill,
+}
 
 
 def losses(batch: Batch, params: LossParams) -> dict[str, torch.Tensor]:

@@ -1,27 +1,38 @@
 """AdamW as training uses it: two learning rates, each warmed up, then constant."""
 
 import torch
+from torch import nn
 
 from counterpoint.core.sections import TrainParams
-from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.cpu.speed_up import speed_up_optimizer
 
 
 class Optimizer:
-    """Steps at one rate for encoders and at another for what is new, projection and pair head (none = the same).
+    """Steps at one rate for what is pretrained and at another for what is new (none = the same).
 
-    steps is how many the whole run takes; rates rise over the share `warmup` of them.
+    learning are the parameters of both kinds; steps is how many the whole run takes. Rates rise over the share `warmup` of
+    them, and then stay, or with falls go down to 0 in a line.
     """
 
-    def __init__(self, model: BiEncoder, params: TrainParams, steps: int) -> None:
-        pretrained, fresh = model.learning()
-        groups = [
-            {"params": pretrained, "lr": params.learning_rate},
-            {"params": fresh, "lr": params.head_learning_rate or params.learning_rate},
-        ]
+    def __init__(
+        self,
+        learning: tuple[list[nn.Parameter], list[nn.Parameter]],
+        rates: tuple[float, float | None],
+        params: TrainParams,
+        steps: int,
+        *,
+        falls: bool = False,
+    ) -> None:
+        pretrained, fresh = learning
+        groups = [{"params": pretrained, "lr": rates[0]}, {"params": fresh, "lr": rates[1] or rates[0]}]
         warmup = max(1.0, params.warmup * steps)
+
+        def course(step: int) -> float:
+            left = (steps - step) / max(1.0, steps - warmup) if falls else 1.0
+            return min(1.0, (step + 1) / warmup, max(0.0, left))
+
         self.adamw = torch.optim.AdamW(groups, weight_decay=params.weight_decay, fused=True)
-        self.rates = torch.optim.lr_scheduler.LambdaLR(self.adamw, lambda step: min(1.0, (step + 1) / warmup))
+        self.rates = torch.optim.lr_scheduler.LambdaLR(self.adamw, course)
         speed_up_optimizer(self.adamw)
 
     def zero(self) -> None:

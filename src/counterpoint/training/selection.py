@@ -9,11 +9,13 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SelectParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Vectors
-from counterpoint.ranking.distance import by_head, euclidean
+from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import mrr, top_k
 from counterpoint.ranking.queries import READINGS
 from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.second_step import SecondStep, by_head, of_queries
 from counterpoint.ranking.settings import Setting, sensible
+from counterpoint.ranking.weight import Shortlists, best_weight
 from counterpoint.training.split import Split
 
 ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
@@ -40,20 +42,34 @@ class Selection:
         return cls({name: split.pool for name, split in splits.items()}, splits["validation"].unseen, params)
 
     def score(self, model: BiEncoder, splits: Mapping[str, Split], training_vectors: tuple[Vectors, Vectors]) -> dict:
-        """top1 of every split by name, and under `selection` [top1, mrr] over the chosen validation queries."""
+        """top1 of every split by name, and under `selection` [top1, mrr] over the chosen validation queries.
+
+        Where lists are re-ranked, the pair head weighs as much as is best for these queries.
+        """
         model.eval()
-        head = model.head if self.params.stage == "reranked" else None
+        vectors = {name: training_vectors if name == "training" else model.embed(split.texts) for name, split in splits.items()}
+        weight = self._weight(model, vectors["validation"]) if self._reranks(model) else None
         scores: dict = {}
-        for name, split in splits.items():
-            vectors = training_vectors if name == "training" else model.embed(split.texts)
-            queries = self.asked[name]
-            distance, probability = euclidean(queries, *vectors), by_head(queries, *vectors, head)
-            (ranking,) = rank(queries, distance, self.setting, probability, self.params.rerank_depth).values()
+        for name, queries in self.asked.items():
+            second = None
+            if weight is not None:
+                logit = of_queries(queries, by_head(model, *vectors[name]))
+                second = SecondStep(logit, weight, self.params.rerank_depth)
+            (ranking,) = rank(queries, euclidean(queries, *vectors[name]), self.setting, second).values()
             ranks = getattr(ranking, self.params.stage).rank
             scores[name] = top_k(ranks, 1)
             if name == "validation":
                 scores["selection"] = [top_k(ranks[self.mask], 1), mrr(ranks[self.mask])]
         return scores
+
+    def _reranks(self, model: BiEncoder) -> bool:
+        return self.params.stage == "reranked" and model.head is not None
+
+    def _weight(self, model: BiEncoder, vectors: tuple[Vectors, Vectors]) -> float:
+        queries, (setting,) = self.asked["validation"], self.setting.values()
+        logit = of_queries(queries, by_head(model, *vectors))
+        depth = self.params.rerank_depth
+        return best_weight(Shortlists.of(queries, self.mask, euclidean(queries, *vectors), setting, logit, depth))
 
 
 def selection_queries(unseen: np.ndarray, params: SelectParams) -> tuple[str, np.ndarray]:
