@@ -30,6 +30,7 @@ from counterpoint.negatives.first import first_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.training.checkpoint import Checkpoint
+from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
 from counterpoint.training.split import Split
@@ -180,7 +181,14 @@ def trained(texts: dict, params: Params, precision: Precision) -> State:
         first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
         sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
         checkpoint, start = Checkpoint("benchmark", 1), time.perf_counter()
-        state = fit(model, sampler, splits, params, checkpoint, Progress(Path(folder), params.train.epochs, 1))
+        state = fit(
+            Learner(model, splits["training"], params),
+            sampler,
+            splits,
+            params,
+            checkpoint,
+            Progress(Path(folder), params.train.epochs, 1),
+        )
         state.seconds["whole"] = time.perf_counter() - start
         checkpoint.release()
         return state

@@ -33,6 +33,7 @@ from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import require_backend
 from counterpoint.training.checkpoint import Checkpoint, fingerprint
+from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection
@@ -67,7 +68,8 @@ def main() -> Callable[[], None]:
     checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
     progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))
     logging.info("training on %d pairs, %s", len(first), compute)
-    state = fit(model, sampler, splits, params, checkpoint, progress, read_teacher(pool, triples, params, compute))
+    learner = Learner(model, splits["training"], params, read_teacher(pool, triples, params, compute))
+    state = fit(learner, sampler, splits, params, checkpoint, progress)
 
     head = "trained" if model.head is not None else "none"
     write_model(model, sampler, encoder_facts(params, directory) | {"head": head, "epoch": state.best.get("epoch")})

@@ -160,7 +160,7 @@ train:
 checkpoint: {keep: 3}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
 rerank:
-  {kind: head, depth: 3, negatives: 2, freeze: 1, epochs: 2, batch_size: 8, learning_rate: 0.01, head_learning_rate: none}
+  {kind: joint, depth: 8, negatives: 2, freeze: 1, epochs: 6, batch_size: 8, learning_rate: 0.01, head_learning_rate: none}
 retrieve: {correction: none}
 evaluate: {rerank_depth: none, beir: false}
 fetch: {url: none, sha256: none}
@@ -171,6 +171,7 @@ EVERY_PART = {  # all that decides what is drawn, learnt or kept, on
     "schedule": "cosine", "decay": 0.3, "negatives__per_point": 2, "negatives__window": [1, 4], "negatives__margin": 0.05,
     "negatives__keep": 0.4, "model__sharing": "projection", "model__freeze": 1, "model__attention_dropout": 0.1,
     "loss__contrastive__weight": 0.7, "train__batching": "neighbours", "train__gradient_cache": True,
+    "loss__pair__form": "listwise", "retrieve__correction": "inverted_softmax",
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def ranks(wrong):
         for i in range(N):
             missed = i in wrong
             best = f"point q{(i + 1) % N}" if missed else f"counter q{i}"
-            of = {"candidates": 59, "rank": (7 if missed else 1) + shift, "best": best}
+            of = {"candidates": 59, "rank": 7 + shift if missed else 1, "best": best}
             of |= {"best_is": "own side's point" if missed else "true counter"}
             rows.append({"answers": "text", "setting": "epa", "stage": stage, "id": f"q{i}"} | of)
     return pd.DataFrame(rows)  # fmt: skip
@@ -34,6 +34,18 @@ def test_a_wrong_one_shows_what_came_out_on_top_and_the_ranks_before_and_after()
     assert "**On top, own side's point** (q4). point 4\n" in wrong
     assert "**True counter.** counter 3\n" in wrong
     assert "**On top," not in text.split("## On top: another")[0]
+
+
+def test_what_the_second_step_won_and_lost_is_shown_with_what_was_on_top_before():
+    rows = ranks(wrong={3, 4})
+    for name, step, rank, best in (("q3", "reranked", 1, "counter q3"), ("q5", "reranked", 2, "point q6")):
+        at = (rows["id"] == name) & (rows["stage"] == step)
+        rows.loc[at, ["rank", "best"]] = rank, best
+    text = examples(rows, PAIRS, [], "")
+    won, lost = text.split("## Won by the second step")[1].split("## Lost by the second step")
+    assert headings(won) == ["q3"]
+    assert "**On top before, own side's point** (q4). point 4" in won
+    assert headings(lost) == ["q5"]
 
 
 def test_every_run_shows_the_same_points_where_it_can():

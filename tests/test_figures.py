@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from conftest import fixture_params
 from counterpoint.core.params_file import parse_params
-from counterpoint.plots import figures
+from counterpoint.plots import figures, on_top
 from plot import zero_shot
 
 HISTORY = [
@@ -42,7 +42,12 @@ WINNERS = [
     {"best": name, "bm25": share, "zero_shot": share, "retrieved": share, "reranked": share}
     for name, share in (("true counter", 0.5), ("other side's point", 0.3), ("another debate's counter", 0.2))
 ]
-NAMES = ["accuracy", "losses", "topk", "settings", "winners", "negatives"]
+NAMES = ["accuracy", "losses", "topk", "settings", "winners", "second_step", "negatives"]
+CHANGES = [
+    {"setting": "epa", "verdict": "won", "best": "own side's point", "queries": 6, "n": 48},
+    {"setting": "epa", "verdict": "won", "best": "another debate's counter", "queries": 2, "n": 48},
+    {"setting": "epa", "verdict": "lost", "best": "own side's point", "queries": 3, "n": 48},
+]
 UNTRAINED = [
     {name: value if "top1" in name or name in ("epoch", "random_rate") else None for name, value in HISTORY[0].items()}
 ]
@@ -54,7 +59,8 @@ def drawn(name, history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from ra
         "losses": lambda: figures.losses(history, steps, title),
         "topk": lambda: figures.top_k(CURVE, "epa", 48, title),
         "settings": lambda: figures.settings(MEASURED, title),
-        "winners": lambda: figures.winners(WINNERS, "epa", 48, title),
+        "winners": lambda: on_top.winners(WINNERS, "epa", 48, title),
+        "second_step": lambda: on_top.second_step(CHANGES, ["epc", "epa"], title),
         "negatives": lambda: figures.negatives(history, title),
     }[name]()
 
@@ -113,6 +119,13 @@ def test_the_settings_picture_has_a_place_a_setting_a_mark_a_stage_and_the_inter
 def test_unseen_queries_have_a_panel_where_they_say_something_else(n):
     rows = [row | ({"n": n} if row["queries"] == "unseen" else {}) for row in MEASURED]
     assert len(figures.settings(rows, "").axes) == 1
+
+
+def test_the_second_step_s_bars_start_at_0_and_their_sum_stands_beside():
+    (axes,) = drawn("second_step").axes
+    ends = sorted((bar.get_x(), round(bar.get_x() + bar.get_width(), 4)) for bar in axes.patches)
+    assert ends == [(0.0, -0.0625), (0.0, 0.125), (0.125, 0.1667)]
+    assert [text.get_text() for text in axes.texts] == ["+0.0%", "+10.4%"]
 
 
 def test_the_bars_of_the_winners_add_up():

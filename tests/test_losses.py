@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from conftest import fixture_params
-from counterpoint.core.sections import ContrastiveParams, LossParams, PairParams, TripletParams
-from counterpoint.training.losses import Batch, contrastive, losses, pair, triplet
+from counterpoint.core.sections import ContrastiveParams, DistillParams, LossParams, PairParams, TripletParams
+from counterpoint.training.losses import Batch, contrastive, distill, losses, pair, triplet
 
 
 def batch(anchor, positive, negative, right=None, wrong=None):
@@ -20,7 +20,7 @@ def batch(anchor, positive, negative, right=None, wrong=None):
 
 
 def params(triplet_weight, pair_weight):
-    own = {"triplet": {"weight": triplet_weight, "margin": 1}, "pair": {"weight": pair_weight}}
+    own = {"triplet": {"weight": triplet_weight, "margin": 1}, "pair": {"weight": pair_weight, "form": "pairwise"}}
     return LossParams.model_validate(fixture_params()["loss"] | own)
 
 
@@ -35,7 +35,29 @@ def test_pair_by_hand():
     world = batch([[0.0]], [[0.0]], [[[0.0], [0.0]]], right=[[0.0, 1.0]], wrong=[[[2.0, 0.0], [0.0, 3.0]]])
     right = -math.log(math.e / (1 + math.e))
     wrong = (-math.log(math.exp(2) / (math.exp(2) + 1)) - math.log(1 / (1 + math.exp(3)))) / 2
-    assert pair(world, PairParams(weight=1)).item() == pytest.approx(right + wrong, rel=1e-5)
+    assert pair(world, PairParams(weight=1, form="pairwise")).item() == pytest.approx(right + wrong, rel=1e-5)
+
+
+def test_pair_among_the_negatives_by_hand():
+    """The log odds are 1 for the right one, -2 and 3 for the wrong ones."""
+    world = batch([[0.0]], [[0.0]], [[[0.0], [0.0]]], right=[[0.0, 1.0]], wrong=[[[2.0, 0.0], [0.0, 3.0]]])
+    expected = -math.log(math.e / (math.e + math.exp(-2) + math.exp(3)))
+    assert pair(world, PairParams(weight=1, form="listwise")).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_distill_by_hand(normalized):
+    """The retriever's similarities are .6 and .8, or minus the squared distances; the teacher's odds are 3 to 1."""
+    world = batch([[1.0, 0.0]], [[0.6, 0.8]], [[[0.8, -0.6]]])
+    world = replace(world, normalized=normalized, taught=torch.tensor([[math.log(3), 0.0]]))
+    near = [0.6, 0.8] if normalized else [-(0.4**2 + 0.8**2), -(0.2**2 + 0.6**2)]
+    odds = [math.exp(each / 0.5) for each in near]
+    own = [each / sum(odds) for each in odds]
+    expected = 0.75 * math.log(0.75 / own[0]) + 0.25 * math.log(0.25 / own[1])
+    params = DistillParams(weight=1, temperature=0.5, teacher="nowhere")
+    assert distill(world, params).item() == pytest.approx(expected, rel=1e-5)
+    agreed = replace(world, taught=torch.tensor([near]) / 0.5)
+    assert distill(agreed, params).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_the_loss_is_the_weighted_sum_and_weight_0_leaves_a_loss_out():

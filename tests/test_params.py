@@ -41,6 +41,9 @@ def test_the_repository_s_own_file_is_accepted():
     load_params(ROOT / "params.yaml")
 
 
+OFF = {"weight": 0, "form": "pairwise"}
+
+
 @pytest.mark.parametrize(
     ("key", "written", "value"),
     [
@@ -113,7 +116,10 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("train.learning_rate", 0, "train.learning_rate must be a number above 0; got 0"),
         ("train.warmup", 1.1, "train.warmup must be a number from 0 to 1; got 1.1"),
         ("select.setting", "sdoc-", "select.setting must be one of"),
-        ("evaluate.rerank_depth", 0, "evaluate.rerank_depth must be an integer of at least 1; got 0"),
+        ("evaluate.rerank_depth", 0, "evaluate.rerank_depth must be an integer of at least 1, or none; got 0"),
+        ("rerank.kind", "both", "rerank.kind must be one of head, joint, or none; got 'both'"),
+        ("retrieve.correction", "hubs", "retrieve.correction must be one of csls, inverted_softmax, or none; got 'hubs'"),
+        ("loss.pair.form", "list", "loss.pair.form must be one of pairwise, listwise; got 'list'"),
         ("prepare.split.test", 0, "prepare.split.test must be a number above 0, at most 1; got 0"),
         ("prepare.split.test", 0.3, "training, validation and test must add up to 1; got 1.1"),
         ("floor", 0.5, None),
@@ -152,12 +158,20 @@ def contradicting(tmp_path, **changes):
         ({"random_rate": 0.2, "floor": 0.3}, "floor must be at most random_rate; got 0.3 and 0.2"),
         ({"model__projection": None, "model__fusion": "embedding"}, "model.fusion must be cls when model.projection is none"),
         (
-            {"loss__pair": {"weight": 0}, "select__stage": "reranked"},
+            {"loss__pair": OFF, "select__stage": "reranked"},
             "select.stage must be retrieved when loss.pair.weight is 0",
         ),
-        ({"loss__pair": {"weight": 0}, "loss__triplet": {"weight": 0, "margin": 1}}, "must be above 0 to train"),
         (
-            {"loss__pair": {"weight": 0}, "model__freeze": "all", "model__projection": None},
+            {"loss__pair": OFF, "rerank__kind": "head"},
+            "rerank.kind must be joint or none when loss.pair.weight is 0",
+        ),
+        ({"rerank__negatives": 9}, "rerank.negatives must be at most rerank.depth; got 9 and 8"),
+        (
+            {"loss__pair": OFF, "loss__triplet": {"weight": 0, "margin": 1}},
+            "must be above 0 to train",
+        ),
+        (
+            {"loss__pair": OFF, "model__freeze": "all", "model__projection": None},
             "model.freeze must not be all when model.projection is none",
         ),
         ({"schedule": "exponential", "decay": 1.5}, "decay must be at most 1 where schedule is exponential; got 1.5"),
@@ -173,7 +187,12 @@ def test_values_that_contradict_each_other_are_refused(tmp_path, changes, says):
     [
         {"schedule": "cosine", "decay": 1.5},
         {"schedule": "exponential", "decay": "none"},
-        {"loss__pair": {"weight": 0}, "model__freeze": "all", "model__projection": None, "model__sharing": "projection"},
+        {
+            "loss__pair": OFF,
+            "model__freeze": "all",
+            "model__projection": None,
+            "model__sharing": "projection",
+        },
         {"model__fusion": "embedding", "model__projection": None, "model__sharing": "projection"},
     ],
 )

@@ -1,7 +1,7 @@
 """The fixture corpus through `dvc repro`: what stands in the files, against an oracle that shares no code with the stages.
 
 The oracle reads the corpus files, the saved model (through sentence-transformers) and the untrained one (transformers)
-itself, ranks by sorting, and does BM25's and the pair head's arithmetic by formula.
+itself, ranks by sorting, does BM25's arithmetic and the correction's by formula, and runs the reader's layers one by one.
 """
 
 import csv
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 from sklearn.metrics import average_precision_score, ndcg_score
@@ -26,7 +27,7 @@ SPLITS = ("training", "validation", "test")
 
 
 SETTINGS = ("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa")
-STAGES = ("bm25", "zero_shot", "retrieved", "reranked")
+STAGES = ("bm25", "zero_shot", "zero_shot_corrected", "retrieved", "reranked")
 
 
 def corpus(repository: Path, split: str) -> list[tuple[str, str, str]]:
@@ -49,15 +50,50 @@ def same(a: str, b: str) -> bool:
     return key(a) == key(b)
 
 
+class Reader:
+    """The joint reader by hand: BERT's first layer over either text, its second over both, the means' weighted sum."""
+
+    def __init__(self, folder: Path):
+        self.bert, self.tokenizer = (
+            AutoModel.from_pretrained(folder / "encoder"),
+            AutoTokenizer.from_pretrained(folder / "encoder"),
+        )
+        learnt = load_file(folder / "learnt.safetensors")
+        self.segment, self.linear = (torch.tensor(learnt.pop(name)) for name in ("segment", "linear.weight"))
+        own = {name.removeprefix("encoder.transformer."): torch.tensor(value) for name, value in learnt.items()}
+        assert all(name.startswith("encoder.layer.1.") for name in own)
+        assert not self.bert.load_state_dict(own, strict=False).unexpected_keys
+        self.known: dict[tuple[str, str], float] = {}
+
+    @torch.no_grad()
+    def __call__(self, point: str, answer: str) -> float:
+        if (point, answer) not in self.known:
+            sides = [self.lower(text) + own for text, own in zip((point, answer), self.segment, strict=True)]
+            out = self.bert.encoder.layer[1](torch.cat(sides, dim=1))
+            out = out[0] if isinstance(out, tuple) else out
+            first = sides[0].shape[1]
+            means = torch.cat([out[0, :first].mean(0), out[0, first:].mean(0)])
+            self.known[point, answer] = float(self.linear[0] @ means)
+        return self.known[point, answer]
+
+    def lower(self, text: str) -> torch.Tensor:
+        ids = self.tokenizer([text], truncation=True, max_length=32, return_tensors="pt")["input_ids"]
+        out = self.bert.encoder.layer[0](self.bert.embeddings(input_ids=ids))
+        return out[0] if isinstance(out, tuple) else out
+
+
 class Oracle:
     """Ranks of every query of a split by every stage."""
 
-    def __init__(self, repository: Path, split: str, encoder: Path, depth: int = 3):
+    def __init__(self, repository: Path, split: str, encoder: Path, depth: int = 8):
         self.pairs, self.depth = corpus(repository, split), depth
         self.points, self.counters = [pair[1] for pair in self.pairs], [pair[2] for pair in self.pairs]
         self.model = SentenceTransformer(str(repository / "models/point"), device="cpu")
         self.untrained = AutoModel.from_pretrained(encoder), AutoTokenizer.from_pretrained(encoder)
-        self.weights = load_file(repository / "models/pair_head.safetensors")
+        self.reader = Reader(repository / "reranker/reader")
+        self.weight = read(repository, "reranker/reranker.json")["weight"]
+        self.constant = read(repository, "data/baselines/zero_shot.json")["constant"]
+        self.bank = [self.vectors(point)[2] for point in {point for _, point, _ in corpus(repository, "training")}]
         known = [text for _, *texts in corpus(repository, "training") for text in texts]
         self.seen = {name for name, *texts in self.pairs if any(same(text, other) for text in texts for other in known)}
         self.texts = {key(text): text for text in reversed(self.points + self.counters)}  # as it stands first
@@ -73,13 +109,9 @@ class Oracle:
         mean = states[0].mean(0).detach().numpy().astype(float)
         return self.model.encode(text).astype(float), pooled.detach().numpy()[0].astype(float), mean / np.linalg.norm(mean)
 
-    def probability(self, query: str, candidate: str) -> float:
-        sides = list(zip(self.vector_of[query][:2], self.vector_of[candidate][:2], strict=True))
-        features = np.concatenate([np.concatenate([a, b, np.abs(a - b)]) for a, b in sides])
-        features = (features - features.mean()) / np.sqrt(features.var() + 1e-5)
-        features = np.maximum(features * self.weights["norm.0.weight"] + self.weights["norm.0.bias"], 0)
-        wrong, right = self.weights["linear.weight"] @ features + self.weights["linear.bias"]
-        return 1 / (1 + np.exp(wrong - right))
+    def hub(self, text: str) -> float:
+        """How near a text is to all training points, as inverted softmax has it."""
+        return np.log(sum(np.exp(self.constant * self.vector_of[text][2] @ point) for point in self.bank)) / self.constant
 
     def folder(self, j: int) -> tuple[str, str, str]:
         theme, debate, number = self.pairs[j][0].split("/")[1:]
@@ -125,6 +157,7 @@ class Oracle:
             far = {
                 "bm25": lambda text, query=query: -bm25_score(query.lower().split(), text.lower().split(), documents),
                 "zero_shot": lambda text, own=own: np.linalg.norm(self.vector_of[text][2] - own[2]),
+                "zero_shot_corrected": lambda text, own=own: self.hub(text) - self.vector_of[text][2] @ own[2],
                 "retrieved": lambda text, own=own: np.linalg.norm(self.vector_of[text][0] - own[0]),
             }
             ranks["ids"].append(self.pairs[asked[0]][0])
@@ -133,7 +166,10 @@ class Oracle:
             for stage, distance in far.items():
                 order = sorted(pool, key=lambda item: round(float(distance(item[1])), 6))
                 ranks[stage].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
-            order[: self.depth] = sorted(order[: self.depth], key=lambda item: -self.probability(query, item[1]))
+            score = {
+                text: far["retrieved"](text) ** 2 - self.weight * self.reader(query, text) for _, text in order[: self.depth]
+            }
+            order[: self.depth] = sorted(order[: self.depth], key=lambda item: round(float(score[item[1]]), 5))
             ranks["reranked"].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
         return ranks
 
@@ -194,7 +230,7 @@ def test_the_headline_repeats_the_settings(repository):
     numbers = [number for stages in headline.values() for measures in stages.values() for number in measures.values()]
     assert len(numbers) <= 20
     for row in read(repository, "metrics/settings.json")["settings"]:
-        if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in STAGES[2:]:
+        if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in STAGES[3:]:
             measures = headline[row["setting"]][row["stage"]]
             assert measures == {name: row[name] for name in ("top1", "top5", "top10", "mrr")}
 
@@ -226,6 +262,47 @@ def test_another_reading_embeds_and_trains_nothing(repository):
     pairs = len((repository / "data/triples/test.jsonl").read_text().splitlines())
     assert {row["n"] for row in read(repository, "metrics/settings.json")["settings"] if row["queries"] == "all"} == {pairs}
     restore(repository)
+
+
+def test_the_second_step_never_loses_where_its_weight_was_chosen(repository):
+    about = read(repository, "metrics/reranker.json")
+    assert about["reranked_top1"] >= about["retrieved_top1"]
+    rows = read(repository, "metrics/settings.json")["settings"]
+    own = {
+        row["stage"]: row["top1"]
+        for row in rows
+        if (row["split"], row["setting"], row["queries"]) == ("validation", "epa", "all")
+    }
+    assert {name: about[f"{name}_top1"] for name in ("retrieved", "reranked")} == pytest.approx(
+        {name: own[name] for name in ("retrieved", "reranked")}
+    )
+
+
+def test_another_second_step_trains_no_retriever(repository):
+    changes = ("-S", "rerank.epochs=1", "-S", "retrieve.correction=csls")
+    printed = succeed(repository, "dvc", "exp", "run", *changes)
+    ran = [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")]
+    assert ran == ["rerank", "rank", "evaluate", "plot"]
+    about = read(repository, "reranker/reranker.json")
+    assert about["correction"]["kind"] == "csls"
+    assert about["correction"]["constant"] == read(repository, "metrics/reranker.json")["constant"]
+    restore(repository)
+
+
+def test_what_the_second_step_changes_is_counted(repository):
+    with (repository / "data/ranks/test.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["answers"] == "text"]
+    by = {(row["setting"], row["stage"], row["id"]): row for row in rows}
+    expected: Counter = Counter()
+    for (setting, stage, name), row in by.items():
+        if stage == "retrieved":
+            other = by[setting, "reranked", name]
+            if (row["rank"] == "1") != (other["rank"] == "1"):
+                verdict, who = ("lost", other) if row["rank"] == "1" else ("won", row)
+                expected[setting, verdict, who["best_is"]] += 1
+    changes = read(repository, "plots/series/second_step.json")["second_step"]
+    assert {(row["setting"], row["verdict"], row["best"]): row["queries"] for row in changes} == expected
+    assert expected  # or nothing was tested
 
 
 def test_what_wins_is_counted(repository):
@@ -296,7 +373,14 @@ def test_the_triples_say_what_stands_in_training(repository):
 def test_time_stands_in_timing_alone(repository):
     timing = read(repository, "metrics/timing.json")
     assert set(timing) == {f"{phase}_seconds" for phase in ("embed", "draw", "train", "score", "checkpoint")}
-    for file in ("metrics/train.json", "metrics/test.json", "metrics/settings.json", "models/model.json"):
+    assert read(repository, "metrics/reranker/timing.json")["learn_seconds"] > 0
+    for file in (
+        "metrics/train.json",
+        "metrics/test.json",
+        "metrics/settings.json",
+        "metrics/reranker.json",
+        "models/model.json",
+    ):
         assert "second" not in (repository / file).read_text()
     assert not (repository / ".checkpoints").exists() or not list((repository / ".checkpoints").iterdir())
 
@@ -304,21 +388,21 @@ def test_time_stands_in_timing_alone(repository):
 def test_a_zip_and_zero_epochs_and_beir_run_too(repository, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "arguana"), "zip", repository / "data/fixture")
     before = read(repository, "metrics/settings.json")["settings"]
-    zero_shot = ["train.epochs=0", "model.projection=none", "model.pooling=mean", "model.normalize=true"]
+    zero_shot = ["train.epochs=0", "model.projection=none", "model.pooling=mean", "model.normalize=true", "rerank.kind=none"]
     changes = [word for change in (f"corpus={archive}", "evaluate.beir=true", *zero_shot) for word in ("-S", change)]
     succeed(repository, "dvc", "exp", "run", "--name", "zero-shot", *changes)
     (row,) = read(repository, "plots/series/history.json")["epochs"]
     assert row["loss"] is None
-    assert read(repository, "models/model.json")["head"] == "none: reranked repeats retrieved"
+    assert read(repository, "models/model.json")["head"] == "none"
     settings = read(repository, "metrics/settings.json")["settings"]
-    for zero_shot, retrieved, reranked in zip(settings[2::5], settings[3::5], settings[4::5], strict=True):
+    for zero_shot, retrieved, reranked in zip(settings[2::6], settings[4::6], settings[5::6], strict=True):
         assert zero_shot | {"stage": "reranked"} == retrieved | {"stage": "reranked"} == reranked  # nothing was trained
     beir = [row for row in settings if row["setting"] == "beir"]
     assert [(row["queries"], row["stage"]) for row in beir] == [(q, s) for q in ("all", "unseen") for s in ("chance", *STAGES)]
     distinct = {" ".join(text.lower().split()) for split in SPLITS for _, *texts in corpus(repository, split) for text in texts}
     assert beir[0]["candidates_mean"] == len(distinct) + 1 - 1  # the counterless point is there, the query's own text is not
-    baselines = [row for row in settings if row["setting"] != "beir" and row["stage"] in ("bm25", "zero_shot")]
-    assert baselines == [row for row in before if row["stage"] in ("bm25", "zero_shot")]  # BEIR changes no other number
+    baselines = [row for row in settings if row["setting"] != "beir" and row["stage"] in STAGES[:3]]
+    assert baselines == [row for row in before if row["stage"] in STAGES[:3]]  # BEIR changes no other number
     counts = {row["split"]: row for row in read(repository, "metrics/prepare.json")["splits"]}
     assert counts["training"]["pairs"] == 24
     restore(repository)

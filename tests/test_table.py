@@ -96,7 +96,9 @@ def test_by_setting_turns_the_test_rows_round():
 def test_a_table_comes_back_as_it_was_written(tmp_path):
     table = (
         ranks()
-        .assign(id=[f"{i:03}" for i in range(80)], best=["NA", "a\rb", 'a "b", c', "a\n", "007"] * 16)
+        .assign(
+            id=[f"{i:03}" for i in range(20 * len(RANKED))], best=["NA", "a\rb", 'a "b", c', "a\n", "007"] * 4 * len(RANKED)
+        )
         .reset_index(drop=True)
     )
     write_table(tmp_path / "t.csv", table)

@@ -25,6 +25,7 @@ from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.wrong import right_groups
 from counterpoint.training import epoch as epoch_module
 from counterpoint.training.checkpoint import Checkpoint
+from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.losses import LOSSES
 from counterpoint.training.optimizer import Optimizer
@@ -87,7 +88,8 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
         sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
         checkpoint = Checkpoint(name, 3)
         try:
-            state = fit(model, sampler, splits, params, checkpoint, progress or Progress(tmp_path / "series", 0, 1))
+            learner = Learner(model, splits["training"], params)
+            state = fit(learner, sampler, splits, params, checkpoint, progress or Progress(tmp_path / "series", 0, 1))
         finally:
             checkpoint.release()
         return SimpleNamespace(**vars(state), model=model, draws=sampler.draws, splits=splits)
@@ -208,7 +210,7 @@ def test_zero_epochs_leave_the_untrained_model_and_one_row_without_losses(world)
 
 
 def test_retrieval_alone_has_no_head(world):
-    run = world(loss__pair={"weight": 0})
+    run = world(loss__pair__weight=0)
     assert run.model.head is None
     assert run.epochs[0]["pair_loss"] is None
     assert run.epochs[0]["loss"] == pytest.approx(run.epochs[0]["triplet_loss"])
@@ -479,7 +481,7 @@ def test_a_word_s_gradient_is_that_of_all_passes(tiny_bert, tmp_path):
         words = model.point.encoder.transformer.get_input_embeddings()
         words.sparse = sparse
         tokens = model.point.encoder.tokenize(["cat purr", "dog bark cat", "cat purr dog bark"])
-        optimizer, steps = Optimizer(model, params.train, 10), []
+        optimizer, steps = Optimizer(model.learning(), (0.001, None), params.train, 10), []
         for points, counters in (([0, 1], [2, 0]), ([0, 0], [1, 0])):
             optimizer.zero()
             embeddings = [side.embedding for side in model(tokens, np.array(points), np.array(counters))]

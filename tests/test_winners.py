@@ -3,7 +3,7 @@ import numpy as np
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.evaluation.winners import RELATIONS, relation
-from counterpoint.plots import figures
+from counterpoint.plots import on_top
 
 
 def of_first(pairs, documents=()):
@@ -49,5 +49,5 @@ def test_a_document_is_none_s_point_or_counter():
 
 
 def test_every_relation_has_a_colour_of_its_own():
-    assert set(figures.WINNERS) == set(RELATIONS)
-    assert len({colour for colour, _ in figures.WINNERS.values()}) == len(RELATIONS)
+    assert set(on_top.WINNERS) == set(RELATIONS)
+    assert len({colour for colour, _ in on_top.WINNERS.values()}) == len(RELATIONS)

@@ -359,7 +359,7 @@ PARAMS = {
     "rates": ({"random_rate": 0.2, "floor": 0.3}, "floor must be at most random_rate; got 0.3 and 0.2"),
     "shares": ({"prepare__split__test": 0.3}, "prepare.split: training, validation and test must add up to 1; got 1.1"),
     "fusion": ({"model__projection": "none", "model__fusion": "embedding"}, "model.fusion must be cls when model.projection is none"),
-    "no-loss": ({"loss__triplet__weight": 0, "loss__pair__weight": 0}, "loss.triplet.weight or loss.contrastive.weight or loss.pair.weight"),
+    "no-loss": ({"loss__triplet__weight": 0, "loss__pair__weight": 0}, "loss.triplet.weight or loss.contrastive.weight or loss.pair.weight or loss.distill.weight"),
     "no-head": ({"loss__pair__weight": 0, "select__stage": "reranked"}, "select.stage must be retrieved when loss.pair.weight is 0"),
     "frozen": ({"loss__pair__weight": 0, "model__freeze": "all", "model__projection": "none"}, "model.freeze must not be all when"),
 }  # fmt: skip

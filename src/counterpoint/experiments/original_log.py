@@ -17,7 +17,7 @@ NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|[-+]?inf)(?
 
 # The keys of a row of history.json that such a log does not tell.
 SHARES = ("random_share", "kept_share", "filtered_share", "same_debate_share", "point_share")
-UNTOLD = ("random_rate", *SHARES, "hardness", "triplet_loss", "contrastive_loss", "pair_loss")
+UNTOLD = ("random_rate", *SHARES, "hardness", "triplet_loss", "contrastive_loss", "pair_loss", "distill_loss")
 
 
 def read_logs(paths: Sequence[Path]) -> dict[str, tuple[list[dict], list[dict]]]:

@@ -1,16 +1,34 @@
 """Every epoch's draw: some negatives stay, of the others random ones with the schedule's rate, else mined ones."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from counterpoint.arguments.pool import Pool
-from counterpoint.core.sections import NegativesParams
+from counterpoint.core.sections import Search
 from counterpoint.core.seeds import generator
 from counterpoint.negatives.mining import nearest_wrong, similarity, window_of
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.wrong import draw_random, fewest_wrong, filled, is_wrong, right_groups
+
+
+class Drawing(Protocol):
+    """How negatives are drawn: the keys of `negatives` in params.yaml."""
+
+    @property
+    def search(self) -> Search: ...
+    @property
+    def per_point(self) -> int: ...
+    @property
+    def every(self) -> int: ...
+    @property
+    def window(self) -> tuple[int, int]: ...
+    @property
+    def margin(self) -> float | None: ...
+    @property
+    def keep(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,7 @@ class NegativeSampler:
         self,
         pool: Pool,
         schedule: Schedule,
-        params: NegativesParams,
+        params: Drawing,
         seed: int,
         first: np.ndarray,
         *,

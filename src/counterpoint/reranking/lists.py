@@ -6,6 +6,7 @@ import numpy as np
 
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.params import Params
+from counterpoint.core.sections import Search
 from counterpoint.core.seeds import generator
 from counterpoint.model.towers import Vectors
 from counterpoint.negatives.sampler import NegativeSampler
@@ -28,6 +29,18 @@ class Lists:
         return tokens[self.points][:, None] + tokens[self.answers]
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """per_point negatives for each point, anew each epoch, from a window of the wrong answers' ranks."""
+
+    search: Search
+    per_point: int
+    window: tuple[int, int]
+    every: int = 1
+    margin: float | None = None
+    keep: float = 0.0
+
+
 class ListSampler:
     """Draws lists anew for every epoch: negatives as training draws them, from the first `rerank.depth` wrong answers.
 
@@ -41,8 +54,7 @@ class ListSampler:
         right = right_groups(pool)
         self.k = min(params.rerank.negatives, fewest_wrong(pool, right))
         first = draw_random(pool, right, self.k, generator(params.seed, 0, "lists"))
-        asked = {"per_point": self.k, "every": 1, "window": (1, params.rerank.depth), "margin": None, "keep": 0.0}
-        negatives = params.negatives.model_copy(update=asked)
+        negatives = Drawn(params.negatives.search, self.k, (1, params.rerank.depth))
         schedule = Schedule.of(params)
         self.sampler = NegativeSampler(pool, schedule, negatives, params.seed, first, normalized=params.model.normalize)
 

@@ -3,7 +3,6 @@
 import logging
 
 from counterpoint.core.params import Params
-from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner, refuse_infinite
@@ -11,26 +10,18 @@ from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection
 from counterpoint.training.split import Split
 from counterpoint.training.state import State, epoch_row, packed, packed_draws, unpacked
-from counterpoint.training.teacher import Teacher
 
 Splits = dict[str, Split]
 
 
 def fit(
-    model: BiEncoder,
-    sampler: NegativeSampler,
-    splits: Splits,
-    params: Params,
-    checkpoint: Checkpoint,
-    progress: Progress,
-    teacher: Teacher | None = None,
+    learner: Learner, sampler: NegativeSampler, splits: Splits, params: Params, checkpoint: Checkpoint, progress: Progress
 ) -> State:
-    """Train for params.train.epochs epochs, or until patience ends, and leave the best epoch's weights in the model.
+    """Train for params.train.epochs epochs, or until patience ends, and leave the best epoch's weights in the learner's model.
 
     Resumes from the checkpoint where it holds a state, and saves one after each epoch; progress is told of every row.
     """
-    training = splits["training"]
-    learner, selection = Learner(model, training, params, teacher), Selection.of(splits, params.select)
+    model, training, selection = learner.model, splits["training"], Selection.of(splits, params.select)
     state = unpacked(checkpoint.load(model.compute.device), learner, sampler)
     if state.epochs:
         logging.info("going on after epoch %d of a run that was interrupted", len(state.epochs))
