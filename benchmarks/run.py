@@ -18,6 +18,7 @@ import warnings
 
 import epoch
 import peer
+import reader
 import scoring
 import search
 import utilisation
@@ -30,6 +31,7 @@ SUITE = {
     "epoch": epoch.rows,
     "frozen": epoch.frozen_rows,
     "scoring": scoring.rows,
+    "reader": reader.rows,
     "utilisation": utilisation.rows,
     "peer": peer.rows,
     "scale": search.scale_rows,

@@ -57,7 +57,10 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     from counterpoint.model.vocabulary import blind_spots
     from counterpoint.negatives.first import first_negatives
     from counterpoint.negatives.search import require_backend
+    from counterpoint.training.teacher import refuse_no_teacher
 
+    if params.loss.distill.weight:
+        refuse_no_teacher(Path(params.loss.distill.teacher))
     require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision)
     model = params.model
@@ -76,6 +79,11 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
             for group in tokens.groups:
                 pool = pool.merged(group)
             first_negatives(pool, params.negatives.per_point, params.prepare.seed)
+    if params.rerank.kind == "joint" and params.rerank.freeze != model.freeze:
+        reading = load_encoder(locate(model.encoder), "mean", model.max_length, prompts=model.prompts.both)
+        reading.freeze(params.rerank.freeze, "rerank.freeze")
+        if kept := announced(reading, triples.texts, compute, params.states.limit):
+            logging.info("%s", kept)
     if kept := announced(encoder, triples.texts, compute, params.states.limit):
         logging.info("%s", kept)
 

@@ -1,5 +1,7 @@
 """The second step: what is said of a point and a candidate together, and how it weighs beside their distance."""
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +14,8 @@ from counterpoint.model.texts import States, Texts
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.distance import OfPairs, of_pairs
 from counterpoint.ranking.queries import Queries
+
+TOLD_EVERY = 60  # seconds of reading
 
 # places of texts in pool.texts, as points and as answers, (m,) each -> how likely each pair is a right one, a logit (m,)
 Logit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -42,22 +46,34 @@ def by_head(model: BiEncoder, points: Vectors, counters: Vectors) -> Logit:
 
 
 class ByReader:
-    """The reader's logits of pairs among texts; each pair is read once, however many settings have it on a list."""
+    """The reader's logits of pairs among texts; each pair is read once, however many settings have it on a list.
+
+    Every minute a line tells how many were read.
+    """
 
     def __init__(self, reader: JointReader, texts: Texts) -> None:
         assert isinstance(texts, States)
         self.reader, self.texts = reader, texts
+        self.seconds, self.told = 0.0, 0.0
         self.pairs, self.logits = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
 
     def __call__(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         asked = left.numpy() * len(self.texts) + right.numpy()
         new = np.setdiff1d(asked, self.pairs)
         if len(new):
+            began = time.perf_counter()
             read = self.reader.read(self.texts, *np.divmod(new, len(self.texts))).cpu().numpy()
+            self.seconds += time.perf_counter() - began
             pairs, logits = np.concatenate([self.pairs, new]), np.concatenate([self.logits, read])
             order = np.argsort(pairs)
             self.pairs, self.logits = pairs[order], logits[order]
+            self._tell()
         return torch.from_numpy(self.logits[np.searchsorted(self.pairs, asked)])
+
+    def _tell(self) -> None:
+        if self.seconds - self.told > TOLD_EVERY:
+            self.told = self.seconds
+            logging.info("reader: %d pairs read, %.0f a second", len(self.pairs), len(self.pairs) / self.seconds)
 
 
 def of_queries(queries: Queries, logit: Logit) -> OfPairs:
