@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
     versus = "the reader against a CrossEncoder of the same encoder, the same pairs"
     if corpus is None:
         return [{"what": each, "not_run": "needs --corpus"} for each in (what, versus)]
-    compute, directory = choose("auto", "auto"), locate(ENCODER)
+    compute, directory = choose("cpu", "auto"), locate(ENCODER)
     queries = by_row(read_splits(corpus, None).triples.pool("test"))
     texts = list(queries.pool.texts)
     vectors = zero_shot(directory, 64, compute)
@@ -40,8 +41,7 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
     encoder = load_encoder(directory, "mean", LENGTH)
     encoder.freeze(4, "rerank.freeze")
     reader = JointReader(encoder, compute)
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["STATES_DIR"] = folder
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"STATES_DIR": folder}):
         (read,) = states_of(encoder, compute, [encoder.tokenize(texts)], texts, 10.0)
         by_reader = ByReader(reader, read)
         start = time.perf_counter()
@@ -50,7 +50,11 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
         pairs = np.stack(np.divmod(by_reader.pairs, len(texts)))
         some = pairs[:, np.random.default_rng(0).permutation(pairs.shape[1])[: 2 * COMPARED if full else COMPARED]]
         own = _timed(lambda: reader.read(by_reader.texts, *some))
-    theirs = _cross_encoder(directory, [[texts[i], texts[j]] for i, j in some.T], bf16=compute.bf16)
+    cut = [
+        encoder.tokenizer.decode(row, skip_special_tokens=True)
+        for row in encoder.tokenizer(texts, truncation=True, max_length=LENGTH)["input_ids"]
+    ]
+    theirs = _cross_encoder(directory, [[cut[i], cut[j]] for i, j in some.T], bf16=compute.bf16)
     pace = {"reader": some.shape[1] / own, "CrossEncoder": some.shape[1] / theirs}
     return [
         {"what": what, "pairs": pairs.shape[1], "seconds": seconds, "at_most": 180.0},
@@ -59,7 +63,7 @@ def rows(corpus: Path | None, full: bool) -> list[dict]:
 
 
 def _cross_encoder(directory: Path, pairs: list[list[str]], *, bf16: bool) -> float:
-    """Seconds for as many tokens of each pair as the reader sees, in the same precision."""
+    """Seconds for pairs of texts, in the same precision; each text is cut as the reader cuts it."""
     from sentence_transformers import CrossEncoder
 
     model = CrossEncoder(str(directory), num_labels=1, max_length=2 * LENGTH, device="cpu", local_files_only=True)

@@ -66,10 +66,16 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     model = params.model
     encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length, prompts=model.prompts.both)
     encoder.freeze(model.freeze)
+    reading = None
+    if params.rerank.kind == "joint":
+        reading = load_encoder(locate(model.encoder), "mean", model.max_length, prompts=model.prompts.both)
+        reading.freeze(params.rerank.freeze, "rerank.freeze")
     size = sum(parameter.numel() for parameter in encoder.parameters())
     logging.info("encoder %s: width %d, %.1f million weights; on %s", model.encoder, encoder.width, size / 1e6, compute)
     if triples is None:
         return
+    if params.rerank.freeze == model.freeze:
+        reading = None  # what it keeps is the retriever's
     for name in SPLITS:
         pool = triples.pool(name)
         tokens = encoder.tokenize(pool.texts)
@@ -79,13 +85,9 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
             for group in tokens.groups:
                 pool = pool.merged(group)
             first_negatives(pool, params.negatives.per_point, params.prepare.seed)
-    if params.rerank.kind == "joint" and params.rerank.freeze != model.freeze:
-        reading = load_encoder(locate(model.encoder), "mean", model.max_length, prompts=model.prompts.both)
-        reading.freeze(params.rerank.freeze, "rerank.freeze")
-        if kept := announced(reading, triples.texts, compute, params.states.limit):
+    for own in (encoder, reading):
+        if own is not None and (kept := announced(own, triples.texts, compute, params.states.limit)):
             logging.info("%s", kept)
-    if kept := announced(encoder, triples.texts, compute, params.states.limit):
-        logging.info("%s", kept)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import choose
 from counterpoint.model.encoder import Encoder, load_encoder
 from counterpoint.model.files import load
-from counterpoint.model.locate import locate, weights_sha256
+from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
 from counterpoint.model.reader import JointReader
 from counterpoint.model.reader_files import save_reader
 from counterpoint.model.states import states_of, with_states
@@ -64,16 +64,19 @@ def main() -> Callable[[], None]:
         checkpoint = Checkpoint(identity(params), params.checkpoint.keep)
         reader, untrained = build_reader(params, model)
         texts = states_of_reader(reader, splits, triples, params)
-        sampler = ListSampler(splits["training"].merged().pool, vectors["training"], params)
+        sampler = ListSampler(
+            splits["training"].merged().pool, vectors["training"], params, read_json(MODELS / "model.json")["epochs"]
+        )
         progress = learn(reader, texts["training"], sampler, params, checkpoint)
         save_reader(unfinished / READER, reader, untrained)
         logit = ByReader(reader, texts["validation"])
     elif params.rerank.kind == "head" and model.head is not None:
         logit = by_head(model, *vectors["validation"])
-    found = weighed(validation, logit, hubs, params)
+    found, about = weighed(validation, logit, hubs, params)
     found.save(unfinished)
     shutil.rmtree(RERANKER, ignore_errors=True)
     os.replace(unfinished, RERANKER)
+    write_json(METRICS, about)
     write_series(SERIES / "reader.json", "steps", progress.steps)
     write_json(TIMING, {"learn_seconds": progress.seconds})
     return checkpoint.remove if checkpoint else lambda: None  # when it is sure that DVC will record what this run was
@@ -115,9 +118,9 @@ def states_of_reader(reader: JointReader, splits: dict[str, Split], triples: Tri
     return dict(zip(splits, read, strict=True))
 
 
-def weighed(validation: Validation, logit: Logit | None, hubs: Hubs | None, params: Params) -> Reranker:
-    """The second step with the weight that validation chooses; what it does there goes to metrics/reranker.json."""
-    depth, kind, weight = params.rerank.depth, params.rerank.kind, 0.0
+def weighed(validation: Validation, logit: Logit | None, hubs: Hubs | None, params: Params) -> tuple[Reranker, dict]:
+    """The second step with the weight that validation chooses, and what it does there, for metrics/reranker.json."""
+    depth, kind, weight = params.rerank.depth, None if logit is None else params.rerank.kind, 0.0
     before = after = validation.retrieved(hubs)
     if logit is not None:
         weight, after = validation.weigh(logit, hubs, depth)
@@ -126,17 +129,19 @@ def weighed(validation: Validation, logit: Logit | None, hubs: Hubs | None, para
     if kind is not None:
         logging.info("weight %.4g: top1 of %s %.3f to %.3f", weight, asked, *top1.values())
     about = {"kind": kind or "none", "weight": weight, "depth": depth, "constant": hubs and hubs.constant, "n": len(before)}
-    write_json(METRICS, about | top1)
-    return Reranker(kind if logit is not None else None, weight, depth, hubs)
+    return Reranker(kind, weight, depth, hubs), about | top1
 
 
 def identity(params: Params) -> str:
     """The fingerprint of all that the reader's states depend on."""
-    settings = params.model_dump(include=set(SETTINGS))
+    settings = params.model_dump(include=set(SETTINGS)) | {"search": params.negatives.search}
+    directory = locate(params.model.encoder)
     files = [*sorted(TRIPLES.glob("*.jsonl")), *sorted(file for file in MODELS.rglob("*") if file.is_file())]
     compute = choose(params.train.device, params.train.precision)
     hashes = {str(file): sha256(file) for file in files}
-    return fingerprint(Path(__file__).parent, "rerank", settings, hashes, str(compute), torch.__version__)
+    return fingerprint(
+        Path(__file__).parent, "rerank", settings, hashes, encoder_sha256(directory), str(compute), torch.__version__
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from counterpoint.experiments.workspace import (
     note_branch,
     put_back,
     refuse_edits,
-    refuse_hidden_corpus,
+    refuse_hidden,
     show_committed,
     take_head_back,
 )
@@ -39,7 +39,9 @@ def main() -> None:
         plan = planned(asked.seeds, asked.decays or DECAYS[asked.steps], asked.set_param, asked.name)
         refuse_edits(plan)
         if asked.queue:
-            refuse_hidden_corpus(committed_params(asked.set_param).corpus)
+            params = committed_params(asked.set_param)
+            refuse_hidden("corpus", params.corpus)
+            refuse_hidden("loss.distill.teacher", params.loss.distill.teacher)
         before = {experiment.name: experiment for experiment in experiments()}
         refuse_namesakes(plan, before, queue=asked.queue)
         todo = missing(plan, before)

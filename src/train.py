@@ -72,7 +72,11 @@ def main() -> Callable[[], None]:
     state = fit(learner, sampler, splits, params, checkpoint, progress)
 
     head = "trained" if model.head is not None else "none"
-    write_model(model, sampler, encoder_facts(params, directory) | {"head": head, "epoch": state.best.get("epoch")})
+    write_model(
+        model,
+        sampler,
+        encoder_facts(params, directory) | {"head": head, "epoch": state.best.get("epoch"), "epochs": len(sampler.draws)},
+    )
     write_metrics(state, Selection.of(splits, params.select), params)
     return checkpoint.remove  # when it is sure that DVC will record what this run was
 

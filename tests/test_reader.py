@@ -116,7 +116,7 @@ def test_each_pair_is_read_once(tiny_bert):
     reader.read = watched
     for pairs in (PAIRS[:, :20], PAIRS[:, 10:30], PAIRS[:, [3, 3, 29, 5]]):
         got = by_reader(*(torch.as_tensor(side) for side in pairs))
-        torch.testing.assert_close(got, read(by_reader.texts, *pairs), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(got, read(by_reader.texts, *pairs), atol=6e-4, rtol=0)  # three decimals
     assert sorted(asked) == sorted(set(asked))
     assert len(asked) == 30
 
@@ -147,7 +147,7 @@ def line_world():
 def test_a_list_has_the_right_answer_first_and_wrong_ones_of_the_first_few(tiny_bert, tmp_path):
     params = params_of(tiny_bert, tmp_path, random_rate=0.0, rerank__depth=4, rerank__negatives=3)
     pool, vectors, places = line_world()
-    sampler = ListSampler(pool, vectors, params)
+    sampler = ListSampler(pool, vectors, params, 3)
     drawn = set()
     for epoch in range(20):
         lists = sampler.draw(epoch)
@@ -168,7 +168,7 @@ def test_a_list_has_the_right_answer_first_and_wrong_ones_of_the_first_few(tiny_
 
 def test_the_random_rate_goes_on_falling_where_training_left_it(tiny_bert, tmp_path):
     params = params_of(tiny_bert, tmp_path, random_rate=1.0, decay=0.2, train__epochs=3)
-    sampler = ListSampler(*line_world()[:2], params)
+    sampler = ListSampler(*line_world()[:2], params, 3)
     for epoch in range(4):
         sampler.draw(epoch)
     assert [sampler.sampler.rate(3 + epoch) for epoch in range(3)] == pytest.approx([0.4, 0.2, 0.0])
@@ -179,7 +179,7 @@ def test_more_negatives_than_there_are_wrong_answers_become_as_many(tiny_bert, t
     params = params_of(tiny_bert, tmp_path, rerank__depth=50, rerank__negatives=50)
     pool, vectors, _ = line_world()
     fewest = min(pool.text_group.max() + 1 - (row >= 0).sum() for row in right_groups(pool))
-    assert ListSampler(pool, vectors, params).draw(0).answers.shape == (8, 1 + fewest)
+    assert ListSampler(pool, vectors, params, 3).draw(0).answers.shape == (8, 1 + fewest)
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def world(tiny_bert, tmp_path):
         vectors = Vectors(*(torch.randn(len(pool.texts), 4, generator=torch.Generator().manual_seed(1)) for _ in range(2)))
         checkpoint = Checkpoint(name, 3)
         try:
-            progress = learn(reader, texts, ListSampler(pool, (vectors, vectors), params), params, checkpoint)
+            progress = learn(reader, texts, ListSampler(pool, (vectors, vectors), params, 3), params, checkpoint)
         finally:
             checkpoint.release()
         return SimpleNamespace(reader=reader, progress=progress)

@@ -38,17 +38,17 @@ def refuse_edits(plan: list[PlannedRun]) -> None:
         raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
 
 
-def refuse_hidden_corpus(corpus: str) -> None:
-    """A run of the queue works in a copy, which has what Git tracks; a corpus beside that must be named by its whole path."""
-    path = Path(corpus)
+def refuse_hidden(key: str, named: str) -> None:
+    """A run of the queue works in a copy, which has what Git tracks; what a param names beside that needs its whole path."""
+    path = Path(named)
     fetched = path.parent == FETCHED  # by a stage, there too
     inside = path.resolve().is_relative_to(Path.cwd())
     words = ("--literal-pathspecs", "ls-files")
-    tracked = inside and git(*words, "--", corpus) and not git(*words, "--others", "--exclude-standard", "--", corpus)
+    tracked = inside and git(*words, "--", named) and not git(*words, "--others", "--exclude-standard", "--", named)
     if not path.is_absolute() and not fetched and not tracked:
         raise InputError(
-            f"corpus: {corpus} is not tracked by Git, so a run of the queue does not see it: name it by its whole path, "
-            f"-S 'corpus=\"{path.resolve()}\"'"
+            f"{key}: {named} is not tracked by Git, so a run of the queue does not see it: name it by its whole path, "
+            f"-S '{key}=\"{path.resolve()}\"'"
         )
 
 

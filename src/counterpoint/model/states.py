@@ -226,7 +226,7 @@ def _allocate(file: Path, size: int) -> None:
 def _no_room(directory: Path, size: int, why: str | None) -> InputError:
     return InputError(
         f"{directory} must have room for {size / GB:.2f} GB, what frozen layers make of the texts; it has not ({why}): name "
-        "another in STATES_DIR, or set model.freeze to none"
+        "another in STATES_DIR, or set model.freeze to none and rerank.kind to head or none"
     )
 
 

@@ -45,10 +45,13 @@ class Hubs:
     constant: float
     bank: torch.Tensor
 
+    def penalty(self, counters: Vectors, *, normalized: bool) -> torch.Tensor:
+        """What is added to the squared distance of each text (texts,)."""
+        return penalty(self.kind, self.constant, self.bank, counters.embedding, normalized=normalized)
+
     def distance(self, queries: Queries, points: Vectors, counters: Vectors, *, normalized: bool) -> Distance:
         """How far answers are from queries, corrected."""
-        more = penalty(self.kind, self.constant, self.bank, counters.embedding, normalized=normalized)
-        return euclidean(queries, points, counters, more)
+        return euclidean(queries, points, counters, self.penalty(counters, normalized=normalized))
 
 
 def best_constant(kind: Correction, bank: torch.Tensor, fares: Callable[[Hubs], np.ndarray]) -> Hubs:

@@ -1,12 +1,15 @@
 """What stands in reranker/: everything about ranking that is learnt after the retriever."""
 
+import errno
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from counterpoint.core.files import read_json, write_json
+from counterpoint.core.files import read_json, write_text
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.reader import JointReader
 from counterpoint.model.reader_files import load_reader
@@ -38,8 +41,11 @@ class Reranker:
         about: dict = {"kind": self.kind, "weight": self.weight, "depth": self.depth, "correction": None}
         if self.hubs is not None:
             about["correction"] = {"kind": self.hubs.kind, "constant": self.hubs.constant}
-            save_file({"bank": self.hubs.bank.cpu().contiguous()}, directory / BANK)
-        write_json(directory / ABOUT, about)
+            try:
+                save_file({"bank": self.hubs.bank.cpu().contiguous()}, directory / BANK)
+            except SafetensorError as error:  # no space left, say
+                raise OSError(errno.EIO, str(error), str(directory / BANK)) from None
+        write_text(directory / ABOUT, json.dumps(about, indent=2) + "\n")  # write_json would round a small weight to 0
 
     @classmethod
     def load(cls, directory: Path, model: BiEncoder) -> "Reranker":

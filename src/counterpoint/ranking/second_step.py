@@ -16,6 +16,7 @@ from counterpoint.ranking.distance import OfPairs, of_pairs
 from counterpoint.ranking.queries import Queries
 
 TOLD_EVERY = 60  # seconds of reading
+DECIMALS = 3  # of a reader's logit: what follows depends on the pairs that are read with it
 
 # places of texts in pool.texts, as points and as answers, (m,) each -> how likely each pair is a right one, a logit (m,)
 Logit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -62,7 +63,7 @@ class ByReader:
         new = np.setdiff1d(asked, self.pairs)
         if len(new):
             began = time.perf_counter()
-            read = self.reader.read(self.texts, *np.divmod(new, len(self.texts))).cpu().numpy()
+            read = self.reader.read(self.texts, *np.divmod(new, len(self.texts))).cpu().numpy().round(DECIMALS)
             self.seconds += time.perf_counter() - began
             pairs, logits = np.concatenate([self.pairs, new]), np.concatenate([self.logits, read])
             order = np.argsort(pairs)

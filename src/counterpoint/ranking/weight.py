@@ -10,7 +10,7 @@ from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.second_step import scores
 from counterpoint.ranking.settings import Setting, in_scope, is_candidate
 
-APART = 1e-9  # of a weight: weights that are nearer to each other than this are not told apart
+APART = 1e-5  # of a weight: none is chosen between two that are nearer to each other than this
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def best_weight(lists: Shortlists) -> float:
     mrr = np.cumsum(np.bincount(number, gains, len(ends)))
     between = np.append((ends[:-1] + ends[1:]) / 2, 2 * ends[-1] if ends[-1] else 1.0) if len(ends) else ends
     apart = np.append(np.diff(ends) > APART * ends[1:], True) if len(ends) else ends.astype(bool)
+    between = np.array([float(f"{weight:.7g}") for weight in between])  # as it is written and read again
     found = [(0.0, 0.0, 0.0), *zip(np.round(top1[apart]), np.round(mrr[apart], 9), -between[apart], strict=True)]
     return abs(float(max(found)[2]))
 

@@ -51,7 +51,7 @@ def learn(reader: JointReader, texts: Texts, sampler: ListSampler, params: Param
             began, total = time.perf_counter(), 0.0
             for batch in part:
                 loss = listwise(reader, texts, lists, cut[batch])
-                refuse_infinite("the loss", f"the reader's epoch {epoch}, batch {batch}", loss)
+                refuse_infinite("the loss", f"the reader's epoch {epoch}, batch {batch}", loss, section="rerank")
                 optimizer.zero()
                 loss.backward()
                 optimizer.step()
@@ -59,6 +59,7 @@ def learn(reader: JointReader, texts: Texts, sampler: ListSampler, params: Param
             if len(part):
                 step = epoch * batches + int(part[-1]) + 1
                 progress.steps.append({"step": step, "epoch": epoch, "loss": total / len(part)})
+            refuse_infinite("every weight", f"the reader's epoch {epoch}", *reader.learnt().values(), section="rerank")
             progress.parts += 1
             progress.seconds += time.perf_counter() - began
             checkpoint.save(progress.parts, packed(reader, optimizer, progress))
@@ -79,10 +80,12 @@ def listwise(reader: JointReader, texts: States, lists: Lists, rows: np.ndarray)
 
 def announce(reader: JointReader, texts: States, lists: Lists, rows: np.ndarray, epochs: int) -> None:
     """Tell what learning will cost, by the time that one batch takes; the reader stays as it is."""
-    lengths = lists.lengths(texts.lengths)
+    lengths = lists.lengths(texts)
     reader.train()
     began = time.perf_counter()
     listwise(reader, texts, lists, rows).backward()
+    assert reader.linear.weight.grad is not None
+    float(reader.linear.weight.grad.sum())  # a GPU is done only when it is asked
     each = (time.perf_counter() - began) / lengths[rows].sum()
     reader.zero_grad()
     pairs, tokens, minutes = epochs * lengths.size, epochs * lengths.sum(), epochs * lengths.sum() * each / 60

@@ -8,6 +8,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.params import Params
 from counterpoint.core.sections import Search
 from counterpoint.core.seeds import generator
+from counterpoint.model.texts import Texts
 from counterpoint.model.towers import Vectors
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
@@ -24,9 +25,9 @@ class Lists:
     points: np.ndarray
     answers: np.ndarray
 
-    def lengths(self, tokens: np.ndarray) -> np.ndarray:
-        """How many tokens each pair has (rows, 1 + K), tokens (texts,) being those of the texts."""
-        return tokens[self.points][:, None] + tokens[self.answers]
+    def lengths(self, texts: Texts) -> np.ndarray:
+        """How many tokens each pair has (rows, 1 + K)."""
+        return texts.lengths[self.points][:, None] + texts.lengths[self.answers + texts.counters_at]
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Drawn:
 class ListSampler:
     """Draws lists anew for every epoch: negatives as training draws them, from the first `rerank.depth` wrong answers.
 
-    Epochs are counted on from training's last, and so the random rate goes on falling. vectors are of pool.texts, points' and
-    counters'.
+    Epochs are counted on from begin, how many the retriever was trained for, and so the random rate goes on falling. vectors
+    are of pool.texts, points' and counters'.
     """
 
-    def __init__(self, pool: Pool, vectors: tuple[Vectors, Vectors], params: Params) -> None:
-        self.pool, self.begin = pool, params.train.epochs
+    def __init__(self, pool: Pool, vectors: tuple[Vectors, Vectors], params: Params, begin: int) -> None:
+        self.pool, self.begin = pool, begin
         self.points, self.counters = (side.embedding.float() for side in vectors)
         right = right_groups(pool)
         self.k = min(params.rerank.negatives, fewest_wrong(pool, right))

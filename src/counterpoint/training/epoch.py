@@ -125,11 +125,11 @@ class Means:
         return {name: float(total) / self.points for name, total in self.sums.items()}
 
 
-def refuse_infinite(what: str, when: str, *tensors: torch.Tensor) -> None:
-    """Stop before a step or a score takes up a NaN; the last epoch's checkpoint stays."""
+def refuse_infinite(what: str, when: str, *tensors: torch.Tensor, section: str = "train") -> None:
+    """Stop before a step or a score takes up a NaN; the last checkpoint stays. section of params has the learning rate."""
     for values in tensors:
         if not (finite := values.isfinite()).all():
             raise InputError(
                 f"{what} must stay finite; got {values[~finite].flatten()[0].item()} in {when}: "
-                "lower train.learning_rate, raise train.warmup or set train.precision to fp32"
+                f"lower {section}.learning_rate, raise train.warmup or set train.precision to fp32"
             )
