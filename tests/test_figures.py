@@ -36,13 +36,13 @@ MEASURED = [
     for split in ("validation", "test")
     for i, setting in enumerate(("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa", "beir"))
     for queries, n in (("all", 48), ("unseen", 30))
-    for j, stage in enumerate(("chance", "bm25", "zero_shot", "retrieved", "reranked"))
+    for j, stage in enumerate(("chance", "bm25", "zero_shot", "zero_shot_corrected", "retrieved", "reranked"))
 ]  # fmt: skip
 WINNERS = [
-    {"best": name, "bm25": share, "zero_shot": share, "retrieved": share, "reranked": share}
+    {"best": name, "bm25": share, "zero_shot": share, "zero_shot_corrected": share, "retrieved": share, "reranked": share}
     for name, share in (("true counter", 0.5), ("other side's point", 0.3), ("another debate's counter", 0.2))
 ]
-NAMES = ["accuracy", "losses", "topk", "settings", "winners", "second_step", "negatives"]
+NAMES = ["accuracy", "losses", "topk", "settings", "settings_alone", "winners", "second_step", "negatives"]
 CHANGES = [
     {"setting": "epa", "verdict": "won", "best": "own side's point", "queries": 6, "n": 48},
     {"setting": "epa", "verdict": "won", "best": "another debate's counter", "queries": 2, "n": 48},
@@ -59,6 +59,7 @@ def drawn(name, history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from ra
         "losses": lambda: figures.losses(history, steps, title),
         "topk": lambda: figures.top_k(CURVE, "epa", 48, title),
         "settings": lambda: figures.settings(MEASURED, title),
+        "settings_alone": lambda: figures.settings([row | {"n": 48} for row in MEASURED], title),
         "winners": lambda: on_top.winners(WINNERS, "epa", 48, title),
         "second_step": lambda: on_top.second_step(CHANGES, ["epc", "epa"], title),
         "negatives": lambda: figures.negatives(history, title),
@@ -130,7 +131,7 @@ def test_the_second_step_s_bars_start_at_0_and_their_sum_stands_beside():
 
 def test_the_bars_of_the_winners_add_up():
     (axes,) = drawn("winners").axes
-    assert len(axes.patches) == 3 * 4
+    assert len(axes.patches) == 3 * 5
     assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(4)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["BM25", "zero-shot", "retrieved", "re-ranked"]
 
@@ -158,12 +159,13 @@ def test_nothing_runs_out_of_the_picture(name):
     figure = drawn(name)
     FigureCanvasAgg(figure).draw()
     width, height = figure.get_size_inches() * figure.dpi
-    for axes in figure.axes:
-        box = axes.get_tightbbox()
+    for part in (*figure.axes, *figure.legends):
+        box = part.get_tightbbox()
         assert box.x0 >= -1
         assert box.y0 >= -1
         assert box.x1 <= width + 1
         assert box.y1 <= height + 1
+    for axes in figure.axes:
         label = axes.yaxis.label.get_window_extent()
         assert label.height <= 1.3 * axes.get_window_extent().height
 

@@ -130,7 +130,9 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
     size = {row["setting"]: row["candidates_mean"] for row in by_queries["all"]}
     panels[0].set_yticks(range(len(names)), [f"{name}\n{size[name]:,.1f} candidates" for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=12, frameon=False)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3 * len(panels), fontsize=12, frameon=False
+    )
     finish(figure, panels[0], "top1 on the test split by setting, 95 % intervals", title, x="top1")
     for axes in panels:
         axes.xaxis.set_major_locator(MultipleLocator(0.2))
