@@ -132,7 +132,7 @@ def test_the_second_step_s_bars_start_at_0_and_their_sum_stands_beside():
 def test_the_bars_of_the_winners_add_up():
     (axes,) = drawn("winners").axes
     assert len(axes.patches) == 3 * 5
-    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(4)
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(5)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["BM25", "zero-shot", "retrieved", "re-ranked"]
 
 
