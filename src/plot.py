@@ -32,7 +32,7 @@ def zero_shot(measured: list[dict], params: Params) -> dict[str, float]:
 def second_step(about: dict, title: str) -> str:
     """What the second step is, after what the run is."""
     what = {"joint": "joint reader", "head": "pair head", "none": "none"}[about["kind"]]
-    return f"{title}\n{what}, weight {about['weight']:.3g}, depth {about['depth']}"
+    return f"{title}; {what}, weight {about['weight']:.3g}, depth {about['depth']}"
 
 
 def main() -> None:
