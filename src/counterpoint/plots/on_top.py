@@ -76,9 +76,15 @@ def second_step(changes: Sequence[dict], names: Sequence[str], title: str) -> Fi
     widest = max([0.01, *(abs(end) for end in axes.get_xlim())])
     axes.set_xlim(-widest, widest)
     if labelled:
-        shown = axes.get_legend_handles_labels()
-        legend = figure.legend(*shown, loc="outside lower center", ncols=3, fontsize=11, frameon=False)
-        legend.set_title("on top before (won), or on top now (lost)", prop={"size": 12})
+        figure.legend(
+            *axes.get_legend_handles_labels(),
+            title="on top before (won), or on top now (lost)",
+            loc="outside lower center",
+            ncols=3,
+            fontsize=11,
+            title_fontsize=12,
+            frameon=False,
+        )
     heading = "What the second step won (right) and lost (left)"
     finish(figure, axes, heading, title, x="share of the test queries; the sum of both beside")
     axes.xaxis.set_major_locator(AutoLocator())
