@@ -237,6 +237,21 @@ def test_a_reader_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop
     assert all(torch.equal(value, weights[name]) for name, value in whole.reader.state_dict().items())
 
 
+def test_gradients_are_the_same_however_threads_take_turns(tiny_bert):
+    reader = reader_of(tiny_bert, dropout=0.0)
+    texts, threads, found = read_texts(reader), torch.get_num_threads(), []
+    pairs = np.tile(PAIRS, 4)
+    torch.set_num_threads(2)
+    try:
+        for _ in range(20):
+            reader.zero_grad()
+            reader.logits(texts, *pairs).square().sum().backward()
+            found.append([parameter.grad.clone() for part in reader.learning() for parameter in part])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, other) for each in found for one, other in zip(each, found[0], strict=True))
+
+
 def test_nothing_below_the_cut_learns(world, tiny_bert):
     before, after = reader_of(tiny_bert).encoder.transformer.state_dict(), world().reader.encoder.transformer.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}

@@ -55,7 +55,8 @@ class JointReader(nn.Module):
     def forward(self, states: torch.Tensor, mask: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """Logits (B,) of pairs: states (B, L, width) of a point's tokens and then a candidate's, mask (B, L) of what is no
         padding, second (B, L) of what is the candidate's."""
-        told = states + self.segment[second.long()].to(states.dtype)
+        # not by an index, whose gradient several threads would sum in any order
+        told = states + torch.where(second[:, :, None], self.segment[1], self.segment[0]).to(states.dtype)
         out: Any = self.cut.upper(told, mask).last_hidden_state.float()
         with torch.autocast(out.device.type, enabled=False):  # logits of eight bits would tie
             return self.linear(torch.cat([_mean(out, mask.bool() & ~second), _mean(out, second)], dim=1)).squeeze(1)
