@@ -129,6 +129,11 @@ def test_the_second_step_s_bars_start_at_0_and_their_sum_stands_beside():
     assert [text.get_text() for text in axes.texts] == ["+0.0%", "+10.4%"]
 
 
+def test_a_second_step_that_changes_nothing_says_so():
+    (axes,) = on_top.second_step([], ["epc", "epa"], "").axes
+    assert [text.get_text() for text in axes.texts] == ["+0.0%", "+0.0%", "no query was won or lost"]
+
+
 def test_the_bars_of_the_winners_add_up():
     (axes,) = drawn("winners").axes
     assert len(axes.patches) == 3 * 5

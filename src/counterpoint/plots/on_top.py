@@ -73,7 +73,7 @@ def second_step(changes: Sequence[dict], names: Sequence[str], title: str) -> Fi
     axes.axvline(0, color="black", lw=1)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.xaxis.set_major_formatter(PERCENT)
-    widest = max([0.01, *(abs(end) for end in axes.get_xlim())])
+    widest = max(abs(end) for end in axes.get_xlim()) if labelled else 0.1
     axes.set_xlim(-widest, widest)
     if labelled:
         figure.legend(
@@ -85,6 +85,8 @@ def second_step(changes: Sequence[dict], names: Sequence[str], title: str) -> Fi
             title_fontsize=12,
             frameon=False,
         )
+    else:
+        axes.text(0, (len(names) - 1) / 2, "no query was won or lost", ha="center", fontsize=14, backgroundcolor="white")
     heading = "What the second step won (right) and lost (left)"
     finish(figure, axes, heading, title, x="share of the test queries; the sum of both beside")
     axes.xaxis.set_major_locator(AutoLocator())
