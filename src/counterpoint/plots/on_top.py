@@ -76,15 +76,8 @@ def second_step(changes: Sequence[dict], names: Sequence[str], title: str) -> Fi
     widest = max(abs(end) for end in axes.get_xlim()) if labelled else 0.1
     axes.set_xlim(-widest, widest)
     if labelled:
-        figure.legend(
-            *axes.get_legend_handles_labels(),
-            title="on top before (won), or on top now (lost)",
-            loc="outside lower center",
-            ncols=3,
-            fontsize=11,
-            title_fontsize=12,
-            frameon=False,
-        )
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=11, frameon=False)
+        figure.legends[0].set_title("on top before (won), or on top now (lost)")
     else:
         axes.text(0, (len(names) - 1) / 2, "no query was won or lost", ha="center", fontsize=14, backgroundcolor="white")
     heading = "What the second step won (right) and lost (left)"
