@@ -43,7 +43,7 @@ TRIPLES, MODELS, RERANKER, SERIES = Path("data/triples"), Path("models"), Path("
 METRICS, TIMING = Path("metrics/reranker.json"), Path("metrics/reranker/timing.json")
 SPLITS = ("training", "validation")
 # What a checkpoint must agree on, besides data, models/, weights, code and machine.
-SETTINGS = ("seed", "random_rate", "decay", "floor", "schedule", "model", "train", "rerank")
+SETTINGS = ("seed", "random_rate", "floor", "model", "train", "rerank")
 
 
 def main() -> Callable[[], None]:
@@ -64,9 +64,7 @@ def main() -> Callable[[], None]:
         checkpoint = Checkpoint(identity(params), params.checkpoint.keep)
         reader, untrained = build_reader(params, model)
         texts = states_of_reader(reader, splits, triples, params)
-        sampler = ListSampler(
-            splits["training"].merged().pool, vectors["training"], params, read_json(MODELS / "model.json")["epochs"]
-        )
+        sampler = ListSampler(splits["training"].merged().pool, vectors["training"], params)
         progress = learn(reader, texts["training"], sampler, params, checkpoint)
         save_reader(unfinished / READER, reader, untrained)
         logit = ByReader(reader, texts["validation"])

@@ -160,7 +160,8 @@ train:
 checkpoint: {keep: 3}
 select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
 rerank:
-  {kind: joint, depth: 8, negatives: 2, freeze: 1, epochs: 6, batch_size: 8, learning_rate: 0.01, head_learning_rate: none}
+  {kind: joint, depth: 8, negatives: 2, decay: 2.0, freeze: 1, epochs: 6, batch_size: 8, learning_rate: 0.01,
+   head_learning_rate: none}
 retrieve: {correction: none}
 evaluate: {rerank_depth: none, beir: false}
 fetch: {url: none, sha256: none}

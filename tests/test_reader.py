@@ -147,10 +147,12 @@ def line_world():
 def test_a_list_has_the_right_answer_first_and_wrong_ones_of_the_first_few(tiny_bert, tmp_path):
     params = params_of(tiny_bert, tmp_path, random_rate=0.0, rerank__depth=4, rerank__negatives=3)
     pool, vectors, places = line_world()
-    sampler = ListSampler(pool, vectors, params, 3)
+    sampler = ListSampler(pool, vectors, params)
+    turns = np.arange(8) / 8
     drawn = set()
     for epoch in range(20):
-        lists = sampler.draw(epoch)
+        lists = sampler.draw(epoch, turns)
+        assert not lists.was_random.any()
         for row, query in enumerate(pool.queries):
             twins = [q for q in pool.queries if pool.text_group[q] == pool.text_group[query]]
             right = {pool.text_group[query]} | {pool.text_group[pool.counter_of[q]] for q in twins}
@@ -166,20 +168,43 @@ def test_a_list_has_the_right_answer_first_and_wrong_ones_of_the_first_few(tiny_
     assert len(drawn) == 4 * len(pool.queries)  # anew each epoch, until all of the first four have come
 
 
-def test_the_random_rate_goes_on_falling_where_training_left_it(tiny_bert, tmp_path):
-    params = params_of(tiny_bert, tmp_path, random_rate=1.0, decay=0.2, train__epochs=3)
-    sampler = ListSampler(*line_world()[:2], params, 3)
-    for epoch in range(4):
-        sampler.draw(epoch)
-    assert [sampler.sampler.rate(3 + epoch) for epoch in range(3)] == pytest.approx([0.4, 0.2, 0.0])
-    assert not sampler.sampler.draws[2].was_random.any()
+def many_pairs(n=400):
+    """Points on a line, each with its counter at hand, far more than a list holds."""
+    pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(n)])
+    side = torch.tensor([[10.0 * int(text[1:]) + 3 * (text[0] == "c")] for text in pool.texts])
+    return pool, (Vectors(side, side), Vectors(side, side))
+
+
+def test_random_lists_come_first_and_then_mined_ones(tiny_bert, tmp_path):
+    params = params_of(tiny_bert, tmp_path, random_rate=1.0, decay=0.0, rerank__decay=2.0, rerank__depth=4, rerank__negatives=2)
+    pool, vectors = many_pairs()
+    turns = np.random.default_rng(0).permutation(400) / 400
+    sampler = ListSampler(pool, vectors, params)
+    lists, later = sampler.draw(0, turns), sampler.draw(1, turns)
+    quarters = [lists.was_random[(turns >= begin) & (turns < begin + 0.25)].mean() for begin in (0, 0.25, 0.5, 0.75)]
+    assert quarters == [pytest.approx(0.75, abs=0.1), pytest.approx(0.25, abs=0.1), 0, 0]
+    assert not later.was_random.any()
+    places = vectors[0].embedding[:, 0].numpy()
+    far = np.abs(places[lists.answers[:, 1:]] - places[lists.points][:, None])
+    assert far[~lists.was_random].max() <= 30  # of four wrong answers, the farthest is three points off, at the line's end
+    assert (far[lists.was_random] > 30).mean() > 0.9
+    groups = pool.text_group[np.searchsorted(pool.text, lists.answers)]
+    assert (np.sort(groups, 1)[:, 1:] != np.sort(groups, 1)[:, :-1]).all()  # neither the right answer nor twins among them
+
+
+@pytest.mark.parametrize(("changes", "shares"), [({"rerank__decay": None}, [0.5, 0.5]), ({"floor": 0.25}, [0.25, 0.25])])
+def test_the_rate_stays_without_decay_and_at_its_floor(tiny_bert, tmp_path, changes, shares):
+    params = params_of(tiny_bert, tmp_path, random_rate=0.5, decay=0.0, **({"rerank__decay": 9.0} | changes))
+    sampler = ListSampler(*many_pairs(), params)
+    drawn = [sampler.draw(epoch, np.full(400, 0.9)).was_random.mean() for epoch in (0, 3)]
+    assert drawn == pytest.approx(shares, abs=0.1)
 
 
 def test_more_negatives_than_there_are_wrong_answers_become_as_many(tiny_bert, tmp_path):
     params = params_of(tiny_bert, tmp_path, rerank__depth=50, rerank__negatives=50)
     pool, vectors, _ = line_world()
     fewest = min(pool.text_group.max() + 1 - (row >= 0).sum() for row in right_groups(pool))
-    assert ListSampler(pool, vectors, params, 3).draw(0).answers.shape == (8, 1 + fewest)
+    assert ListSampler(pool, vectors, params).draw(0, np.zeros(8)).answers.shape == (8, 1 + fewest)
 
 
 # --- learning --------------------------------------------------------------------------------------------------------
@@ -198,7 +223,7 @@ def world(tiny_bert, tmp_path):
         vectors = Vectors(*(torch.randn(len(pool.texts), 4, generator=torch.Generator().manual_seed(1)) for _ in range(2)))
         checkpoint = Checkpoint(name, 3)
         try:
-            progress = learn(reader, texts, ListSampler(pool, (vectors, vectors), params, 3), params, checkpoint)
+            progress = learn(reader, texts, ListSampler(pool, (vectors, vectors), params), params, checkpoint)
         finally:
             checkpoint.release()
         return SimpleNamespace(reader=reader, progress=progress)

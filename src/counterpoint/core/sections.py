@@ -199,8 +199,11 @@ class RerankParams(Section):
     )
     depth: AtLeastOne = key("how many candidates: of the lists that the reader learns from, and those that the weight is for")
     negatives: AtLeastOne = key(
-        "wrong answers on each list, of the point's first `rerank.depth`, drawn anew each epoch; the random rate goes on "
-        "falling where training left it"
+        "wrong answers on each list, drawn anew each epoch: of the point's first `rerank.depth`, or, at the random rate, of all"
+    )
+    decay: Maybe[FromZero] = key(
+        "how much the lists' random rate falls each epoch of the reader's, in a line from `random_rate`, list by list; "
+        "none = it stays"
     )
     freeze: AtLeastOne = key(
         "lower layers of the untrained encoder that read each text alone, once; as `model.freeze`, it costs nothing more"

@@ -15,6 +15,8 @@ PURPOSES = (
     "filtered",
     "lists",
     "reader",
+    "list rate",
+    "list negatives",
 )
 
 

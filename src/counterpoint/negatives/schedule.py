@@ -10,7 +10,7 @@ from counterpoint.core.sections import Course
 NEVER = "never-random"  # a mined negative from the first epoch on
 
 # (random_rate r, floor f, decay d, epoch e) -> the rate
-COURSES: dict[Course, Callable[[float, float, float, int], float]] = {
+COURSES: dict[Course, Callable[[float, float, float, float], float]] = {
     "linear": lambda r, f, d, e: max(f, r - e * d),
     "exponential": lambda r, f, d, e: max(f, r * (1 - d) ** e),
     "cosine": lambda r, f, d, e: f + (r - f) * (1 + math.cos(math.pi * min(1.0, e * d))) / 2,
@@ -38,8 +38,8 @@ class Schedule:
             return cls(0.0, None, 0.0)
         return cls(params.random_rate, params.decay, params.floor, "linear" if params.decay is None else params.schedule)
 
-    def rate(self, epoch: int) -> float:
-        """With what probability a negative of an epoch, from 0, is a random one."""
+    def rate(self, epoch: float) -> float:
+        """With what probability a negative of an epoch, from 0, is a random one; a part of an epoch counts, where given."""
         if self.decay is None:
             return self.random_rate
         return round(COURSES[self.course](self.random_rate, self.floor, self.decay, epoch), 12)  # 1 - 3 * 0.1 is 0.7

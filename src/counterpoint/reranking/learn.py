@@ -41,8 +41,8 @@ def learn(reader: JointReader, texts: Texts, sampler: ListSampler, params: Param
     optimizer = Optimizer(reader.learning(), rates, params.train, own.epochs * batches, falls=True)
     progress = unpacked(checkpoint.load(reader.compute.device), reader, optimizer)
     for epoch in range(progress.parts // PARTS, own.epochs):
-        lists = sampler.draw(epoch)
-        cut = np.array_split(generator(params.seed, epoch, "lists").permutation(rows), batches)
+        order = generator(params.seed, epoch, "lists").permutation(rows)
+        lists, cut = sampler.draw(epoch, np.argsort(order) / rows), np.array_split(order, batches)
         if not progress.parts:
             announce(reader, texts, lists, cut[0], own.epochs)
         for part in np.array_split(np.arange(batches), PARTS)[progress.parts % PARTS :]:

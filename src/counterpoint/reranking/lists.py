@@ -19,11 +19,12 @@ from counterpoint.negatives.wrong import draw_random, fewest_wrong, right_groups
 class Lists:
     """One epoch's lists, a row a training point, as places in pool.texts.
 
-    points (rows,), answers (rows, 1 + K), of which the first is right.
+    points (rows,), answers (rows, 1 + K), of which the first is right; was_random (rows,) tells where the others are random.
     """
 
     points: np.ndarray
     answers: np.ndarray
+    was_random: np.ndarray
 
     def lengths(self, texts: Texts) -> np.ndarray:
         """How many tokens each pair has (rows, 1 + K)."""
@@ -32,7 +33,7 @@ class Lists:
 
 @dataclass(frozen=True)
 class Drawn:
-    """per_point negatives for each point, anew each epoch, from a window of the wrong answers' ranks."""
+    """per_point mined negatives for each point, anew each epoch, from a window of the wrong answers' ranks."""
 
     search: Search
     per_point: int
@@ -43,24 +44,32 @@ class Drawn:
 
 
 class ListSampler:
-    """Draws lists anew for every epoch: negatives as training draws them, from the first `rerank.depth` wrong answers.
+    """Draws lists anew for every epoch of the reader's: a random list at the random rate, else one of mined wrong answers.
 
-    Epochs are counted on from begin, how many the retriever was trained for, and so the random rate goes on falling. vectors
-    are of pool.texts, points' and counters'.
+    The rate starts anew at random_rate and falls in a line, by `rerank.decay` an epoch, list by list. Random wrong answers
+    are drawn from all, mined ones from the first `rerank.depth`. vectors are of pool.texts, points' and counters'.
     """
 
-    def __init__(self, pool: Pool, vectors: tuple[Vectors, Vectors], params: Params, begin: int) -> None:
-        self.pool, self.begin = pool, begin
+    def __init__(self, pool: Pool, vectors: tuple[Vectors, Vectors], params: Params) -> None:
+        self.pool, self.seed = pool, params.seed
         self.points, self.counters = (side.embedding.float() for side in vectors)
-        right = right_groups(pool)
-        self.k = min(params.rerank.negatives, fewest_wrong(pool, right))
-        first = draw_random(pool, right, self.k, generator(params.seed, 0, "lists"))
+        self.schedule = Schedule(params.random_rate, params.rerank.decay, params.floor)
+        self.right = right_groups(pool)
+        self.k = min(params.rerank.negatives, fewest_wrong(pool, self.right))
         negatives = Drawn(params.negatives.search, self.k, (1, params.rerank.depth))
-        schedule = Schedule.of(params)
-        self.sampler = NegativeSampler(pool, schedule, negatives, params.seed, first, normalized=params.model.normalize)
+        none = Schedule(0.0, None, 0.0)
+        normalized = params.model.normalize
+        self.sampler = NegativeSampler(pool, none, negatives, params.seed, self._random(0), normalized=normalized)
 
-    def draw(self, epoch: int) -> Lists:
+    def draw(self, epoch: int, turns: np.ndarray) -> Lists:
+        """An epoch's lists, the one of row i for when turns[i], from 0 to 1, of the epoch are over."""
         pool, asked = self.pool, self.pool.queries
-        drawn = self.sampler.draw(self.begin + epoch, self.points, self.counters).ids
+        rates = np.array([self.schedule.rate(epoch + turn) for turn in turns])
+        is_random = generator(self.seed, epoch, "list rate").random(len(rates)) < rates
+        mined = self.sampler.draw(epoch, self.points, self.counters).ids
+        drawn = np.where(is_random[:, None], self._random(epoch), mined)
         points, answers = pool.text[asked], pool.text[np.column_stack([pool.counter_of[asked], drawn])]
-        return Lists(points, answers)
+        return Lists(points, answers, is_random)
+
+    def _random(self, epoch: int) -> np.ndarray:
+        return draw_random(self.pool, self.right, self.k, generator(self.seed, epoch, "list negatives"))
