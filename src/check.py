@@ -44,7 +44,7 @@ def check_corpus(params: Params) -> "Triples":
 
     from counterpoint.training.selection import Selection
 
-    Selection(pools, unseen(triples.pairs["validation"]), params.select)
+    Selection(pools, {"validation": unseen(triples.pairs["validation"])}, params.select)
     return triples
 
 

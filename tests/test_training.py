@@ -104,7 +104,8 @@ def test_a_run_has_a_row_and_a_draw_an_epoch(world):
     assert list(run.epochs[0]) == [
         "epoch", "random_rate", "random_share", "kept_share", "filtered_share", "same_debate_share", "point_share",
         "hardness", "loss",
-        *(f"{name}_loss" for name in LOSSES), "training_top1", "validation_top1", "test_top1", "selection_score",
+        *(f"{name}_loss" for name in LOSSES), "training_top1", "validation_top1", "test_top1", "unseen_test_top1",
+        "selection_score",
     ]  # fmt: skip
     assert [step["step"] for step in run.steps] == [2, 3, 5, 6, 8, 9]  # 3 batches an epoch, logged every 2 and at the end
     for row, draw in zip(run.epochs, run.draws, strict=True):

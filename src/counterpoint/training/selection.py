@@ -24,27 +24,30 @@ ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
 class Selection:
     """How the epoch is chosen: `asked` are each split's queries, `queries` is all or unseen, `mask` those of validation.
 
-    unseen (pairs,) says of which validation pairs nothing stands in training. Raises InputError where no query
-    is left, or a split cannot have the setting.
+    unseen says, by split, of which pairs (pairs,) nothing stands in training; validation's must be there. Raises InputError
+    where no query is left, or a split cannot have the setting.
     """
 
-    def __init__(self, pools: Mapping[str, Pool], unseen: np.ndarray, params: SelectParams) -> None:
+    def __init__(self, pools: Mapping[str, Pool], unseen: Mapping[str, np.ndarray], params: SelectParams) -> None:
         self.params = params
         self.asked = {name: READINGS[params.answers](pool) for name, pool in pools.items()}
         for name, queries in self.asked.items():
             if not len(queries):
                 raise InputError(f"corpus: each split must have a point whose counter is another text; {name} has none")
-        self.queries, self.mask = selection_queries(self.asked["validation"].of_members(unseen), params)
+        self.unseen = {name: self.asked[name].of_members(pairs) for name, pairs in unseen.items()}
+        self.queries, self.mask = selection_queries(self.unseen["validation"], params)
         self.setting = selection_setting(pools.values(), params)
 
     @classmethod
     def of(cls, splits: Mapping[str, Split], params: SelectParams) -> "Selection":
-        return cls({name: split.pool for name, split in splits.items()}, splits["validation"].unseen, params)
+        unseen = {name: split.unseen for name, split in splits.items() if name != "training"}
+        return cls({name: split.pool for name, split in splits.items()}, unseen, params)
 
     def score(self, model: BiEncoder, splits: Mapping[str, Split], training_vectors: tuple[Vectors, Vectors]) -> dict:
         """top1 of every split by name, and under `selection` [top1, mrr] over the chosen validation queries.
 
-        Where lists are re-ranked, the pair head weighs as much as is best for these queries.
+        Under `unseen_test` it is that of the unseen ones alone, None without any. Where lists are re-ranked, the pair head
+        weighs as much as is best for the chosen queries.
         """
         model.eval()
         vectors = {name: training_vectors if name == "training" else model.embed(split.texts) for name, split in splits.items()}
@@ -60,6 +63,9 @@ class Selection:
             scores[name] = top_k(ranks, 1)
             if name == "validation":
                 scores["selection"] = [top_k(ranks[self.mask], 1), mrr(ranks[self.mask])]
+            if name == "test":
+                unseen = ranks[self.unseen["test"]]
+                scores["unseen_test"] = top_k(unseen, 1) if len(unseen) else None
         return scores
 
     def _reranks(self, model: BiEncoder) -> bool:

@@ -77,7 +77,7 @@ def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict,
             "point_share": float((pool.source[negatives.ids] == POINT).mean()),
             "hardness": negatives.hardness,
         }
-    top1 = {f"{name}_top1": score[name] for name in ("training", "validation", "test")}
+    top1 = {f"{name}_top1": score[name] for name in ("training", "validation", "test", "unseen_test")}
     return {"epoch": epoch, "random_rate": rate} | made_of | by_name(means) | top1 | {"selection_score": score["selection"][0]}
 
 
