@@ -1,6 +1,6 @@
 """Several runs in one picture: accuracy against decay, and the series by epoch, a line a decay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from textwrap import fill
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from counterpoint.negatives.schedule import Schedule
+from counterpoint.experiments.seed_averages import Group
 from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, RANKERS, TITLE_CHARACTERS, finish, line
 
 MARKS = "osD^vPX*<>"  # a seed each
@@ -17,10 +17,10 @@ FAULTY = "original's log, by its faulty evaluator"
 History = list[dict]
 
 
-def accuracy_by_decay(rows: Sequence[dict], panels: dict[str, str], title: str) -> Figure:
-    """top1 against decay, a dot a seed and a bar for their mean; panels: column of the table -> what it is.
+def accuracy_by_decay(rows: Sequence[dict], panels: dict[str, str], title: str, what: str = "decay") -> Figure:
+    """top1 against decay, or what else was varied, a dot a seed and a bar for their mean.
 
-    rows are those of `seed_averages.table`.
+    panels: column of the table -> what it is; rows are those of `seed_averages.table`.
     """
     figure = Figure(figsize=(6.5 * len(panels), 6), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -47,15 +47,16 @@ def accuracy_by_decay(rows: Sequence[dict], panels: dict[str, str], title: str) 
     for i, seed in enumerate(seeds):
         handles[f"seed {seed}"] = all_axes[0].plot([], [], MARKS[i % len(MARKS)], color=GREY, ms=7)[0]
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=6, fontsize=12, frameon=False)
-    finish(figure, all_axes[0], "Accuracy against decay, the mean of the seeds as a bar", title, x="decay")
+    finish(figure, all_axes[0], f"Accuracy by {what}, the mean of the seeds as a bar", title, x=what)
+    crowded = sum(map(len, labels)) > 70
     for axes in all_axes:
-        axes.set_xticks(range(len(labels)), labels)
-        axes.set_xlabel("decay", fontsize=13)
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if crowded else 0)
+        axes.set_xlabel(what, fontsize=13)
         axes.grid(False, axis="x")
     return figure
 
 
-def accuracy_by_epoch(histories: dict[Schedule, list[History]], logs: dict[str, History], measured: str, title: str) -> Figure:
+def accuracy_by_epoch(histories: Mapping[Group, list[History]], logs: dict[str, History], measured: str, title: str) -> Figure:
     """top1 of validation and test by epoch, a line a decay: the mean over seeds, from the lowest to the highest as a band.
 
     logs are rows read from logs of the original research code, by name; they are drawn in grey.
@@ -70,7 +71,7 @@ def accuracy_by_epoch(histories: dict[Schedule, list[History]], logs: dict[str, 
     return _with_legend(figure, all_axes, "Accuracy by epoch and decay", title)
 
 
-def negatives_by_epoch(histories: dict[Schedule, list[History]], title: str) -> Figure:
+def negatives_by_epoch(histories: Mapping[Group, list[History]], title: str) -> Figure:
     """Hardness and make-up of the negatives by epoch, a line a decay: the mean over seeds, the band from lowest to highest."""
     panels = {
         "hardness": "hardness",
@@ -84,6 +85,30 @@ def negatives_by_epoch(histories: dict[Schedule, list[History]], title: str) -> 
     for axes in all_axes[1:]:
         axes.yaxis.set_major_formatter(PERCENT)
     return _with_legend(figure, all_axes, "Negatives by epoch and decay", title)
+
+
+def over_time(histories: Mapping[Group, list[History]], ends: Mapping[str, tuple[float, float]], title: str) -> Figure:
+    """What people keep: unseen test top1 by epoch, and beneath it what was mined, how hard it was, how much was secretly right.
+
+    A line a group: the mean over seeds, the band from lowest to highest. ends are, by label, the intervals over queries of
+    the chosen epoch's top1, drawn at the right.
+    """
+    panels = {
+        "unseen_test_top1": "unseen test top1",
+        "mined_share": "share of mined negatives",
+        "hardness": "hardness",
+        "false_share": "mined ones that answer a near twin",
+    }
+    figure, all_axes = _overlaid(histories, panels, columns=1)
+    top = all_axes[0]
+    last = max(row["epoch"] for runs in histories.values() for rows in runs for row in rows)
+    for place, (group, (colour, _)) in enumerate(zip(histories, _looks(histories), strict=True), start=1):
+        if group.label in ends:
+            top.plot([last + (last + 1) * 0.012 * place] * 2, ends[group.label], color=colour, lw=4, alpha=0.8)
+    for axes in (top, all_axes[1], all_axes[3]):
+        axes.yaxis.set_major_formatter(PERCENT)
+    all_axes[2].axhline(0, color=GREY, lw=1)
+    return _with_legend(figure, all_axes, "What is learnt as the negatives turn from random to mined", title)
 
 
 def imported(epochs: History, steps: Sequence[dict], name: str) -> Figure:
@@ -106,12 +131,12 @@ def imported(epochs: History, steps: Sequence[dict], name: str) -> Figure:
     )
 
 
-def _overlaid(histories: dict[Schedule, list[History]], panels: dict[str, str], columns: int) -> tuple[Figure, list]:
+def _overlaid(histories: Mapping[Group, list[History]], panels: dict[str, str], columns: int) -> tuple[Figure, list]:
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(9 if columns == 1 else 13, 1.5 + 3.5 * lines), layout="constrained")
     all_axes = list(figure.subplots(lines, columns, sharex=True, squeeze=False).flat)
     for axes, (key, what) in zip(all_axes, panels.items(), strict=True):
-        for (schedule, runs), (colour, style) in zip(histories.items(), _looks(histories), strict=True):
+        for (group, runs), (colour, style) in zip(histories.items(), _looks(histories), strict=True):
             by_epoch = zip_longest(*runs)  # with train.patience some seeds end earlier
             rows = [_over_seeds(tuple(row for row in rows if row is not None), key) for rows in by_epoch]
             rows = [row for row in rows if row["mean"] is not None]
@@ -120,7 +145,7 @@ def _overlaid(histories: dict[Schedule, list[History]], panels: dict[str, str], 
                 axes.fill_between(
                     epochs, *([row[end] for row in rows] for end in ("low", "high")), color=colour, alpha=0.1, lw=0
                 )
-                line(axes, rows, "mean", schedule.label, colour, style)
+                line(axes, rows, "mean", group.label, colour, style)
         axes.set_ylabel(what)
         axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole per cents
     return figure, all_axes
@@ -133,11 +158,12 @@ def _over_seeds(rows: tuple[dict, ...], key: str) -> dict:
     return {"epoch": rows[0]["epoch"], "mean": sum(values) / len(values), "low": min(values), "high": max(values)}
 
 
-def _looks(histories: dict[Schedule, list[History]]) -> list[tuple[Any, str]]:
-    """A colour and line style per schedule: from dark to light as decay grows, never random apart."""
-    scale, falling = colormaps["viridis"], [schedule for schedule in histories if not schedule.never_random]
-    looks = [(scale(0.9 * i / max(1, len(falling) - 1)), ("-", "--", "-.")[i % 3]) for i in range(len(falling))]
-    return looks + [(ORANGE, ":")] * (len(histories) - len(falling))
+def _looks(histories: Mapping[Group, list[History]]) -> list[tuple[Any, str]]:
+    """A colour and line style per group: from dark to light as decay grows, never random apart."""
+    scale, falling = colormaps["viridis"], [group for group in histories if not group.never_random]
+    last = max(1, len(falling) - 1)
+    looks = {group: (scale(0.9 * i / last), ("-", "--", "-.")[i % 3]) for i, group in enumerate(falling)}
+    return [looks.get(group, (ORANGE, ":")) for group in histories]
 
 
 def _with_legend(figure: Figure, all_axes: list, heading: str, title: str) -> Figure:

@@ -40,13 +40,16 @@ def answer(best: str, winner: dict, measured: str, compared: Sequence[dict], ste
     )
 
 
-def averages(rows: Sequence[dict]) -> str:
-    """A table, a row a decay; columns that no run has, or that repeat those of all queries, are left out."""
+def averages(rows: Sequence[dict], what: str = "decay") -> str:
+    """A table, a row a decay or what else was varied.
+
+    Columns that no run has, or that repeat those of all queries, are left out.
+    """
     columns = [
         name for name in rows[0] if isinstance(rows[0][name], dict) and name not in ("selection", "best_epoch", "seconds")
     ]
     columns = [name for name in columns if rows[0][name]["mean"] is not None and not _repeats(rows, name)]
-    cells = [["decay", "seeds", *(name.replace("_", " ") for name in columns), "best epoch", "seconds"]]
+    cells = [[what, "seeds", *(name.replace("_", " ") for name in columns), "best epoch", "seconds"]]
     for row in rows:
         cells.append(
             [

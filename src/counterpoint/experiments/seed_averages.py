@@ -1,13 +1,14 @@
 """Runs that differ in seed and schedule only: means over seeds, and each schedule against one, query by query."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from counterpoint.evaluation.statistics import LEVEL, interval
+from counterpoint.evaluation.statistics import LEVEL, interval, sign_flip
 from counterpoint.experiments.comparison import align
 from counterpoint.negatives.schedule import Schedule
 
@@ -20,6 +21,18 @@ MEASURED = tuple(  # column of the table -> which row of metrics/settings.json
 
 
 Ends = tuple[float | None, float | None]  # of an interval; None where there is none
+
+
+class Labelled(Protocol):
+    """What runs are grouped by: a schedule, or an arm of a study."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def never_random(self) -> bool: ...
+
+
+Group = TypeVar("Group", bound=Labelled)
 
 
 @dataclass(frozen=True)
@@ -55,11 +68,11 @@ def spread(values: Sequence[float | None]) -> dict:
     }
 
 
-def table(groups: dict[Schedule, dict[int, SeedRun]], step: str) -> list[dict]:
-    """A row per schedule: top1 of a step by split, setting and queries, best epoch and seconds, each over the seeds."""
+def table(groups: Mapping[Group, dict[int, SeedRun]], step: str) -> list[dict]:
+    """A row per group: top1 of a step by split, setting and queries, best epoch and seconds, each over the seeds."""
     rows = []
-    for schedule, runs in groups.items():
-        row: dict = {"decay": schedule.label, "stage": step, "seeds": list(runs)}
+    for group, runs in groups.items():
+        row: dict = {"decay": group.label, "stage": step, "seeds": list(runs)}
         row["selection"] = spread([run.train["selection_score"] for run in runs.values()])
         for name, split, setting, queries in MEASURED:
             wanted = {"split": split, "setting": setting, "queries": queries, "stage": step}
@@ -74,14 +87,14 @@ def _top1(run: SeedRun, wanted: dict[str, str]) -> float | None:
     return next(row["top1"] for row in run.settings if wanted.items() <= row.items())
 
 
-def best(groups: dict[Schedule, dict[int, SeedRun]]) -> Schedule:
-    """The schedule of the highest mean selection score over the seeds that all have; the gentler one of equals."""
+def best(groups: Mapping[Group, dict[int, SeedRun]]) -> Group:
+    """The group of the highest mean selection score over the seeds that all have; the gentler one of equals."""
     common = set.intersection(*(set(runs) for runs in groups.values()))  # an easy seed must not decide
     means = {
-        schedule: np.mean([run.train["selection_score"] for seed, run in runs.items() if seed in common or not common])
-        for schedule, runs in groups.items()
+        group: np.mean([run.train["selection_score"] for seed, run in runs.items() if seed in common or not common])
+        for group, runs in groups.items()
     }
-    return max(means, key=lambda schedule: round(means[schedule], 9))  # the first of equals
+    return max(means, key=lambda group: round(means[group], 9))  # the first of equals
 
 
 def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: str, step: str) -> dict | None:
@@ -89,7 +102,7 @@ def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: 
 
     `low` to `high` is the 95 % interval of the difference in top1 over other test queries (bootstrap over clusters of each
     query's mean over seeds); `seed_low` to `seed_high` that over other seeds (Student's t of the seeds' differences; None
-    of one seed). A difference is beyond noise when neither interval contains 0.
+    of one seed). A difference is beyond noise when neither interval contains 0. `p` is `sign_flip`'s, of the queries.
     """
     seeds = [seed for seed in a if seed in b]
     sides = [(_ranks(a[seed], setting, step), _ranks(b[seed], setting, step)) for seed in seeds]
@@ -102,7 +115,8 @@ def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: 
     of_query = both.groupby(["id", "cluster"], sort=False)["difference"].mean().reset_index()
     if of_query.empty:
         return None
-    low, high = interval(of_query["difference"].to_numpy(), of_query["cluster"].to_numpy())
+    by_query = of_query["difference"].to_numpy(), of_query["cluster"].to_numpy()
+    low, high = interval(*by_query)
     seed_low, seed_high = seed_interval(each.to_numpy())
     return {
         "setting": setting,
@@ -119,6 +133,7 @@ def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: 
         "by_seed": each.tolist(),
         "seed_low": seed_low,
         "seed_high": seed_high,
+        "p": sign_flip(*by_query),
         "verdict": verdict((low, high), (seed_low, seed_high)),
     }
 
