@@ -18,6 +18,7 @@ from counterpoint.experiments.dvc_runs import Experiment, committed_params, expe
 from counterpoint.experiments.original_log import read_logs
 from counterpoint.experiments.report_page import page
 from counterpoint.experiments.seed_averages import SeedRun, best, by_schedule, paired, table
+from counterpoint.experiments.study_report import report as report_study
 from counterpoint.experiments.sweep_plan import all_else
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.plots import figures
@@ -30,11 +31,23 @@ def main() -> None:
     with_this = "of those that were run with this, as in sweep.py"
     parser.add_argument("-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help=with_this)
     parser.add_argument("--logs", nargs="+", type=Path, default=[], metavar="LOG", help="logs of the original code, to overlay")
-    parser.add_argument("--out", type=Path, default=Path("reports"), help="default: reports")
+    parser.add_argument("--out", type=Path, help="default: reports")
+    parser.add_argument(
+        "--study", metavar="NAME", help="of the finished runs of studies/NAME.yaml instead, in docs/results/NAME"
+    )
     asked = parser.parse_args()
 
     logs = {name: epochs for name, (epochs, _) in read_logs(asked.logs).items()}
-    params = committed_params(asked.set_param)
+    if asked.study:
+        if asked.set_param or asked.out:
+            parser.error("--study says itself what was run and where its report goes: neither -S nor --out")
+        report_study(asked.study, logs)
+    else:
+        report_sweep(asked.set_param, logs, asked.out or Path("reports"))
+
+
+def report_sweep(settings: list[str], logs: dict[str, list[dict]], out: Path) -> None:
+    params = committed_params(settings)
     runs, notes = comparable_runs(params)
     groups = by_schedule(runs)
     steps: list[str] = [params.select.stage]
@@ -43,15 +56,15 @@ def main() -> None:
     tables = {step: table(groups, step) for step in steps}
     winner, compared = best(groups), against_none(groups, queries, steps)
     for name, figure in pictures(params, groups, tables, logs, queries).items():
-        figures.save(figure, asked.out / f"{name}.png")
+        figures.save(figure, out / f"{name}.png")
     about = f"{params.corpus}, {params.train.epochs} epochs, encoder {Path(params.model.encoder).name}"
     content = page(f"{len(runs)} runs: {about}.", chosen_on(params, runs[0]), tables, winner.label, compared, notes)
     names = [run.name for run in runs]
     found = {"best": winner.label, "runs": names, "averages": tables, "against_none": compared}
-    write_json(asked.out / "report.json", found)
-    write_text(asked.out / "report.md", content)
+    write_json(out / "report.json", found)
+    write_text(out / "report.md", content)
     logging.info(content)
-    logging.info("written to %s", asked.out)
+    logging.info("written to %s", out)
 
 
 def chosen_on(params: Params, run: SeedRun) -> str:

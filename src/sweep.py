@@ -1,4 +1,4 @@
-"""A DVC experiment for every decay and seed, those that are not done yet: python src/sweep.py --seeds 13 1 2."""
+"""A DVC experiment for every decay and seed, or for every run of a study, those that are not done yet."""
 
 import argparse
 import json
@@ -14,7 +14,8 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.locks import alone
 from counterpoint.experiments.commands import dvc, why
 from counterpoint.experiments.dvc_runs import PENDING, Experiment, committed_params, experiments, read
-from counterpoint.experiments.sweep_plan import DECAYS, PlannedRun, estimate, missing, planned, refuse_namesakes, spoken
+from counterpoint.experiments.sweep_plan import DECAYS, PlannedRun, planned, refuse_namesakes, spoken
+from counterpoint.experiments.sweeps import StudySweep, Sweep
 from counterpoint.experiments.workspace import (
     forget_branch,
     note_branch,
@@ -36,35 +37,38 @@ def main() -> None:
     with alone(Path(".dvc/tmp/sweep.lock"), "sweeps"):
         if not asked.dry_run:
             take_head_back()
-        plan = planned(asked.seeds, asked.decays or DECAYS[asked.steps], asked.set_param, asked.name)
-        refuse_edits(plan)
+        if asked.study:
+            of: Sweep = StudySweep(asked.study, asked.set_param)
+        else:
+            of = Sweep(planned(asked.seeds or [13, 1, 2], asked.decays or DECAYS[asked.steps], asked.set_param, asked.name))
+        refuse_edits(of.plan)
         if asked.queue:
             params = committed_params(asked.set_param)
             refuse_hidden("corpus", params.corpus)
             refuse_hidden("loss.distill.teacher", params.loss.distill.teacher)
         before = {experiment.name: experiment for experiment in experiments()}
-        refuse_namesakes(plan, before, queue=asked.queue)
-        todo = missing(plan, before)
-        describe(plan, todo, before, asked.jobs)
+        refuse_namesakes([run for run in of.plan if not of.has(run)], before, queue=asked.queue)
+        todo = of.missing(before)
+        describe(of, todo, before, asked.jobs)
         if asked.dry_run:
             return
+        of.take_in(before)
         if not todo:
             forget_branch()
             return
         note_branch()
-        failed = queue(plan, todo, before, asked.jobs) if asked.queue else one_by_one(plan, todo)
+        failed = queue(of, todo, before, asked.jobs) if asked.queue else one_by_one(of, todo)
         forget_branch()
-        done = {experiment.name for experiment in experiments() if experiment.state == "done"}
-        for run in plan:
-            if run.name not in done:
-                failed.setdefault(run.name, "it left DVC's queue" if asked.queue else "not run")
-        tell(plan, failed)
+        left = of.missing({experiment.name: experiment for experiment in experiments()})
+        for run in left:
+            failed.setdefault(run.name, "it left DVC's queue" if asked.queue else "not run")
+        tell(of, failed)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="sweep.py",
-        description="Run a named DVC experiment for every decay and seed that is not done yet.",
+        description="Run a named DVC experiment for every decay and seed, or every run of a study, that is not done yet.",
         epilog="Interrupted, the same command goes on. Then: python src/report.py, with the same -S.",
     )
     steps = parser.add_mutually_exclusive_group()
@@ -72,7 +76,8 @@ def parse() -> argparse.Namespace:
     steps.add_argument(
         "--steps", choices=DECAYS, default="default", help="; ".join(f"{k}: {' '.join(v)}" for k, v in DECAYS.items())
     )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[13, 1, 2], metavar="SEED", help="default: 13 1 2")
+    steps.add_argument("--study", metavar="NAME", help="the runs of studies/NAME.yaml; -S then says where the corpus is only")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: 13 1 2")
     parser.add_argument(
         "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="for every run, as in dvc exp run"
     )
@@ -83,52 +88,56 @@ def parse() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.jobs < 1 or (asked.jobs > 1 and not asked.queue):
         parser.error(f"-j must be 1, or at least 1 with --queue; got {asked.jobs}")
+    if asked.study and (asked.seeds or asked.name):
+        parser.error("--study says itself which seeds and names: neither --seeds nor --name")
     return asked
 
 
-def describe(plan: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> None:
-    for run in plan:
-        state = before[run.name].state if run.name in before else "to run"
+def describe(of: Sweep, todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> None:
+    for run in of.plan:
+        state = "done" if of.has(run) else before[run.name].state if run.name in before else "to run"
         logging.info("%-32s %s", run.name, {"Failed": "failed, to run again"}.get(state, state.lower()))
-    times = f", {estimate(todo, before, jobs)}" if todo else ""
-    logging.info("%d of %d to run%s", len(todo), len(plan), times)
+    times = f", {of.estimate(todo, before, jobs)}" if todo else ""
+    logging.info("%d of %d to run%s", len(todo), len(of.plan), times)
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
 
 
-def one_by_one(plan: list[PlannedRun], todo: list[PlannedRun]) -> dict[str, str]:
+def one_by_one(of: Sweep, todo: list[PlannedRun]) -> dict[str, str]:
     """Each in the workspace; returns why the failed ones failed."""
     failed, start = {}, time.monotonic()
     for number, run in enumerate(todo, start=1):
         try:
-            put_back(plan)
+            put_back(of.plan)
         except InputError as error:  # an edit, while the run before was under way
             failed[run.name] = str(error)
             return failed
         logging.info("\n%d/%d %s; tail -f logs/%s.log", number, len(todo), run.name, run.name)
+        began = time.monotonic()
         done = dvc(*run.command())
         if done.returncode:
             failed[run.name] = why(done.stdout)
             take_head_back()
             logging.info("failed: %s", failed[run.name])
         else:
+            of.keep(run, "workspace", time.monotonic() - began)
             left = (time.monotonic() - start) / number * (len(todo) - number)
             logging.info("%s%s", result("workspace"), f"; about {spoken(left)} left" if number < len(todo) else "")
     try:
-        put_back(plan)
+        put_back(of.plan)
         show_committed()
     except InputError as error:  # an edit, which stays
         logging.info("\nthe workspace stays as it is: %s", error)
     return failed
 
 
-def queue(plan: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> dict[str, str]:
+def queue(of: Sweep, todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> dict[str, str]:
     """All by DVC's queue; returns why the failed ones failed. Workers outlive this process."""
     for name, folder in (("CHECKPOINT_DIR", ".checkpoints"), ("STATES_DIR", ".cache/states")):
         os.environ.setdefault(name, str(Path(folder).resolve()))  # a run's own folder goes with it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    put_back(plan)
+    put_back(of.plan)
     for run in todo:
         state = before[run.name].state if run.name in before else None
         if state in PENDING:
@@ -141,6 +150,7 @@ def queue(plan: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Expe
     failed = {}
     for experiment in ended({run.name for run in todo}, jobs):
         if experiment.state == "done":
+            of.keep(next(run for run in todo if run.name == experiment.name), experiment.rev)
             logging.info("%s: %s", experiment.name, result(experiment.rev))
         else:
             reason = f"no worker runs it any more: dvc queue kill --force {experiment.name}"
@@ -178,11 +188,11 @@ def result(run: str) -> str:
     return f"{epoch}, validation top1 {train['selection_score']:.3f}, test epa {test['epa']['retrieved']['top1']:.3f}"
 
 
-def tell(plan: list[PlannedRun], failed: dict[str, str]) -> None:
+def tell(of: Sweep, failed: dict[str, str]) -> None:
     if failed:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
-        raise InputError(f"{len(failed)} of {len(plan)} runs failed; the same command runs them again:\n{lines}")
-    logging.info("\nall %d are done: make report", len(plan))
+        raise InputError(f"{len(failed)} of {len(of.plan)} runs failed; the same command runs them again:\n{lines}")
+    logging.info("\nall %d are done: %s", len(of.plan), of.report)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from conftest import (
     command,
@@ -281,3 +283,63 @@ def test_experiments_are_readable(base, first):
     assert {"selection_score", "epa.retrieved.top1", "seed", "decay"} <= set(heading.split())
     assert "…" not in heading
     assert all(any(name in row for row in shown.splitlines()) for name in NAMES)
+
+
+STUDY = {
+    "question": "Which decay?",
+    "hold": {},
+    "seeds": [1],
+    "arms": {"none": {"decay": "none"}, "fast": {"decay": 0.9}},
+    "ask": [{"arm": "fast", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}],
+}
+
+
+def test_a_study_is_run_from_its_file_goes_on_after_a_commit_and_is_reported(base, first, tmp_path):
+    folder = tmp_path / "study"
+    shutil.copytree(base, folder, symlinks=True)  # with the cache, so that the runs of the sweep are not computed again
+    file, words = folder / "studies" / "tiny.yaml", ("--study", "tiny")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    refused = sweep(folder, *words)
+    assert refused.stderr.startswith("error: a study must be committed before its first run; studies/tiny.yaml is not")
+    succeed(folder, "git", "add", "studies")
+    succeed(folder, "git", "commit", "-qm", "Plan a study")
+    done = sweep(folder, *words)
+    assert done.returncode == 0, done.stderr
+    expected = ["tiny-none-seed-1", "tiny-fast-seed-1"]
+    assert list(states(done)) == expected
+    runs = folder / "docs/results/tiny/runs"
+    rows = {name: json.loads((runs / f"{name}.json").read_text()) for name in expected}
+    queries = json.loads((runs.parent / rows[expected[0]]["queries"]).read_text())
+    for name, row in rows.items():
+        decay = "none" if "none" in name else "0.9"
+        of = {"setting": "epa", "stage": "retrieved", "answers": "text"}
+        there = tables(base, f"decay-{decay}-seed-{row['seed']}")
+        ranks = [int(each["rank"]) for each in there if of.items() <= each.items()]
+        assert row["ranks"]["epa"]["retrieved"] == ranks
+        assert len(queries["id"]) == len(ranks)
+        assert (folder / "reports/tiny" / f"{name}.md").exists()
+
+    gone = expected[1]
+    (runs / f"{gone}.json").unlink()
+    succeed(folder, "git", "add", "docs")
+    succeed(folder, "git", "commit", "-qm", "Keep what is done")
+    assert states(sweep(folder, *words, "--dry-run")) == dict.fromkeys(expected, "done") | {gone: "to run"}
+    again = sweep(folder, *words)
+    assert "1/1 " + gone in again.stdout
+    renewed = json.loads((runs / f"{gone}.json").read_text())
+    same = set(renewed) - {"commit", "ended", "seconds"}
+    assert {name: renewed[name] for name in same} == {name: rows[gone][name] for name in same}
+
+    succeed(folder, "python", "src/report.py", *words)
+    found = json.loads((runs.parent / "report.json").read_text())
+    new = [i for i, seen in enumerate(queries["seen"]) if seen == "none"]
+    hits = {name: [row["ranks"]["epa"]["retrieved"][i] == 1 for i in new] for name, row in rows.items()}
+    difference = statistics.mean(hits["tiny-fast-seed-1"]) - statistics.mean(hits["tiny-none-seed-1"])
+    (planned,) = found["planned"]
+    assert planned["difference"] == pytest.approx(difference, abs=1e-5)
+    assert planned["holm"] == planned["p"]
+    page = (runs.parent / "README.md").read_text()
+    assert page.startswith("# Which decay?\n\n2 of 2 planned runs, ")
+    for picture in re.findall(r"\((\w+\.png)\)", page):
+        assert (runs.parent / picture).stat().st_size > 10_000

@@ -55,15 +55,7 @@ def planned(seeds: Sequence[int], decays: Sequence[str], common: Sequence[str], 
     return list(runs.values())
 
 
-def missing(plan: list[PlannedRun], before: dict[str, Experiment]) -> list[PlannedRun]:
-    """The runs that are not done; before are the experiments of this commit by name.
-
-    Done is an experiment of the run's name, whose params and whole pipeline `refuse_namesakes` has looked at.
-    """
-    return [run for run in plan if run.name not in before or before[run.name].state != "done"]
-
-
-def refuse_namesakes(plan: list[PlannedRun], before: dict[str, Experiment], *, queue: bool) -> None:
+def refuse_namesakes(plan: Sequence[PlannedRun], before: dict[str, Experiment], *, queue: bool) -> None:
     """An experiment of the same name must be the same run."""
     for run in plan:
         if not (other := before.get(run.name)) or other.state == "Failed":
@@ -89,7 +81,7 @@ def first_difference(theirs: dict, ours: dict, prefix: str = "") -> str | None:
     return None
 
 
-def estimate(todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> str:
+def estimate(todo: Sequence[PlannedRun], before: dict[str, Experiment], jobs: int) -> str:
     """From the training seconds of a run that differs in nothing but seed, schedule and epochs."""
     done = [experiment for experiment in before.values() if experiment.state == "done"]
     known = [("the committed run", head(), committed_params()), *((run.name, run.rev, run.params) for run in done)]

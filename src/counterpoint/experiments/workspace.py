@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from counterpoint.core.errors import InputError
@@ -28,7 +29,13 @@ def look_again() -> None:
             os.utime(name)
 
 
-def refuse_edits(plan: list[PlannedRun]) -> None:
+def refuse_edited(file: str) -> None:
+    """What is planned stands in a commit before it is run."""
+    if not git("ls-files", "--", file) or git("status", "--porcelain", "--", file):
+        raise InputError(f"a study must be committed before its first run; {file} is not: git add {file}, git commit")
+
+
+def refuse_edits(plan: Sequence[PlannedRun]) -> None:
     """A sweep's experiments belong to a commit: code and params must be the committed ones, or a run's of this sweep."""
     look_again()
     done = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
@@ -52,7 +59,7 @@ def refuse_hidden(key: str, named: str) -> None:
         )
 
 
-def put_back(plan: list[PlannedRun]) -> None:
+def put_back(plan: Sequence[PlannedRun]) -> None:
     """params.yaml as committed, where a run of the plan left its own; all else as `refuse_edits` wants it."""
     refuse_edits(plan)
     git("checkout", "HEAD", "--", str(PARAMS))

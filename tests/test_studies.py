@@ -1,0 +1,247 @@
+"""Studies: what their files must say, what counts as done, what is secretly right, and which differences stand."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import yaml
+from scipy.stats import permutation_test
+
+from conftest import fixture_params
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import Pool
+from counterpoint.core.errors import InputError
+from counterpoint.core.params_file import load_params
+from counterpoint.evaluation.statistics import holm, sign_flip
+from counterpoint.experiments import studies, study_rows
+from counterpoint.experiments.near_twins import drawn_to_read, false_shares, near_right, positions
+from counterpoint.experiments.studies import load_study, params_of, runs_of, written
+from counterpoint.experiments.study_page import with_holm
+from counterpoint.experiments.study_report import comparable
+from counterpoint.experiments.study_rows import Origin, is_done, row_file
+
+ASK = {"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}
+STUDY = {
+    "question": "Which?",
+    "hold": {"train.epochs": 2},
+    "seeds": [13, 1],
+    "arms": {"none": {"decay": "none"}, "slow": {"decay": 0.1}, "never": {"random_rate": 0, "decay": None}},
+    "ask": [ASK],
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, tiny_bert):
+    """An empty folder with params.yaml, in which what DVC would make of -S is made of it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert)))
+
+    def params_text(settings):
+        values = yaml.safe_load((tmp_path / "params.yaml").read_text())
+        for setting in settings:
+            name, value = setting.split("=", 1)
+            *path, last = name.split(".")
+            section = values
+            for part in path:
+                section = section[part]
+            section[last] = yaml.safe_load(value)
+        return yaml.safe_dump(values)
+
+    monkeypatch.setattr(studies, "params_text", params_text)
+    return tmp_path
+
+
+def write(place, **changes):
+    (place / "studies" / "mine.yaml").write_text(yaml.safe_dump(STUDY | changes, sort_keys=False))
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_has_every_arm_under_every_seed_and_a_seed_at_a_time(place):
+    write(place)
+    runs = runs_of("mine", load_study("mine"), ["corpus=elsewhere.csv"])
+    assert [run.name for run in runs] == [
+        f"mine-{arm}-seed-{seed}" for seed in (13, 1) for arm in ("none", "slow", "never")
+    ]  # fmt: skip
+    assert [(run.params.seed, run.params.decay, run.params.random_rate) for run in runs[:3]] == [
+        (13, None, 1.0), (13, 0.1, 1.0), (13, None, 0.0),
+    ]  # fmt: skip
+    assert {run.params.train.epochs for run in runs} == {2}
+    assert {run.params.corpus for run in runs} == {"elsewhere.csv"}
+    assert "corpus" not in runs[0].decides
+    assert params_of(runs[1].decides, load_params()) == runs[1].params.model_copy(update={"corpus": load_params().corpus})
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seeds": []}, "seeds: List should have at least 1 item"),
+        ({"seeds": [1, 2, 1]}, "seeds must differ; got 1 twice"),
+        ({"arms": {}}, "arms: Dictionary should have at least 1 item"),
+        ({"arms": {"Mine!": {}}}, "an arm's name must be of small letters, digits and -_. alone; got 'Mine!'"),
+        ({"ask": [ASK | {"arm": "fast"}]}, "ask must name arms, none, slow, never; got 'fast'"),
+        ({"ask": [ASK | {"queries": "some"}]}, "ask.0.queries: Input should be 'all' or 'unseen'"),
+        ({"answer": 42}, "answer: Extra inputs are not permitted"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused_in_a_line(place, changes, says):
+    write(place, **changes)
+    with pytest.raises(InputError, match=r"^studies/mine\.yaml") as refused:
+        load_study("mine")
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_study_and_what_a_study_does_not_leave_open(place):
+    write(place)
+    for name in ("other", "../mine", ""):
+        with pytest.raises(InputError, match="one of mine; got"):
+            load_study(name)
+    (place / "studies" / "mine.yaml").write_text("a: [")
+    with pytest.raises(InputError, match="must be a study"):
+        load_study("mine")
+    write(place)
+    with pytest.raises(InputError, match=r"must be of corpus, fetch, checkpoint, states.*got train.epochs=3"):
+        runs_of("mine", load_study("mine"), ["train.epochs=3"])
+    write(place, arms={"none": {"train.epochs": -1}}, ask=[])
+    with pytest.raises(InputError, match=r"studies/mine\.yaml, none: train\.epochs must be .* got -1"):
+        runs_of("mine", load_study("mine"), [])
+
+
+def test_settings_as_the_command_line_wants_them():
+    assert written({"a.b": None, "c": [1, 10], "d": True, "e": 0.05, "f": "x/y.zip", "g": "two words"}) == [
+        "a.b=none", "c=[1, 10]", "d=true", "e=0.05", "f=x/y.zip", 'g="two words"',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (studies.FOLDER).glob("*.yaml")))
+def test_the_studies_of_this_repository_are_studies(name):
+    study = load_study(name)
+    assert study.ask
+    assert len(study.arms) > 2
+
+
+# --- what is done ----------------------------------------------------------------------------------------------------
+
+
+def test_done_is_what_agrees_in_params_data_and_code_whatever_the_commit(place):
+    write(place)
+    first, *_ = runs_of("mine", load_study("mine"), [])
+    origin = Origin("data", "code")
+    assert not is_done("mine", first, origin)
+    file = row_file("mine", first.name)
+    file.parent.mkdir(parents=True)
+    row = {"params": first.decides, "data": "data", "code": "code", "commit": "another"}
+    file.write_text(json.dumps(row))
+    assert is_done("mine", first, origin)
+    for change in ({"data": "other"}, {"code": "other"}, {"params": first.decides | {"decay": 0.3}}):
+        file.write_text(json.dumps(row | change))
+        assert not is_done("mine", first, origin)
+
+
+def test_the_data_are_told_by_content_and_the_code_by_what_makes_numbers(place):
+    (place / "src" / "own").mkdir(parents=True)
+    stages = {name: {"deps": ["src/own", "data/x"]} for name in study_rows.STAGES}
+    (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages | {"plot": {"deps": ["src/plot.py"]}}}))
+    for file in ("src/own/a.py", "src/plot.py", "one.csv"):
+        (place / file).write_text("1")
+    params = load_params().model_copy(update={"corpus": "one.csv"})
+    before = Origin.of(params)
+    (place / "src/plot.py").write_text("2")
+    assert Origin.of(params) == before
+    (place / "src/own/a.py").write_text("2")
+    assert Origin.of(params).data == before.data
+    assert Origin.of(params).code != before.code
+    (place / "one.csv").write_text("2")
+    assert Origin.of(params).data != before.data
+    with pytest.raises(InputError, match="must have its corpus at hand, gone"):
+        Origin.of(params.model_copy(update={"corpus": "gone"}))
+
+
+def test_a_report_takes_the_most_runs_of_one_code_and_says_what_it_left_out(place):
+    write(place)
+    plan = runs_of("mine", load_study("mine"), [])
+    rows = {run.name: {"params": run.decides, "code": "new", "data": "d"} for run in plan[:4]}
+    rows[plan[0].name] |= {"code": "old"}
+    rows[plan[1].name] |= {"params": {}}
+    chosen, notes = comparable(rows, plan)
+    assert list(chosen) == [run.name for run in plan[2:4]]
+    assert notes == [
+        f"Left out, other params than the study's: {plan[1].name}.",
+        f"Left out, other code or data than the rest: {plan[0].name}.",
+        f"Left out, not run yet: {plan[4].name}, {plan[5].name}.",
+    ]
+    assert comparable({}, plan)[0] == {}
+
+
+# --- what is secretly right ------------------------------------------------------------------------------------------
+
+POINTS = ["schools need money now", "schools need money today", "taxes hurt the poor", "cats are better than dogs by far"]
+
+
+def school_pool():
+    return Pool.of([Pair(str(i), None, None, None, point, f"counter {i}") for i, point in enumerate(POINTS)])
+
+
+def test_answers_of_near_twins_are_secretly_right_and_those_of_others_are_not():
+    pool = school_pool()
+    group = {text: pool.text_group[np.flatnonzero(pool.text == i)[0]] for i, text in enumerate(pool.texts)}
+    found = near_right(pool).toarray()
+    assert [sorted(np.flatnonzero(row)) for row in found] == [[group["counter 1"]], [group["counter 0"]], [], []]
+    assert not near_right(pool, near=0.99).toarray().any()
+
+
+def test_the_share_of_mined_negatives_that_are_secretly_right():
+    pool = school_pool()
+    negatives = {  # two epochs, four points, two negatives: counters (source 1) by the pair's number, points (0)
+        "source": np.array([[[1, 1], [1, 0], [1, 1], [1, 1]]] * 2, dtype=np.int8),
+        "index": np.array([[[1, 2], [0, 2], [0, 1], [1, 2]]] * 2, dtype=np.int32),
+        "was_random": np.array([np.ones((4, 2), bool), [[False, False], [True, False], [False, True], [False, True]]]),
+    }
+    assert false_shares(pool, negatives) == [None, pytest.approx(1 / 5)]
+    at = positions(pool, negatives["source"][0], negatives["index"][0])
+    assert [pool.texts[pool.text[i]] for i in at[1]] == ["counter 0", "taxes hurt the poor"]
+    page = drawn_to_read(pool, negatives, seed=3)
+    assert page.count("**Mined as wrong.**") == 5
+    assert page.count("answers a near twin") == 1
+    assert "None was mined" in drawn_to_read(pool, negatives | {"was_random": np.ones((2, 4, 2), bool)}, seed=3)
+
+
+# --- which differences stand -----------------------------------------------------------------------------------------
+
+
+def test_signs_flip_by_cluster_and_all_of_them_are_tried_where_they_are_few():
+    rng = np.random.default_rng(0)
+    clusters = rng.integers(0, 7, 30)
+    values = rng.choice([-1.0, 0.0, 1.0], 30, p=[0.2, 0.4, 0.4])
+    sums = np.bincount(clusters, values)
+    flipped = [np.abs((np.array(signs) * sums).sum()) for signs in itertools.product((-1, 1), repeat=7)]
+    by_hand = np.mean(np.array(flipped) >= abs(sums.sum()) - 1e-9)
+    assert sign_flip(values, clusters) == pytest.approx(by_hand)
+    assert sign_flip(np.zeros(5), np.arange(5)) == 1
+    many = rng.normal(0.3, 1, 200)
+    drawn = permutation_test((many,), np.sum, permutation_type="samples", n_resamples=2000, rng=1).pvalue
+    assert sign_flip(many, np.arange(200)) == pytest.approx(drawn, abs=0.02)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+
+
+@pytest.mark.parametrize(
+    ("p", "seeds", "says"),
+    [
+        (0.01, (0.01, 0.05), "yes"),
+        (0.01, (-0.01, 0.05), "no"),
+        (0.04, (0.01, 0.05), "no"),
+        (0.01, (None, None), "not known: one seed"),
+    ],
+)
+def test_a_difference_stands_when_neither_queries_nor_seeds_explain_it(p, seeds, says):
+    row = {"p": p, "seed_low": seeds[0], "seed_high": seeds[1]}
+    assert with_holm([row, row | {"p": 0.9}])[0]["stands"] == says
