@@ -120,7 +120,7 @@ def _rows(path: Path, facts: list[Fact]) -> tuple[list[dict], list[dict]]:
 
 def _row(epoch: int, top1: dict[str, float], losses: list[float]) -> dict:
     loss = _finite(sum(losses) / len(losses)) if losses else None
-    accuracies = {f"{split}_top1": top1.get(split) for split in SPLITS.values()}
+    accuracies = {f"{split}_top1": top1.get(split) for split in (*SPLITS.values(), "unseen_test")}
     return {"epoch": epoch, "loss": loss} | accuracies | dict.fromkeys(UNTOLD)
 
 
