@@ -15,7 +15,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.statistics import holm, sign_flip
 from counterpoint.experiments import studies, study_rows
-from counterpoint.experiments.near_twins import drawn_to_read, false_shares, near_right, positions
+from counterpoint.experiments.near_twins import drawn_to_read, false_shares, near_right, text_groups
 from counterpoint.experiments.studies import load_study, params_of, runs_of, written
 from counterpoint.experiments.study_page import with_holm
 from counterpoint.experiments.study_report import comparable
@@ -201,13 +201,15 @@ def test_the_share_of_mined_negatives_that_are_secretly_right():
         "index": np.array([[[1, 2], [0, 2], [0, 1], [1, 2]]] * 2, dtype=np.int32),
         "was_random": np.array([np.ones((4, 2), bool), [[False, False], [True, False], [False, True], [False, True]]]),
     }
-    assert false_shares(pool, negatives) == [None, pytest.approx(1 / 5)]
-    at = positions(pool, negatives["source"][0], negatives["index"][0])
-    assert [pool.texts[pool.text[i]] for i in at[1]] == ["counter 0", "taxes hurt the poor"]
-    page = drawn_to_read(pool, negatives, seed=3)
+    answers = near_right(pool)
+    assert false_shares(pool, negatives, answers) == [None, pytest.approx(1 / 5)]
+    named = text_groups(pool, negatives["source"][0], negatives["index"][0])[1]
+    places = [pool.texts.index(text) for text in ("counter 0", "taxes hurt the poor")]
+    assert named.tolist() == [pool.text_group[np.flatnonzero(pool.text == place)[0]] for place in places]
+    page = drawn_to_read(pool, negatives, answers, seed=3)
     assert page.count("**Mined as wrong.**") == 5
     assert page.count("answers a near twin") == 1
-    assert "None was mined" in drawn_to_read(pool, negatives | {"was_random": np.ones((2, 4, 2), bool)}, seed=3)
+    assert "None was mined" in drawn_to_read(pool, negatives | {"was_random": np.ones((2, 4, 2), bool)}, answers, seed=3)
 
 
 # --- which differences stand -----------------------------------------------------------------------------------------
@@ -244,4 +246,9 @@ def test_holm_by_hand():
 )
 def test_a_difference_stands_when_neither_queries_nor_seeds_explain_it(p, seeds, says):
     row = {"p": p, "seed_low": seeds[0], "seed_high": seeds[1]}
-    assert with_holm([row, row | {"p": 0.9}])[0]["stands"] == says
+    assert with_holm([row, row | {"p": 0.9}], planned=2)[0]["stands"] == says
+
+
+def test_what_is_planned_counts_though_it_was_not_run():
+    row = {"p": 0.02, "seed_low": 0.01, "seed_high": 0.05}
+    assert [with_holm([row], planned=n)[0]["holm"] for n in (1, 2, 4)] == pytest.approx([0.02, 0.04, 0.08])

@@ -321,6 +321,10 @@ def test_a_study_is_run_from_its_file_goes_on_after_a_commit_and_is_reported(bas
         assert (folder / "reports/tiny" / f"{name}.md").exists()
 
     gone = expected[1]
+    (runs / f"{gone}.json").unlink()  # as where the sweep was killed after the run and before its file
+    assert "0 of 2 to run" in sweep(folder, *words).stdout
+    assert json.loads((runs / f"{gone}.json").read_text())["ranks"] == rows[gone]["ranks"]
+
     (runs / f"{gone}.json").unlink()
     succeed(folder, "git", "add", "docs")
     succeed(folder, "git", "commit", "-qm", "Keep what is done")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from counterpoint.arguments.pool import Pool
@@ -26,50 +26,52 @@ def near_right(pool: Pool, near: float = NEAR) -> csr_array:
         alike = (vectors[begin : begin + ROWS] @ vectors.T).tocoo()
         twins = (alike.data >= near) & (own[begin + alike.row] != own[alike.col])
         edges = csr_array((np.ones(twins.sum(), np.int32), (alike.row[twins], alike.col[twins])), alike.shape)
-        found.append((edges @ counters).toarray() > 0)
-    answers = np.concatenate(found)
-    right = right_groups(pool)
-    answers[np.arange(len(own))[:, None], np.where(right < 0, right[:, :1], right)] = False
-    return csr_array(answers)
+        found.append(edges @ counters)
+    answers = csr_array(vstack(found))
+    rows, column = np.nonzero((right := right_groups(pool)) >= 0)
+    own_right = csr_array((np.ones(len(rows), np.int32), (rows, right[rows, column])), shape)
+    return csr_array((answers > 0) > (own_right > 0))
 
 
-def positions(pool: Pool, source: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Where in the pool the arguments stand that models/negatives.npz names by source and index, arrays of one shape."""
-    place = {pair: i for i, pair in enumerate(zip(pool.source.tolist(), pool.row.tolist(), strict=True))}
-    named = zip(source.ravel().tolist(), index.ravel().tolist(), strict=True)
-    return np.array([place[pair] for pair in named], dtype=np.int64).reshape(source.shape)
+def text_groups(pool: Pool, source: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The text groups of arguments that models/negatives.npz names by source and index, arrays of one shape."""
+    return pool.text_group[_positions(pool, source, index)]
 
 
-def false_shares(pool: Pool, negatives: Mapping[str, np.ndarray], near: float = NEAR) -> list[float | None]:
+def _positions(pool: Pool, source: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Where in the pool they stand."""
+    place = np.full((int(pool.source.max()) + 1, int(pool.row.max()) + 1), -1)
+    place[pool.source, pool.row] = np.arange(len(pool))
+    return place[source, index]
+
+
+def false_shares(pool: Pool, negatives: Mapping[str, np.ndarray], answers: csr_array) -> list[float | None]:
     """What share of each epoch's mined negatives answers a near twin of their point; None where none was mined.
 
-    negatives are the arrays of models/negatives.npz, (epochs, points, K), of the pool's queries.
+    negatives are the arrays of models/negatives.npz, (epochs, points, K), of the pool's queries; answers is `near_right`.
     """
-    answers, shares = near_right(pool, near), []
-    rows = np.arange(len(pool.queries))[:, None]
-    for source, index, was_random in zip(negatives["source"], negatives["index"], negatives["was_random"], strict=True):
-        mined = ~was_random
-        false = answers[np.broadcast_to(rows, mined.shape)[mined], pool.text_group[positions(pool, source, index)][mined]]
-        shares.append(round(float(np.mean(false)), 6) if mined.any() else None)
+    groups, mined = text_groups(pool, negatives["source"], negatives["index"]), ~negatives["was_random"]
+    rows = np.broadcast_to(np.arange(len(pool.queries))[:, None], mined.shape[1:])
+    shares: list[float | None] = []
+    for group, which in zip(groups, mined, strict=True):
+        shares.append(round(float(np.mean(answers[rows[which], group[which]])), 6) if which.any() else None)
     return shares
 
 
-def drawn_to_read(pool: Pool, negatives: Mapping[str, np.ndarray], seed: int, n: int = 50) -> str:
+def drawn_to_read(pool: Pool, negatives: Mapping[str, np.ndarray], answers: csr_array, seed: int, n: int = 50) -> str:
     """Markdown of n mined negatives of the last epoch that has any, drawn by seed: point, its counter, the negative."""
     lines = ["# Mined negatives to read", ""]
-    epochs = [epoch for epoch, was_random in enumerate(negatives["was_random"]) if not was_random.all()]
-    if not epochs:
+    epochs = np.flatnonzero((~negatives["was_random"]).any((1, 2)))
+    if not len(epochs):
         return "\n".join([*lines, "None was mined.", ""])
-    epoch = epochs[-1]
-    places = np.argwhere(~negatives["was_random"][epoch])
+    places = np.argwhere(~negatives["was_random"][epochs[-1]])
     chosen = places[np.sort(np.random.default_rng(seed).permutation(len(places))[:n])]
-    ids = positions(pool, negatives["source"][epoch], negatives["index"][epoch])
-    answers = near_right(pool)
+    ids = _positions(pool, negatives["source"][epochs[-1]], negatives["index"][epochs[-1]])
     for number, (row, column) in enumerate(chosen, start=1):
         query, negative = pool.queries[row], ids[row, column]
-        verdict = " It answers a near twin of the point." if answers[row, pool.text_group[negative]] else ""
-        lines += [f"## {number} of {len(chosen)}, epoch {epoch}", ""]
+        lines += [f"## {number} of {len(chosen)}, epoch {epochs[-1]}", ""]
         for what, argument in (("Point", query), ("Its counter", pool.counter_of[query]), ("Mined as wrong", negative)):
             lines += [f"**{what}.** {' '.join(pool.texts[pool.text[argument]].split())}", ""]
-        lines += [verdict.strip(), ""] * bool(verdict)
+        if answers[row, pool.text_group[negative]]:
+            lines += ["It answers a near twin of the point.", ""]
     return "\n".join(lines)

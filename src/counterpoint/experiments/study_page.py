@@ -14,7 +14,7 @@ def page(study: Study, about: Sequence[str], planned: list[dict], afterwards: li
     """Markdown; planned and afterwards are rows of `seed_averages.paired` with arm and against, tables of `table`."""
     parts = [f"# {study.question}", *about, held(study)]
     if planned:
-        parts += ["## Planned", legend(planned), compared(with_holm(planned))]
+        parts += ["## Planned", legend(planned, len(study.ask)), compared(with_holm(planned, len(study.ask)))]
     if afterwards:
         says = "The arm that validation likes best against each other, uncorrected: of twenty intervals one misses by chance."
         parts += ["## Looked at afterwards", says, compared(afterwards)]
@@ -30,10 +30,10 @@ def held(study: Study) -> str:
     return f"Held: `{' '.join(written(study.hold))}`.\n\n{markdown.table(cells)}"
 
 
-def with_holm(rows: Sequence[dict]) -> list[dict]:
-    """The planned comparisons with `holm`, their p values corrected for how many were planned, and `stands`."""
-    corrected = holm([row["p"] for row in rows])
-    return [row | {"holm": p, "stands": stands(row, p)} for row, p in zip(rows, corrected, strict=True)]
+def with_holm(rows: Sequence[dict], planned: int) -> list[dict]:
+    """Planned comparisons with `holm`, their p values corrected for how many are planned, run or not, and `stands`."""
+    corrected = holm([row["p"] for row in rows] + [1.0] * (planned - len(rows)))
+    return [row | {"holm": p, "stands": stands(row, p)} for row, p in zip(rows, corrected, strict=False)]
 
 
 def stands(row: dict, p: float) -> str:
@@ -43,12 +43,12 @@ def stands(row: dict, p: float) -> str:
     return "yes" if p < STANDS and not row["seed_low"] <= 0 <= row["seed_high"] else "no"
 
 
-def legend(rows: Sequence[dict]) -> str:
+def legend(rows: Sequence[dict], planned: int) -> str:
     clusters = rows[0]["clusters"]
     return (
         "Difference in test top1, query by query and seed by seed. Two intervals of 95 %: over other *queries* (bootstrap over "
         f"{clusters} clusters of debates, each query's mean over the seeds) and over other *seeds* (Student's t). p flips the "
-        f"signs of clusters; Holm's p corrects it for the {len(rows)} planned comparisons. A difference stands where Holm's p "
+        f"signs of clusters; Holm's p corrects it for the {planned} planned comparisons. A difference stands where Holm's p "
         f"is below {STANDS:g} and the seeds' interval leaves out 0."
     )
 

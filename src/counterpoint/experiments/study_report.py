@@ -42,7 +42,7 @@ def report(name: str, logs: dict[str, list[dict]]) -> None:
     for title, figure in pictures(name, groups, tables, logs, queries).items():
         figures.save(figure, RESULTS / name / f"{title}.png")
     content = page(study, [*about(plan, chosen, winner.label), *notes], planned, afterwards, tables)
-    found = {"best": winner.label, "planned": with_holm(planned), "afterwards": afterwards, "averages": tables}
+    found = {"best": winner.label, "planned": with_holm(planned, len(study.ask)), "afterwards": afterwards, "averages": tables}
     write_json(RESULTS / name / "report.json", found | {"runs": {run: row["commit"] for run, row in chosen.items()}})
     write_text(RESULTS / name / "README.md", content)
     logging.info(content)

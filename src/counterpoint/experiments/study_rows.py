@@ -24,7 +24,7 @@ from counterpoint.core.files import read_json, sha256, write_text
 from counterpoint.core.params import Params
 from counterpoint.evaluation.table import STEPS, read_table
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, read, read_output
-from counterpoint.experiments.near_twins import NEAR, drawn_to_read, false_shares
+from counterpoint.experiments.near_twins import NEAR, drawn_to_read, false_shares, near_right
 from counterpoint.experiments.seed_averages import SeedRun
 from counterpoint.experiments.studies import StudyRun, params_of
 from counterpoint.negatives.schedule import Schedule
@@ -97,9 +97,10 @@ def write_row(study: str, run: StudyRun, rev: str, origin: Origin, seconds: floa
     ranks = ranks[(ranks["answers"] == run.params.evaluate.answers) & ranks["setting"].isin(SETTINGS)]
     history = series("plots/series/history.json")["epochs"]
     pool, negatives = drawn(rev)
-    shares = false_shares(pool, negatives)
+    answers = near_right(pool)
+    shares = false_shares(pool, negatives, answers) or [None]  # an untrained model has a row and no draw
     history = [epoch | {"false_share": share} for epoch, share in zip(history, shares, strict=True)]
-    write_text(READ / study / f"{run.name}.md", drawn_to_read(pool, negatives, run.seed))
+    write_text(READ / study / f"{run.name}.md", drawn_to_read(pool, negatives, answers, run.seed))
     times = [series(f"metrics/{name}.json") for name in ("timing", "reranker/timing")]
     measured = [row for row in series("metrics/settings.json")["settings"] if row["setting"] in SETTINGS]
     row = {
