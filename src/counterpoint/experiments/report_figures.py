@@ -108,6 +108,7 @@ def over_time(histories: Mapping[Group, list[History]], ends: Mapping[str, tuple
     for axes in (top, all_axes[1], all_axes[3]):
         axes.yaxis.set_major_formatter(PERCENT)
     all_axes[2].axhline(0, color=GREY, lw=1)
+    all_axes[3].set_ylim(bottom=0)
     return _with_legend(figure, all_axes, "What is learnt as the negatives turn from random to mined", title)
 
 

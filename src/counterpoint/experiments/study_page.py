@@ -27,7 +27,8 @@ def page(study: Study, about: Sequence[str], planned: list[dict], afterwards: li
 def held(study: Study) -> str:
     """The arms in their own params, and what all have in common."""
     cells = [["arm", "params"], *([arm, f"`{' '.join(written(own)) or '-'}`"] for arm, own in study.arms.items())]
-    return f"Held: `{' '.join(written(study.hold))}`.\n\n{markdown.table(cells)}"
+    hold = f"`{' '.join(written(study.hold))}`" if study.hold else "`params.yaml`"
+    return f"Held: {hold}.\n\n{markdown.table(cells)}"
 
 
 def with_holm(rows: Sequence[dict], planned: int) -> list[dict]:
@@ -48,7 +49,7 @@ def legend(rows: Sequence[dict], planned: int) -> str:
     return (
         "Difference in test top1, query by query and seed by seed. Two intervals of 95 %: over other *queries* (bootstrap over "
         f"{clusters} clusters of debates, each query's mean over the seeds) and over other *seeds* (Student's t). p flips the "
-        f"signs of clusters; Holm's p corrects it for the {planned} planned comparisons. A difference stands where Holm's p "
+        f"signs of clusters; Holm's p corrects it for how many are planned, {planned}. A difference stands where Holm's p "
         f"is below {STANDS:g} and the seeds' interval leaves out 0."
     )
 

@@ -88,11 +88,12 @@ def about(plan: list[StudyRun], chosen: Mapping[str, dict], winner: str) -> list
     rows = list(chosen.values())
     hours = sum(row["seconds"]["whole"] or row["seconds"]["train"] + row["seconds"]["rerank"] for row in rows) / 3600
     machines = dict.fromkeys(
-        f"{machine['processor']}, {machine['threads'] or machine['cores']} threads, torch {machine['torch']}"
+        f"{machine['processor']}, threads: {machine['threads'] or machine['cores']}, torch {machine['torch']}"
         for machine in (row["machine"] for row in rows)
     )
     commits, days = dict.fromkeys(row["commit"][:7] for row in rows), sorted(row["ended"][:10] for row in rows)
-    chosen_by = "{selection_n:,} {selection_queries} validation queries".format(**rows[0]["train"])
+    train = rows[0]["train"]
+    chosen_by = f"{train['selection_n']:,} {'unseen ' * (train['selection_queries'] == 'unseen')}validation queries"
     return [
         f"{len(rows)} of {len(plan)} planned runs, {hours:.1f} hours of {'; '.join(machines)}; commit {', '.join(commits)}; "
         f"{days[0]} to {days[-1]}.",
