@@ -9,7 +9,7 @@ from counterpoint.training import progress
 from counterpoint.training.progress import Progress
 from counterpoint.training.state import State
 
-ROW = {"epoch": 0, "random_rate": 1.0, "loss": 0.5, "validation_top1": 0.25}
+ROW = {"epoch": 0, "random_rate": 1.0, "loss": 0.5, "validation_top1": 0.25, "selection_score": 0.125}
 
 
 def step(number, epoch=0):
@@ -56,22 +56,22 @@ def test_an_epoch_is_a_line_with_the_time_left(tmp_path, clock, caplog):
         state.epochs.append(ROW | {"epoch": epoch})
         tell.epoch(state)
     assert [record.message for record in caplog.records] == [
-        "epoch 1/3, rate 1.000, loss 0.5000, validation top1 0.250, 4.0 min left",
-        "epoch 2/3, rate 1.000, loss 0.5000, validation top1 0.250, 1.0 min left",
-        "epoch 3/3, rate 1.000, loss 0.5000, validation top1 0.250",
+        "epoch 1/3, rate 1.000, loss 0.5000, validation top1 0.250, selection score 0.125, 4.0 min left",
+        "epoch 2/3, rate 1.000, loss 0.5000, validation top1 0.250, selection score 0.125, 1.0 min left",
+        "epoch 3/3, rate 1.000, loss 0.5000, validation top1 0.250, selection score 0.125",
     ]
 
 
 def test_restored_rows_say_nothing_of_time(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     Progress(tmp_path, 3, 4).epoch(State(epochs=[ROW]))
-    assert caplog.messages == ["epoch 1/3, rate 1.000, loss 0.5000, validation top1 0.250"]
+    assert caplog.messages == ["epoch 1/3, rate 1.000, loss 0.5000, validation top1 0.250, selection score 0.125"]
 
 
 def test_the_untrained_model_has_its_line(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     Progress(tmp_path, 0, 4).epoch(State(epochs=[ROW | {"loss": None}]))
-    assert caplog.messages == ["untrained, rate 1.000, validation top1 0.250"]
+    assert caplog.messages == ["untrained, rate 1.000, validation top1 0.250, selection score 0.125"]
 
 
 def test_a_bar_is_drawn_for_who_watches(tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ class Progress:
         self.epoch_began = now
         parts = [f"epoch {row['epoch'] + 1}/{self.epochs}" if self.epochs else "untrained", f"rate {row['random_rate']:.3f}"]
         parts += [f"loss {row['loss']:.4f}"] if row["loss"] is not None else []
-        parts += [f"validation top1 {row['validation_top1']:.3f}"]
+        parts += [f"validation top1 {row['validation_top1']:.3f}", f"selection score {row['selection_score']:.3f}"]
         if self.stepped and len(rows) < self.epochs:  # not of rows that were restored
             parts.append(f"{left / 60:.1f} min left")
         with tqdm.external_write_mode():
