@@ -1,6 +1,8 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
+import importlib
 import itertools
+import json
 import math
 import os
 import shutil
@@ -313,6 +315,25 @@ def wait_until_nothing_runs_in(folder: Path, seconds: float = 2) -> list[str]:
     for process in running:
         os.kill(process, signal.SIGKILL)
     return commands
+
+
+@pytest.fixture
+def run(tiny_bert, tmp_path, monkeypatch):
+    """A function that runs stages in a folder, with changes of params; it returns what metrics/reranker.json says."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CHECKPOINT_DIR", "STATES_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    write_arguana(tmp_path / "data/fixture")
+
+    def stages(*verbs, **changes):
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
+        for verb in verbs:
+            monkeypatch.delitem(sys.modules, verb, raising=False)
+            importlib.import_module(verb).main()
+        file = Path("metrics/reranker.json")
+        return json.loads(file.read_text()) if file.exists() else None
+
+    return stages
 
 
 def restore(folder: Path) -> str:

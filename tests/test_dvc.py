@@ -26,7 +26,7 @@ PACKAGE = SRC / "counterpoint"
 # Each room may open those above it in this list.
 ROOMS = (
     "core", "arguments", "corpus", "negatives", "model", "ranking",
-    "training", "reranking", "evaluation", "plots", "experiments",
+    "training", "reranking", "evaluation", "plots", "use", "experiments",
 )  # fmt: skip
 
 

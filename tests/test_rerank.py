@@ -1,16 +1,12 @@
 """The stage rerank in this process: what it chooses, refuses, and leaves; and the teacher that a finished run can be."""
 
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from conftest import fixture_params, write_arguana
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.evaluation.table import read_table
@@ -21,25 +17,6 @@ from counterpoint.ranking.reranker import Reranker
 from counterpoint.training.teacher import Teacher
 
 CPU = choose("cpu", "fp32")
-
-
-@pytest.fixture
-def run(tiny_bert, tmp_path, monkeypatch):
-    """A function that runs stages in a folder, with changes of params; it returns what metrics/reranker.json says."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("CHECKPOINT_DIR", "STATES_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    write_arguana(tmp_path / "data/fixture")
-
-    def stages(*verbs, **changes):
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
-        for verb in verbs:
-            monkeypatch.delitem(sys.modules, verb, raising=False)
-            importlib.import_module(verb).main()
-        file = Path("metrics/reranker.json")
-        return json.loads(file.read_text()) if file.exists() else None
-
-    return stages
 
 
 def top1(step, split="validation"):

@@ -175,7 +175,11 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
 
 def test_the_queue_runs_two_at_a_time_with_the_same_results(base, first, tiny_bert, tmp_path):
     other = copy_repository(tmp_path / "queue", fixture_params(tiny_bert, **SMALL))
-    done = sweep(other, "--queue", "-j", "2", "--seeds", "1", "--decays", "none", "0.9")
+    installed = tmp_path / "site-packages" / "counterpoint"  # no run may take an installed copy for the workspace's code
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("raise ImportError('an installed copy')\n")
+    env = {"PYTHONPATH": str(installed.parent)}
+    done = sweep(other, "--queue", "-j", "2", "--seeds", "1", "--decays", "none", "0.9", env=env)
     assert done.returncode == 0, done.stderr
     expected = ["decay-none-seed-1", "decay-0.9-seed-1"]
     assert names(other) == sorted(expected)

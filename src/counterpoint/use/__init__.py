@@ -1,0 +1,1 @@
+"""Using a trained model: searching arguments, asking for counters."""

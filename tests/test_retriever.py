@@ -1,0 +1,151 @@
+"""The retriever against brute force and against what the stages say of the same queries; its index, and what it refuses."""
+
+import ast
+import json
+import logging
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import ROOT, independent_pairs
+from counterpoint.arguments.text import text_key
+from counterpoint.arguments.triples import read_triples
+from counterpoint.core.errors import InputError
+from counterpoint.evaluation.table import read_table
+from counterpoint.use import retriever as module
+from counterpoint.use.arguments import of_corpus
+from counterpoint.use.retriever import Retriever
+from test_dvc import closure
+
+POINTS, COUNTERS = (list(side) for side in zip(*independent_pairs(20), strict=True))
+KINDS = {
+    "none": {"rerank__kind": "none"},
+    "head": {"rerank__kind": "head", "retrieve__correction": "csls"},
+    "joint": {"retrieve__correction": "inverted_softmax", "model__sharing": "separate"},
+    "prompts": {"model__prompts": {"point": "cat ", "counter": "dog "}, "model__sharing": "projection"},
+}
+
+
+@pytest.fixture
+def loaded(run):
+    run("prepare", "train", "rerank", rerank__epochs=1, train__epochs=1, rerank__depth=10)
+    return Retriever.load(".")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_ranks_are_those_of_the_stage(run, kind):
+    run("prepare", "train", "rerank", "rank", **KINDS[kind], rerank__epochs=2)
+    retriever = Retriever.load(".", device="cpu", precision="fp32")
+    triples = read_triples(Path("data/triples"))
+    arguments = of_corpus(triples, "test")
+    retriever.index(arguments)
+    table = read_table(Path("data/ranks/test.csv"))
+    table = table[(table["answers"] == "text") & (table["setting"] == "epa") & (table["stage"] == "reranked")]
+    pairs = {pair.id: pair for pair in triples.pairs["test"]}
+    assert len(table) >= 7
+    for name, rank, best in zip(table["id"], table["rank"], table["best"], strict=True):
+        point = pairs[name].point
+        right = {text_key(pair.counter) for pair in pairs.values() if text_key(pair.point) == text_key(point)}
+        (hits,) = retriever.search([point], k=100)
+        assert len(hits) == len({text_key(argument.text) for argument in arguments} - {text_key(point)})
+        assert 1 + min(i for i, hit in enumerate(hits) if text_key(hit.text) in right) == rank
+        assert best in (hits[0].id, *hits[0].twins)
+
+
+def test_the_nearest_are_brute_force_s(loaded):
+    loaded.reranker = type(loaded.reranker)(None, 0.0, 10)
+    loaded.index([*POINTS, *COUNTERS])
+    (hits,) = loaded.search(POINTS[:1], k=12)
+    vectors = [loaded.model.embed(loaded.model.point.encoder.tokenize([text])) for text in (*POINTS, *COUNTERS)]
+    query = vectors[0][0].embedding.double()
+    distance = [float((query - counter.embedding.double()).square().sum()) for _, counter in vectors]
+    order = [i for i in np.argsort(distance, kind="stable") if i != 0]  # its own text is no answer
+    assert [hit.id for hit in hits] == [str(i + 1) for i in order[:12]]
+    assert [hit.distance for hit in hits] == pytest.approx([distance[i] for i in order[:12]], rel=1e-5)
+
+
+def test_twins_are_one_answer_and_named(loaded):
+    loaded.index(["cat purr", "dog bark", "CAT  purr", "bird wing"])
+    (hits,) = loaded.search(["dog bark"], k=9)
+    assert {(hit.id, hit.twins) for hit in hits} == {("1", ("3",)), ("4", ())}
+    (hits,) = loaded.search(["Dog bark"], k=9, only=[False, True, True, False])
+    assert [hit.id for hit in hits] == ["1"]
+
+
+def test_an_index_is_kept_for_its_model_and_texts_alone(loaded, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    keep = tmp_path / "index"
+    loaded.index(POINTS, keep=keep)
+    (file,) = keep.iterdir()
+    first = loaded.search(COUNTERS[:2])
+    monkeypatch.setattr(Retriever, "_embedded", None)  # whoever embeds now fails
+    loaded.index(POINTS, keep=keep)
+    assert loaded.search(COUNTERS[:2]) == first
+    monkeypatch.undo()
+    loaded.index(POINTS[:-1], keep=keep)
+    assert len(list(keep.iterdir())) == 2
+    file.write_bytes(file.read_bytes()[:-100])  # cut
+    loaded.index(POINTS, keep=keep)
+    assert loaded.search(COUNTERS[:2]) == first
+    assert next(record.message for record in caplog.records if "is not whole" in record.message).startswith(str(file))
+    assert len(list(keep.iterdir())) == 2
+
+
+def test_another_model_has_an_index_of_its_own(run, tmp_path):
+    for seed in (1, 2):
+        run("prepare", "train", "rerank", seed=seed, train__epochs=1, rerank__kind="none")
+        retriever = Retriever.load(".")
+        retriever.index(POINTS, keep=tmp_path / "index")
+    assert len(list((tmp_path / "index").iterdir())) == 2
+
+
+def test_what_cannot_be_used_is_refused_in_a_line(loaded, tmp_path):
+    with pytest.raises(InputError, match="a search must have something to search: index texts first"):
+        loaded.search(POINTS)
+    with pytest.raises(InputError, match="an index must have at least one text; got none"):
+        loaded.index([])
+    with pytest.raises(InputError, match="a text to be searched must show something; 2 does not"):
+        loaded.index(["cat", " \n"])
+    loaded.index(POINTS)
+    with pytest.raises(InputError, match="a point must show something; number 2 of 2 does not"):
+        loaded.search(["cat", ""])
+    with pytest.raises(InputError, match="k must be at least 1; got 0"):
+        loaded.search(["cat"], k=0)
+    with pytest.raises(InputError, match="is missing: a run is made by dvc repro"):
+        Retriever.load(tmp_path / "nowhere")
+    about = json.loads(Path("models/model.json").read_text())
+    Path("models/model.json").write_text(json.dumps({name: value for name, value in about.items() if name != "sharing"}))
+    with pytest.raises(InputError, match=r"models must be a model that this version wrote; it is not .KeyError: 'sharing'"):
+        Retriever.load(".")
+
+
+def test_the_example_of_the_docs_runs(loaded, capsys):
+    """The lines of Retriever's docstring, as they stand there."""
+    code = [line.strip() for line in module.Retriever.__doc__.splitlines() if line.startswith("        ")]
+    example = "\n".join("    " * line.startswith("print") + line for line in code)
+    exec(compile(example, "docs", "exec"), {"Retriever": Retriever})
+    distance, text = capsys.readouterr().out.split(maxsplit=1)
+    assert float(distance) >= 0
+    assert text.strip() in ("Cats purr.", "Dogs bark.")
+
+
+def test_the_package_asks_for_what_the_retriever_imports_in_the_versions_of_the_pipeline():
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    pinned = {line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()}
+    assert set(asked) <= pinned
+    needed = {name for file in closure(Path(module.__file__)) for name in third_parties(file)}
+    assert needed == {name.partition("==")[0].replace("-", "_") for name in asked}
+
+
+def third_parties(file):
+    """The packages that a file imports, wherever in it, which are neither Python's nor this one's."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names} - {*sys.stdlib_module_names, "counterpoint"}
