@@ -12,7 +12,7 @@ from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_json, write_text
 from counterpoint.core.params import Params
-from counterpoint.evaluation.table import STEPS, read_table
+from counterpoint.evaluation.table import EVALUATED, STEPS, read_table
 from counterpoint.experiments import report_figures
 from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments, read, read_output
 from counterpoint.experiments.original_log import read_logs
@@ -87,9 +87,10 @@ def pictures(
     panels = {"validation_epa": "validation split, epa", on_test: f"test split, {queries} queries, epa"}
     rows = [row for members in tables.values() for row in members]
     measured = f"{params.select.setting}, {params.select.stage}"
+    by_epoch = {f"{split}_top1": f"{split} top1 ({measured})" for split in EVALUATED}
     return {
         "accuracy_by_decay": report_figures.accuracy_by_decay(rows, panels, titled),
-        "accuracy_by_epoch": report_figures.accuracy_by_epoch(histories, logs, measured, titled),
+        "accuracy_by_epoch": report_figures.accuracy_by_epoch(histories, by_epoch, logs, titled),
         "negatives_by_epoch": report_figures.negatives_by_epoch(histories, titled),
     }
 

@@ -135,10 +135,11 @@ def keys_read(monkeypatch):
             read.add(prefix + name)
             return original(self, name)
 
-        def dump(self, *, include=None, original=section.model_dump, section=section, prefix=prefix):
+        def dump(self, *, original=section.model_dump, section=section, prefix=prefix, **how):
+            names, left_out = how.get("include"), how.get("exclude") or ()
             keys = {key: key.removeprefix(prefix).partition(".")[0] for key in leaves(section, prefix)}
-            read.update(key for key, name in keys.items() if include is None or name in include)
-            return original(self, include=include)
+            read.update(key for key, name in keys.items() if name not in left_out and (names is None or name in names))
+            return original(self, **how)
 
         monkeypatch.setattr(section, "__getattribute__", watch)
         monkeypatch.setattr(section, "model_dump", dump)

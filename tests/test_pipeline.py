@@ -258,7 +258,11 @@ def test_the_ranks_have_a_row_per_reading_setting_stage_and_query(repository, or
 
 def test_another_reading_embeds_and_trains_nothing(repository):
     printed = succeed(repository, "dvc", "exp", "run", "-S", "evaluate.answers=row")
-    assert [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")] == ["evaluate", "plot"]
+    assert [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")] == [
+        "evaluate",
+        "plot",
+        "publish",
+    ]
     pairs = len((repository / "data/triples/test.jsonl").read_text().splitlines())
     assert {row["n"] for row in read(repository, "metrics/settings.json")["settings"] if row["queries"] == "all"} == {pairs}
     restore(repository)
@@ -282,7 +286,7 @@ def test_another_second_step_trains_no_retriever(repository):
     changes = ("-S", "rerank.epochs=1", "-S", "retrieve.correction=csls")
     printed = succeed(repository, "dvc", "exp", "run", *changes)
     ran = [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")]
-    assert ran == ["rerank", "rank", "evaluate", "plot"]
+    assert ran == ["rerank", "rank", "evaluate", "plot", "publish"]
     about = read(repository, "reranker/reranker.json")
     assert about["correction"]["kind"] == "csls"
     assert about["correction"]["constant"] == read(repository, "metrics/reranker.json")["constant"]

@@ -24,7 +24,10 @@ def test_a_dot_a_seed_and_a_bar_for_their_mean():
         {"decay": "none", "stage": "retrieved", "seeds": [1, 2], "test_epa": spread([0.2, 0.4])},
         {"decay": "0.1", "stage": "retrieved", "seeds": [2], "test_epa": spread([0.6])},
     ]
-    (axes,) = accuracy_by_decay(rows, {"test_epa": "test split"}, "tiny").axes
+    figure = accuracy_by_decay(rows, {"test_epa": "test split"}, "tiny", "arm")
+    (axes,) = figure.axes
+    assert figure.get_suptitle().startswith("Accuracy by arm")
+    assert (axes.get_title(), axes.get_xlabel()) == ("test split", "arm")
     dots = {
         round(float(line.get_ydata()[0]), 6): float(line.get_xdata()[0]) for line in axes.lines if len(line.get_ydata()) == 1
     }
@@ -39,10 +42,12 @@ def test_a_dot_a_seed_and_a_bar_for_their_mean():
 def test_a_line_a_decay_is_the_mean_over_its_seeds():
     histories = {NONE: [history(0.1, 0.3), history(0.3, 0.5)], SLOW: [history(0.2, 0.9)], NEVER: [history(0.4, None)]}
     logs = {"old": [{"epoch": 0, "validation_top1": 0.9, "test_top1": None}]}
-    for axes, old in zip(accuracy_by_epoch(histories, logs, "epa", "tiny").axes, ([0.9], []), strict=True):
+    panels = {"validation_top1": "validation", "test_top1": "test"}
+    for axes, old in zip(accuracy_by_epoch(histories, panels, logs, "tiny").axes, ([0.9], []), strict=True):
         drawn = lines(axes)
         assert drawn.pop(f"old ({FAULTY})") == old
         assert drawn == {"none": pytest.approx([0.2, 0.4]), "0.1": [0.2, 0.9], "never random": [0.4]}
+    assert accuracy_by_epoch(histories, panels, logs, "tiny", "arm").get_suptitle().startswith("Accuracy by epoch and arm")
     figure = negatives_by_epoch(histories, "tiny")
     assert [lines(axes)["0.1"] for axes in figure.axes] == [[0.2, 0.9]] * 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no decay", "decay 0.1", "never random"]

@@ -407,7 +407,7 @@ def test_a_bad_params_file(name, world, capfd):
         params.mkdir()
     elif content is not None:
         params.write_bytes(content if isinstance(content, bytes) else content.encode())
-    for main in ("check", "prepare", "train", "baselines", "evaluate", "plot"):
+    for main in ("check", "prepare", "train", "baselines", "evaluate", "plot", "publish"):
         assert says in refusal(verb(main), capfd)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from counterpoint.experiments.seed_averages import Group
 from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, RANKERS, TITLE_CHARACTERS, finish, line
@@ -27,7 +27,7 @@ def accuracy_by_decay(rows: Sequence[dict], panels: dict[str, str], title: str, 
     labels = list(dict.fromkeys(row["decay"] for row in rows))
     steps = list(dict.fromkeys(row["stage"] for row in rows))
     seeds = list(dict.fromkeys(seed for row in rows for seed in row["seeds"]))
-    for axes, (column, what) in zip(all_axes, panels.items(), strict=True):
+    for axes, (column, measured) in zip(all_axes, panels.items(), strict=True):
         for row in rows:
             label, colour, _ = RANKERS[row["stage"]]
             shift = 0.0 if len(steps) == 1 else 0.36 * steps.index(row["stage"]) - 0.18
@@ -40,7 +40,7 @@ def accuracy_by_decay(rows: Sequence[dict], panels: dict[str, str], title: str, 
             if row[column]["mean"] is not None:
                 axes.plot([place - 0.14, place + 0.14], [row[column]["mean"]] * 2, color=colour, lw=3, label=label)
         axes.set_xticks(range(len(labels)), labels)
-        axes.set_title(what, fontsize=13)
+        axes.set_title(measured, fontsize=13)
         axes.yaxis.set_major_formatter(PERCENT)
     all_axes[0].set_ylabel("top1")
     handles = dict(zip(*reversed(all_axes[0].get_legend_handles_labels()), strict=True))
@@ -56,19 +56,22 @@ def accuracy_by_decay(rows: Sequence[dict], panels: dict[str, str], title: str, 
     return figure
 
 
-def accuracy_by_epoch(histories: Mapping[Group, list[History]], logs: dict[str, History], measured: str, title: str) -> Figure:
-    """top1 of validation and test by epoch, a line a decay: the mean over seeds, from the lowest to the highest as a band.
+def accuracy_by_epoch(
+    histories: Mapping[Group, list[History]], panels: dict[str, str], logs: dict[str, History], title: str, what: str = "decay"
+) -> Figure:
+    """top1 by epoch, a line a decay, or what else was varied: the mean over seeds, from lowest to highest as a band.
 
-    logs are rows read from logs of the original research code, by name; they are drawn in grey.
+    panels: column of the histories -> what it is. logs are rows read from logs of the original research code, by name; they are
+    drawn in grey, where they have the column.
     """
-    panels = {"validation_top1": f"validation top1 ({measured})", "test_top1": f"test top1 ({measured})"}
-    figure, all_axes = _overlaid(histories, panels, columns=1)
+    figure, all_axes = _overlaid(histories, panels, columns=1 + (len(panels) > 2))
     greys = ("--", ":", "-.")
     for axes, key in zip(all_axes, panels, strict=True):
         for i, (name, rows) in enumerate(logs.items()):
-            line(axes, rows, key, f"{name} ({FAULTY})", GREY, greys[i % len(greys)])
+            line(axes, [row for row in rows if key in row], key, f"{name} ({FAULTY})", GREY, greys[i % len(greys)])
         axes.yaxis.set_major_formatter(PERCENT)
-    return _with_legend(figure, all_axes, "Accuracy by epoch and decay", title)
+    all_axes[-2].set_xlabel("epoch" if len(panels) > 2 else "")
+    return _with_legend(figure, all_axes, f"Accuracy by epoch and {what}", title)
 
 
 def negatives_by_epoch(histories: Mapping[Group, list[History]], title: str) -> Figure:
@@ -105,8 +108,11 @@ def over_time(histories: Mapping[Group, list[History]], ends: Mapping[str, tuple
     for place, (group, (colour, _)) in enumerate(zip(histories, _looks(histories), strict=True), start=1):
         if group.label in ends:
             top.plot([last + (last + 1) * 0.012 * place] * 2, ends[group.label], color=colour, lw=4, alpha=0.8)
-    for axes in (top, all_axes[1], all_axes[3]):
+    for axes in (top, all_axes[1]):
         axes.yaxis.set_major_formatter(PERCENT)
+    all_axes[3].yaxis.set_major_formatter(PercentFormatter(1))  # with the decimals that small shares need
+    ticks = [tick for tick in all_axes[3].get_xticks() if 0 <= tick <= last]
+    all_axes[3].set_xticks(ticks)
     all_axes[2].axhline(0, color=GREY, lw=1)
     all_axes[3].set_ylim(bottom=0)
     return _with_legend(figure, all_axes, "What is learnt as the negatives turn from random to mined", title)

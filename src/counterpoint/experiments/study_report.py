@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
-from counterpoint.evaluation.table import STEPS
+from counterpoint.evaluation.table import EVALUATED, STEPS
 from counterpoint.experiments import report_figures
 from counterpoint.experiments.dvc_runs import committed_params
 from counterpoint.experiments.seed_averages import SeedRun, best, paired, table
@@ -19,7 +19,13 @@ from counterpoint.negatives.schedule import Schedule
 from counterpoint.plots import figures
 
 Groups = dict[Arm, dict[int, SeedRun]]
-PANELS = {"unseen": "unseen_test_epa", "all": "test_epa"}
+PANELS = {"unseen": "unseen_{}_epa", "all": "{}_epa"}
+BY_EPOCH = {
+    "selection_score": "validation top1, which chose",
+    "validation_top1": "validation top1, all queries",
+    "unseen_test_top1": "test top1, unseen queries",
+    "test_top1": "test top1, all queries",
+}
 
 
 def report(name: str, logs: dict[str, list[dict]]) -> None:
@@ -107,12 +113,12 @@ def pictures(
     seeds = {seed for runs in groups.values() for seed in runs}
     titled = f"{FOLDER / name}.yaml, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
     histories = {arm: [with_mined(run.history) for run in runs.values()] for arm, runs in groups.items()}
-    panels = {"validation_epa": "validation split, epa", PANELS[queries]: f"test split, {queries} queries, epa"}
+    panels = {PANELS[queries].format(split): f"{split} split, {queries} queries, epa" for split in EVALUATED}
     rows = [row for members in tables.values() for row in members]
     return {
         "over_time": report_figures.over_time(histories, ends(groups), titled),
         "accuracy_by_arm": report_figures.accuracy_by_decay(rows, panels, titled, "arm"),
-        "accuracy_by_epoch": report_figures.accuracy_by_epoch(histories, logs, "as select.* says", titled),
+        "accuracy_by_epoch": report_figures.accuracy_by_epoch(histories, BY_EPOCH, logs, titled, "arm"),
     }
 
 

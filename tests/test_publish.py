@@ -1,0 +1,77 @@
+"""The stage publish in this process: the model that others load, and a card that says what the run's files say."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard
+from sentence_transformers import SentenceTransformer
+
+from counterpoint.arguments.triples import read_triples
+from counterpoint.core.files import read_series
+from counterpoint.model.compute import choose
+from counterpoint.model.files import load
+
+STAGES = ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "publish")
+
+
+@pytest.fixture
+def published(run):
+    run(*STAGES, model__sharing="projection", train__epochs=1, rerank__epochs=1)
+    return {path.name: path for path in Path("published").iterdir()}
+
+
+def test_others_load_it_and_find_what_the_run_finds(published):
+    model = load(Path("models"), choose("cpu", "fp32"))
+    texts = [pair.point for pair in read_triples(Path("data/triples")).pairs["test"]]
+    ours = model.embed(model.point.encoder.tokenize(texts))
+    assert set(published) == {"point", "counter"}
+    for side, vectors in zip(("point", "counter"), ours, strict=True):
+        theirs = SentenceTransformer(str(published[side]), device="cpu").encode(texts)
+        np.testing.assert_allclose(theirs, vectors.embedding.numpy(), atol=1e-5)
+
+
+def test_sentence_transformers_keeps_the_card(published, tmp_path):
+    SentenceTransformer(str(published["point"]), device="cpu").save_pretrained(str(tmp_path / "again"))
+    assert (tmp_path / "again/README.md").read_text() == (published["point"] / "README.md").read_text()
+
+
+def test_the_card_says_what_was_measured(published):
+    card = ModelCard.load(published["point"] / "README.md")
+    rows = {
+        (row["setting"], row["queries"]): row
+        for row in read_series(Path("metrics/settings.json"))
+        if (row["split"], row["stage"]) == ("test", "retrieved")
+    }
+    found = {(result.dataset_type, result.metric_name): result.metric_value for result in card.data.eval_results}
+    wanted = {
+        (f"fixture-{setting}-{queries}", metric): row[metric]
+        for (setting, queries), row in rows.items()
+        for metric in ("top1", "mrr", "ndcg10")
+        if setting in ("epa", "epc", "sdoa")
+    }
+    assert found == wanted  # seen and unseen: a pair of the fixture leaks
+    unseen, everything = rows["epa", "unseen"], rows["epa", "all"]
+    assert f"of {everything['n']} test queries only {unseen['n']} have no text in training" in card.text
+    line = next(line for line in card.text.splitlines() if line.startswith(f"| {unseen['n']} unseen, `epa`"))
+    assert f"{unseen['top1']:.3f} ({unseen['top1_low']:.3f} to {unseen['top1_high']:.3f})" in line.split(" | ")[3]
+    assert "24 pairs of a point and its counter from fixture" in card.text
+    assert "decay 0.4 from random rate 1" in card.text
+    about = json.loads(Path("metrics/train.json").read_text())
+    assert f"Epoch 1 of 1, chosen by top1 of {about['selection_n']}" in card.text
+
+
+def test_the_card_names_no_place_of_this_machine(published, tiny_bert):
+    text = (published["counter"] / "README.md").read_text()
+    assert str(tiny_bert) not in text
+    assert str(Path.cwd()) not in text
+    assert "encoder: bert" in text
+
+
+def test_the_lines_that_load_it_run(published, monkeypatch, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (published["point"] / "README.md").read_text(), re.S)
+    monkeypatch.chdir("published")
+    exec(compile(code, "card", "exec"), {})
+    assert len(capsys.readouterr().out.strip(" []\n").split()) == 2
