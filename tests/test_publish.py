@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
+from counterpoint.arguments.text import text_key
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_series
 from counterpoint.model.compute import choose
@@ -31,6 +34,34 @@ def test_others_load_it_and_find_what_the_run_finds(published):
     for side, vectors in zip(("point", "counter"), ours, strict=True):
         theirs = SentenceTransformer(str(published[side]), device="cpu").encode(texts)
         np.testing.assert_allclose(theirs, vectors.embedding.numpy(), atol=1e-5)
+
+
+def test_sentence_transformers_own_evaluator_finds_the_figures_of_the_run(published):
+    """Points among counters, a pool without own texts."""
+    pairs = read_triples(Path("data/triples")).pairs["test"]
+    queries, corpus = (
+        {text_key(pair.point): pair.point for pair in pairs},
+        {text_key(pair.counter): pair.counter for pair in pairs},
+    )
+    assert not queries.keys() & corpus.keys()
+    right = {name: {text_key(pair.counter) for pair in pairs if text_key(pair.point) == name} for name in queries}
+    evaluator = InformationRetrievalEvaluator(
+        queries, corpus, right, mrr_at_k=[100], ndcg_at_k=[10], accuracy_at_k=[1, 5], map_at_k=[100],
+        precision_recall_at_k=[10], write_csv=False, score_functions={"distance": lambda a, b: -torch.cdist(a, b)},
+    )  # fmt: skip
+    points, counters = (SentenceTransformer(str(published[side]), device="cpu") for side in ("point", "counter"))
+    found = evaluator.compute_metrices(points, corpus_model=counters)["distance"]
+    own = {"setting": "epc", "split": "test", "queries": "all", "stage": "retrieved"}
+    (row,) = [row for row in read_series(Path("metrics/settings.json")) if own.items() <= row.items()]
+    measured = {
+        "top1": found["accuracy@k"][1],
+        "top5": found["accuracy@k"][5],
+        "ndcg10": found["ndcg@k"][10],
+        "mrr": found["mrr@k"][100],
+        "map": found["map@k"][100],
+        "recall10": found["recall@k"][10],
+    }
+    assert measured == pytest.approx({name: row[name] for name in measured}, abs=1e-6)
 
 
 def test_sentence_transformers_keeps_the_card(published, tmp_path):
