@@ -7,6 +7,7 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from counterpoint.arguments.triples import read_triples
@@ -17,7 +18,9 @@ from counterpoint.evaluation.table import read_table
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.plots import figures, on_top
 from counterpoint.plots.examples import examples
+from counterpoint.plots.page import PICTURES, Numbered, negatives, page, queries
 
+NEGATIVES = Path("models/negatives.npz")
 METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plots"), "test.csv"
 
 
@@ -57,10 +60,24 @@ def main() -> None:
     }
     for name, figure in drawn.items():
         figures.save(figure, PLOTS / f"{name}.png")
+    write_pages(params, title, measured)
+
+
+def write_pages(params: Params, title: str, measured: list[dict]) -> None:
+    """What is to be read: some queries in Markdown, and all of the run in a page."""
     ranks = pd.concat([read_table(Path("data/baselines") / TEST), read_table(Path("data/ranks") / TEST)])
     shown = ranks[(ranks["setting"] == "epa") & (ranks["answers"] == params.evaluate.answers)]
-    triples = read_triples(Path("data/triples"))
-    write_text(PLOTS / "examples.md", examples(shown, triples.pairs["test"], triples.documents_of("test"), title))
+    triples, number = read_triples(Path("data/triples")), Numbered()
+    pairs, documents = triples.pairs["test"], triples.documents_of("test")
+    write_text(PLOTS / "examples.md", examples(shown, pairs, documents, title))
+    asked = queries(shown, pairs, documents, number)
+    with np.load(NEGATIVES) as drawn:
+        epochs, trained = negatives(drawn, triples.pairs["training"], triples.documents_of("training"), number)
+    data = {"texts": number.texts, "queries": asked, "training": trained, "epochs": epochs}
+    told = [row for row in measured if (row["split"], row["setting"]) == ("test", "epa")]
+    headline = [row for row in told if row["queries"] == "all" or 0 < row["n"] < len(asked)]
+    pictures = {name: (PLOTS / f"{name}.png").read_bytes() for name in PICTURES}
+    write_text(PLOTS / "report.html", page(title, headline, pictures, data))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,110 @@
+"""plots/report.html as a browser shows it: what the filters leave, what opens, and that nothing is fetched."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+
+from counterpoint.arguments.triples import read_triples
+from counterpoint.evaluation.table import read_table
+from counterpoint.plots.page import EPOCHS, Numbered, negatives, page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--virtual-time-budget=8000",
+)  # fmt: skip
+STAGES = ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot")
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium: apt install chromium")
+
+
+@pytest.fixture
+def report(run):
+    run(*STAGES, train__epochs=2, rerank__epochs=1)
+    return Path("plots/report.html").resolve()
+
+
+@pytest.fixture
+def browse(report, tmp_path):
+    """A function that opens the report with what a link to it says, and returns its list of queries and of points as text."""
+
+    def opened(**link):
+        words = [
+            BROWSER,
+            *OPTIONS,
+            f"--user-data-dir={tmp_path / 'browser'}",
+            "--dump-dom",
+            f"{report.as_uri()}#{urlencode(link)}",
+        ]
+        dom = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+        return html.unescape(re.sub(r"<(script|style)\b.*?</\1>", "", dom, flags=re.S))
+
+    return opened
+
+
+def count(dom):
+    return int(re.search(r'id="count"[^>]*>([\d,]+) of', dom)[1].replace(",", ""))
+
+
+@needs_browser
+def test_the_filters_leave_what_the_ranks_say(browse):
+    ranks = read_table(Path("data/ranks/test.csv"))
+    ranks = ranks[(ranks["answers"] == "text") & (ranks["setting"] == "epa")]
+    first, last = (ranks[ranks["stage"] == step].set_index("id") for step in ("retrieved", "reranked"))
+    hit, was = last["rank"] == 1, first["rank"] == 1
+    kind = last["best_is"].iloc[0]
+    for link, wanted in (
+        ({}, len(last)),
+        ({"outcome": "won"}, hit.sum()),
+        ({"outcome": "lost"}, (~hit).sum()),
+        ({"outcome": "gained"}, (hit & ~was).sum()),
+        ({"outcome": "dropped"}, (~hit & was).sum()),
+        ({"unseen": 1}, (last["seen"] == "none").sum()),
+        ({"top": kind, "outcome": "all"}, (last["best_is"] == kind).sum()),
+        ({"words": "no such words"}, 0),
+    ):
+        assert count(browse(**link)) == wanted, link
+
+
+@needs_browser
+def test_a_query_opens_with_all_that_was_said_of_it(browse):
+    pair = read_triples(Path("data/triples")).pairs["test"][0]
+    dom = browse(open=pair.id, negatives="x")
+    assert pair.point in dom
+    assert f"<dt>True counter</dt><dd>{pair.counter}</dd>" in dom
+    ranks = read_table(Path("data/ranks/test.csv"))
+    row = ranks[(ranks["answers"] == "text") & (ranks["setting"] == "epa") & (ranks["stage"] == "reranked")].iloc[0]
+    assert f"re-ranked: rank {row['rank']} of {row['candidates']}; on top: {row['best_is']} ({row['best']})" in dom
+
+
+@needs_browser
+def test_a_training_point_opens_with_its_negatives(browse):
+    pairs = read_triples(Path("data/triples")).pairs["training"]
+    dom = browse(negatives=pairs[3].id)
+    with np.load("models/negatives.npz") as drawn:
+        for epoch in range(2):
+            source, index = int(drawn["source"][epoch, 3, 0]), int(drawn["index"][epoch, 3, 0])
+            assert f"Epoch {epoch + 1}: random" in dom or f"Epoch {epoch + 1}: mined, distance" in dom
+            assert f"<dd>{pairs[index].texts[source]}</dd>" in dom
+
+
+def test_nothing_is_fetched_and_markup_in_texts_stays_text(report):
+    text = report.read_text()
+    assert not re.search(r"(src|href)=\"(?!data:image/png;base64,|#)", text)
+    assert "<b>" not in page("a <b>title</b>", [], {}, {"texts": ["</script><b>"]})
+
+
+def test_of_many_epochs_some_are_shown_the_first_and_the_last_among_them(report):
+    pairs = read_triples(Path("data/triples")).pairs["training"]
+    with np.load("models/negatives.npz") as file:
+        many = {name: np.repeat(values[:1], 200, axis=0) for name, values in file.items()}
+    shown, rows = negatives(many, pairs, [], Numbered())
+    assert (shown[0], shown[-1], len(shown)) == (0, 199, EPOCHS)
+    assert all(len(row["negatives"]) == EPOCHS for row in rows)
+    assert json.dumps(rows)
