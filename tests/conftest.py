@@ -320,13 +320,18 @@ def wait_until_nothing_runs_in(folder: Path, seconds: float = 2) -> list[str]:
 @pytest.fixture
 def run(tiny_bert, tmp_path, monkeypatch):
     """A function that runs stages in a folder, with changes of params; it returns what metrics/reranker.json says."""
-    monkeypatch.chdir(tmp_path)
+    return stages_in(tmp_path, tiny_bert, monkeypatch)
+
+
+def stages_in(folder: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict | None]:
+    """The fixture corpus in a folder, which becomes the working directory, and a function as `run` gives it."""
+    monkeypatch.chdir(folder)
     for name in ("CHECKPOINT_DIR", "STATES_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name))
-    write_arguana(tmp_path / "data/fixture")
+        monkeypatch.setenv(name, str(folder / name))
+    write_arguana(folder / "data/fixture")
 
     def stages(*verbs, **changes):
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
+        (folder / "params.yaml").write_text(yaml.safe_dump(fixture_params(encoder, **changes)))
         for verb in verbs:
             monkeypatch.delitem(sys.modules, verb, raising=False)
             importlib.import_module(verb).main()
@@ -334,6 +339,27 @@ def run(tiny_bert, tmp_path, monkeypatch):
         return json.loads(file.read_text()) if file.exists() else None
 
     return stages
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_bert, shared) -> Path:
+    """The fixture corpus through every stage, in this process, once for all workers."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            verbs = ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
+            stages_in(folder, tiny_bert, patch)(*verbs, model__sharing="projection", train__epochs=2, rerank__epochs=1)
+
+    return once(shared / "finished", make)
+
+
+@pytest.fixture
+def finished_run(finished, tmp_path, monkeypatch) -> Path:
+    """A copy of the finished run, as working directory."""
+    folder = shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def restore(folder: Path) -> str:

@@ -17,9 +17,8 @@ from counterpoint.use.arguments import read_arguments
 
 
 @pytest.fixture
-def asks(run, monkeypatch, capsys):
+def asks(finished_run, monkeypatch, capsys):
     """A function that gives ask.py words and standard input, in a run of the tiny world; it returns what is printed."""
-    run("prepare", "train", "rerank", "rank", "baselines", "evaluate", train__epochs=1, rerank__epochs=1)
 
     def answer(*words, stdin=""):
         monkeypatch.setattr(sys, "argv", ["ask.py", *words])

@@ -30,8 +30,7 @@ KINDS = {
 
 
 @pytest.fixture
-def loaded(run):
-    run("prepare", "train", "rerank", rerank__epochs=1, train__epochs=1, rerank__depth=10)
+def loaded(finished_run):
     return Retriever.load(".")
 
 
