@@ -6,6 +6,7 @@ itself, ranks by sorting, does BM25's arithmetic and the correction's by formula
 
 import csv
 import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -389,16 +390,18 @@ def test_time_stands_in_timing_alone(repository):
     assert not (repository / ".checkpoints").exists() or not list((repository / ".checkpoints").iterdir())
 
 
-def test_a_zip_and_zero_epochs_and_beir_run_too(repository, tmp_path):
+VERBS = ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
+
+
+def test_a_zip_and_zero_epochs_and_beir_run_too(repository, run, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "arguana"), "zip", repository / "data/fixture")
     before = read(repository, "metrics/settings.json")["settings"]
-    zero_shot = ["train.epochs=0", "model.projection=none", "model.pooling=mean", "model.normalize=true", "rerank.kind=none"]
-    changes = [word for change in (f"corpus={archive}", "evaluate.beir=true", *zero_shot) for word in ("-S", change)]
-    succeed(repository, "dvc", "exp", "run", "--name", "zero-shot", *changes)
-    (row,) = read(repository, "plots/series/history.json")["epochs"]
+    zero_shot = {"train__epochs": 0, "model__projection": "none", "model__pooling": "mean", "rerank__kind": "none"}
+    run(*VERBS, corpus=archive, evaluate__beir=True, **zero_shot)
+    (row,) = read(tmp_path, "plots/series/history.json")["epochs"]
     assert row["loss"] is None
-    assert read(repository, "models/model.json")["head"] == "none"
-    settings = read(repository, "metrics/settings.json")["settings"]
+    assert read(tmp_path, "models/model.json")["head"] == "none"
+    settings = read(tmp_path, "metrics/settings.json")["settings"]
     for zero_shot, retrieved, reranked in zip(settings[2::6], settings[4::6], settings[5::6], strict=True):
         assert zero_shot | {"stage": "reranked"} == retrieved | {"stage": "reranked"} == reranked  # nothing was trained
     beir = [row for row in settings if row["setting"] == "beir"]
@@ -407,22 +410,20 @@ def test_a_zip_and_zero_epochs_and_beir_run_too(repository, tmp_path):
     assert beir[0]["candidates_mean"] == len(distinct) + 1 - 1  # the counterless point is there, the query's own text is not
     baselines = [row for row in settings if row["setting"] != "beir" and row["stage"] in STAGES[:3]]
     assert baselines == [row for row in before if row["stage"] in STAGES[:3]]  # BEIR changes no other number
-    counts = {row["split"]: row for row in read(repository, "metrics/prepare.json")["splits"]}
+    counts = {row["split"]: row for row in read(tmp_path, "metrics/prepare.json")["splits"]}
     assert counts["training"]["pairs"] == 24
-    restore(repository)
 
 
-def test_columns_that_a_corpus_lacks_take_their_settings_with_them(repository):
+def test_columns_that_a_corpus_lacks_take_their_settings_with_them(run, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     lines = [",".join(pair) for pair in independent_pairs()]
-    (repository / "data/pairs.csv").write_text("\n".join(["point,counter", *lines]) + "\n")
-    printed = succeed(repository, "dvc", "exp", "run", "-S", "corpus=data/pairs.csv", "-S", "train.epochs=1")
-    assert printed.count("test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
-    settings = read(repository, "metrics/settings.json")["settings"]
+    (tmp_path / "data/pairs.csv").write_text("\n".join(["point,counter", *lines]) + "\n")
+    run(*VERBS, corpus="data/pairs.csv", train__epochs=1, rerank__epochs=1)
+    assert caplog.text.count("test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
+    settings = read(tmp_path, "metrics/settings.json")["settings"]
     assert list(dict.fromkeys(row["setting"] for row in settings)) == ["epc", "epa"]
     assert {row["clusters"] for row in settings} == {6}  # without debates a query is a cluster of its own
-    assert read(repository, "metrics/prepare.json")["splits"][2]["setting_pairs"]["sdoc"] is None
-    (repository / "data/pairs.csv").unlink()
-    restore(repository)
+    assert read(tmp_path, "metrics/prepare.json")["splits"][2]["setting_pairs"]["sdoc"] is None
 
 
 def test_a_baseline_of_other_weights_is_refused(repository):
