@@ -111,11 +111,11 @@ def over_time(histories: Mapping[Group, list[History]], ends: Mapping[str, tuple
     for axes in (top, all_axes[1]):
         axes.yaxis.set_major_formatter(PERCENT)
     all_axes[3].yaxis.set_major_formatter(PercentFormatter(1))  # with the decimals that small shares need
-    ticks = [tick for tick in all_axes[3].get_xticks() if 0 <= tick <= last]
-    all_axes[3].set_xticks(ticks)
     all_axes[2].axhline(0, color=GREY, lw=1)
     all_axes[3].set_ylim(bottom=0)
-    return _with_legend(figure, all_axes, "What is learnt as the negatives turn from random to mined", title)
+    done = _with_legend(figure, all_axes, "What is learnt as the negatives turn from random to mined", title)
+    all_axes[3].set_xticks([tick for tick in all_axes[3].get_xticks() if 0 <= tick <= last])
+    return done
 
 
 def imported(epochs: History, steps: Sequence[dict], name: str) -> Figure:
@@ -166,11 +166,17 @@ def _over_seeds(rows: tuple[dict, ...], key: str) -> dict:
 
 
 def _looks(histories: Mapping[Group, list[History]]) -> list[tuple[Any, str]]:
-    """A colour and line style per group: from dark to light as decay grows, never random apart."""
+    """A colour and line style per group: from dark to light as decay grows, warm where never random."""
     scale, falling = colormaps["viridis"], [group for group in histories if not group.never_random]
     last = max(1, len(falling) - 1)
-    looks = {group: (scale(0.9 * i / last), ("-", "--", "-.")[i % 3]) for i, group in enumerate(falling)}
-    return [looks.get(group, (ORANGE, ":")) for group in histories]
+    looks: dict[Group, tuple[Any, str]] = {
+        group: (scale(0.9 * i / last), ("-", "--", "-.")[i % 3]) for i, group in enumerate(falling)
+    }
+    never = [group for group in histories if group.never_random]
+    warm, end = colormaps["plasma"], max(1, len(never) - 1)
+    for i, group in enumerate(never):
+        looks[group] = (warm(0.3 + 0.55 * i / end) if len(never) > 1 else ORANGE, (":", "-.", "--")[i % 3])
+    return [looks[group] for group in histories]
 
 
 def _with_legend(figure: Figure, all_axes: list, heading: str, title: str) -> Figure:
