@@ -89,7 +89,7 @@ def test_another_test_split_is_refused(repository):
     corpus = repository / "data/fixture/02-extracted-arguments/test/food/soup/pro/pro02b-counter.txt"
     text = corpus.read_text()
     corpus.write_text(f"{text} soup")
-    succeed(repository, "dvc", "exp", "run", "--name", "other-corpus", "-S", "train.epochs=1")
+    succeed(repository, "dvc", "exp", "run", "--name", "other-corpus", "-S", "train.epochs=1", "rank")
     corpus.write_text(text)
     refused = compare(repository, "HEAD", "other-corpus")
     assert refused.returncode == 1
