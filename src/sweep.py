@@ -38,7 +38,7 @@ def main() -> None:
         if not asked.dry_run:
             take_head_back()
         if asked.study:
-            of: Sweep = StudySweep(asked.study, asked.set_param)
+            of: Sweep = StudySweep(asked.study, asked.set_param, asked.seeds)
         else:
             of = Sweep(planned(asked.seeds or [13, 1, 2], asked.decays or DECAYS[asked.steps], asked.set_param, asked.name))
         refuse_edits(of.plan)
@@ -77,7 +77,7 @@ def parse() -> argparse.Namespace:
         "--steps", choices=DECAYS, default="default", help="; ".join(f"{k}: {' '.join(v)}" for k, v in DECAYS.items())
     )
     steps.add_argument("--study", metavar="NAME", help="the runs of studies/NAME.yaml; -S then says where the corpus is only")
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: 13 1 2")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="SEED", help="default: 13 1 2; of a study, some of its own")
     parser.add_argument(
         "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="for every run, as in dvc exp run"
     )
@@ -88,8 +88,8 @@ def parse() -> argparse.Namespace:
     asked = parser.parse_args()
     if asked.jobs < 1 or (asked.jobs > 1 and not asked.queue):
         parser.error(f"-j must be 1, or at least 1 with --queue; got {asked.jobs}")
-    if asked.study and (asked.seeds or asked.name):
-        parser.error("--study says itself which seeds and names: neither --seeds nor --name")
+    if asked.study and asked.name:
+        parser.error("--study says itself what its runs are called: no --name")
     return asked
 
 

@@ -72,6 +72,9 @@ def test_the_plan_has_every_arm_under_every_seed_and_a_seed_at_a_time(place):
     assert {run.params.train.epochs for run in runs} == {2}
     assert {run.params.corpus for run in runs} == {"elsewhere.csv"}
     assert "corpus" not in runs[0].decides
+    assert [run.name for run in runs_of("mine", load_study("mine"), [], [1])] == [
+        f"mine-{arm}-seed-1" for arm in ("none", "slow", "never")
+    ]
     assert params_of(runs[1].decides, load_params()) == runs[1].params.model_copy(update={"corpus": load_params().corpus})
 
 
@@ -106,6 +109,8 @@ def test_what_is_no_study_and_what_a_study_does_not_leave_open(place):
     write(place)
     with pytest.raises(InputError, match=r"must be of corpus, fetch, checkpoint, states.*got train.epochs=3"):
         runs_of("mine", load_study("mine"), ["train.epochs=3"])
+    with pytest.raises(InputError, match=r"--seeds must be of studies/mine\.yaml, 13, 1; got 2"):
+        runs_of("mine", load_study("mine"), [], [1, 2])
     write(place, arms={"none": {"train.epochs": -1}}, ask=[])
     with pytest.raises(InputError, match=r"studies/mine\.yaml, none: train\.epochs must be .* got -1"):
         runs_of("mine", load_study("mine"), [])

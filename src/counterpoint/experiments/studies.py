@@ -88,16 +88,18 @@ def load_study(name: str) -> Study:
     return study
 
 
-def runs_of(name: str, study: Study, settings: Sequence[str]) -> list[StudyRun]:
+def runs_of(name: str, study: Study, settings: Sequence[str], seeds: Sequence[int] | None = None) -> list[StudyRun]:
     """Seed by seed a run of each arm, so that what is done at any time compares all of them.
 
-    settings are what -S is given beside: where the corpus is, and no more.
+    settings are what -S is given beside: where the corpus is, and no more. seeds are some of the study's, None for all.
     """
+    if strange := [seed for seed in seeds or () if seed not in study.seeds]:
+        raise InputError(f"--seeds must be of {FOLDER}/{name}.yaml, {', '.join(map(str, study.seeds))}; got {strange[0]}")
     for setting in settings:
         if not re.match(rf"({'|'.join(OWN)})\b", setting):
             raise InputError(f"-S beside --study must be of {', '.join(OWN)}: the study says the rest; got {setting}")
     runs = []
-    for seed in study.seeds:
+    for seed in dict.fromkeys(seeds or study.seeds):
         for arm, own in study.arms.items():
             words = [*written(study.hold), *written(own), f"seed={seed}", *settings]
             text = params_text(words)

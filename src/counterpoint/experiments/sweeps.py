@@ -41,9 +41,9 @@ class Sweep:
 class StudySweep(Sweep):
     """The runs of a study; done is what has a file of the same params, data and code in docs/results/NAME/runs/."""
 
-    def __init__(self, name: str, settings: Sequence[str]) -> None:
+    def __init__(self, name: str, settings: Sequence[str], seeds: Sequence[int] | None = None) -> None:
         self.name, self.report = name, f"python src/report.py --study {name}"
-        self.runs = {run.name: run for run in runs_of(name, load_study(name), settings)}
+        self.runs = {run.name: run for run in runs_of(name, load_study(name), settings, seeds)}
         super().__init__(list(self.runs.values()))
         refuse_edited(f"{FOLDER}/{name}.yaml")
         self.origin = Origin.of(self.plan[0].params)
