@@ -16,7 +16,7 @@ from counterpoint.core.files import write_json
 from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.evaluation.table import EVALUATED, write_table
-from counterpoint.evaluation.tasks import Task, embed_tasks, ranks_tables, read_tasks
+from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import locate, weights_sha256
@@ -41,15 +41,15 @@ def main() -> None:
     vectors = embed_tasks(tasks, model)
     hubs = correction(triples, tasks[0], vectors[0], model)
 
-    def ranked(number: int, queries: Queries) -> Iterator[tuple]:
+    def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
         by_step = {
             "bm25": bm25(queries),
             "zero_shot": euclidean(queries, *vectors[number]),
             "zero_shot_corrected": hubs.distance(queries, *vectors[number], normalized=True),
         }
         for step, distance in by_step.items():
-            for setting, ranking in rank(queries, distance, tasks[number].settings).items():
-                yield step, setting, ranking, ranking.retrieved
+            found = rank(queries, distance, tasks[number].settings).items()
+            yield Ranked(step, distance, {name: (ranking.candidates, ranking.retrieved) for name, ranking in found})
 
     for split, table in ranks_tables(tasks, ranked).items():
         write_table(BASELINES / f"{split}.csv", table)

@@ -13,7 +13,7 @@ from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, write_json
 from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.table import EVALUATED, STEPS, write_table
-from counterpoint.evaluation.tasks import embed_tasks, ranks_tables, read_tasks
+from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
 from counterpoint.model.states import with_states
@@ -36,12 +36,12 @@ def main() -> None:
     depth = params.evaluate.rerank_depth or reranker.depth
     logits = reranker.logits(model, [task.pool.texts for task in tasks], vectors, triples.texts, params.states.limit)
 
-    def ranked(number: int, queries: Queries) -> Iterator[tuple]:
+    def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
         distance, logit = reranker.distance(queries, *vectors[number], normalized=model.point.normalize), logits[number]
         second = None if logit is None else SecondStep(of_queries(queries, logit), reranker.weight, depth)
-        for setting, ranking in rank(queries, distance, tasks[number].settings, second).items():
-            for step in STEPS:
-                yield step, setting, ranking, getattr(ranking, step)
+        found = rank(queries, distance, tasks[number].settings, second).items()
+        for step in STEPS:
+            yield Ranked(step, distance, {name: (ranking.candidates, getattr(ranking, step)) for name, ranking in found})
 
     for split, table in ranks_tables(tasks, ranked).items():
         write_table(RANKS / f"{split}.csv", table)

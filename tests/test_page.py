@@ -75,7 +75,10 @@ def test_a_query_opens_with_all_that_was_said_of_it(browse):
     assert f"<dt>True counter</dt><dd>{pair.counter}</dd>" in dom
     ranks = read_table(Path("data/ranks/test.csv"))
     row = ranks[(ranks["answers"] == "text") & (ranks["setting"] == "epa") & (ranks["stage"] == "reranked")].iloc[0]
-    assert f"re-ranked: rank {row['rank']} of {row['candidates']}; on top: {row['best_is']} ({row['best']})" in dom
+    who, (best, right) = f"{row['best_is']} ({row['best']})", row[["best_distance", "right_distance"]]
+    rank = f"rank {row['rank']} of {row['candidates']}"
+    assert f"re-ranked: {rank}, distance {right:.4f}; on top: {who}, distance {best:.4f}" in dom
+    assert re.search(r"BM25: rank \d+ of \d+, score \d+\.\d\d; on top: .*, score \d+\.\d\d<", dom)
 
 
 @needs_browser

@@ -7,10 +7,12 @@ import torch
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
-from counterpoint.evaluation.tasks import asked, embed_tasks, ranks_table, read_tasks
+from counterpoint.evaluation.bm25 import bm25
+from counterpoint.evaluation.tasks import Ranked, asked, distances, embed_tasks, ranks_table, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.ranking.ranking import Ranking, Ranks
+from counterpoint.ranking.distance import euclidean
+from counterpoint.ranking.ranking import Ranks, rank
 from counterpoint.ranking.settings import SETTINGS
 
 
@@ -67,16 +69,16 @@ def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
         assert torch.allclose(points.embedding, alone, atol=1e-5)
 
 
-def table(task, answers, ranking, ranks):
+def table(task, answers, candidates, ranks):
     queries = task.queries[answers]
     about = {"answers": "row", "setting": "epa", "stage": "retrieved"} | asked(task, queries)
-    return ranks_table(task, queries, about, ranking, ranks)
+    return ranks_table(task, queries, about, np.array(candidates), ranks)
 
 
 def test_the_table_names_what_came_out_on_top(triples):
     _, test = read_tasks(triples, beir=False)
     ranks = Ranks(np.array([[1], [2], [3]]), np.array([1, 1, 3]), np.array([3, 0, 4]), np.array([True, False, False]))
-    rows = table(test, "row", Ranking(np.array([5, 5, 5]), ranks, ranks), ranks)
+    rows = table(test, "row", [5, 5, 5], ranks)
     assert rows.to_dict("list") == {
         "answers": ["row"] * 3,
         "setting": ["epa"] * 3,
@@ -97,7 +99,7 @@ def test_by_text_a_query_is_named_after_its_first_pair_and_seen_as_any_of_its_pa
     pairs = [*triples.pairs["test"][:2], replace(triples.pairs["test"][2], seen="counter")]
     _, test, _ = read_tasks(replace(triples, pairs=triples.pairs | {"test": pairs}), beir=True)
     ranks = Ranks(np.array([[2, 5], [1, 0]]), np.array([2, 1]), np.array([4, 4]), np.array([False, True]))
-    rows = table(test, "text", Ranking(np.array([4, 4]), ranks, ranks), ranks)
+    rows = table(test, "text", [4, 4], ranks)
     assert rows[["id", "seen", "rank", "right", "best_is"]].to_dict("list") == {
         "id": ["t0", "t1"],
         "seen": ["counter", "point"],
@@ -107,6 +109,26 @@ def test_by_text_a_query_is_named_after_its_first_pair_and_seen_as_any_of_its_pa
     }
 
 
+def test_distances_are_those_of_the_vectors_and_of_the_nearest_right_answer(triples, tiny_bert):
+    (_, test), model = read_tasks(triples, beir=False), zero_shot(tiny_bert, 16, choose("cpu", "fp32"))
+    _, (points, counters) = embed_tasks(read_tasks(triples, beir=False), model)
+    queries = test.queries["text"]
+    far = torch.cdist(points.embedding.double(), counters.embedding.double()).square().numpy()  # of texts
+    for distance in (euclidean(queries, points, counters), bm25(queries)):
+        found = rank(queries, distance, test.settings)
+        ranked = Ranked("retrieved", distance, {name: (each.candidates, each.retrieved) for name, each in found.items()})
+        best, right = distances(queries, ranked)
+        if distance.exact is None:  # BM25
+            far = np.full((len(test.pool.texts), len(test.pool.texts)), np.nan)
+            far[np.ix_(test.pool.text[queries.point], test.pool.text[queries.first])] = distance.near(np.arange(len(queries)))
+        for place, setting in enumerate(test.settings):
+            on_top = test.pool.text[found[setting].retrieved.best]
+            assert best[place] == pytest.approx(far[test.pool.text[queries.point], on_top], abs=2e-6)
+        answers = [test.pool.text[queries.first][row[row >= 0]] for row in queries.right]
+        nearest = [far[point, own].min() for point, own in zip(test.pool.text[queries.point], answers, strict=True)]
+        assert right == pytest.approx(nearest, abs=2e-6)
+
+
 def test_in_a_collection_every_split_searches_every_document(triples, tmp_path):
     write_triples(tmp_path, replace(triples, documents=[Document("d0", "salt"), Document("d1", "spoon")]))
     read = read_triples(tmp_path)
@@ -114,7 +136,7 @@ def test_in_a_collection_every_split_searches_every_document(triples, tmp_path):
     assert list(test.settings) == ["epc", "epa"]  # a document has no debate
     assert texts(test, test.pool.source == 2) == ["salt", "spoon", "dog bark", "bone leash", "nest egg", "bird"]
     ranks = Ranks(np.ones((2, 1), dtype=int), np.ones(2), np.array([7, 9]), np.array([False, False]))
-    rows = table(test, "text", Ranking(np.array([4, 4]), ranks, ranks), ranks)
+    rows = table(test, "text", [4, 4], ranks)
     assert rows["best"].tolist() == ["document d1", "document r1"]
     assert rows["best_is"].tolist() == ["a document"] * 2
     assert set(read.pool("training").texts) & {"salt", "spoon", "song"} == {"salt", "spoon"}

@@ -18,11 +18,13 @@ from counterpoint.evaluation.winners import relation
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Vectors
+from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.queries import READINGS, Queries, by_row_among_texts, by_text
-from counterpoint.ranking.ranking import Ranking, Ranks
+from counterpoint.ranking.ranking import Ranks
 from counterpoint.ranking.settings import BEIR, SETTINGS, Setting, sensible
 
 SEEN = ("none", "counter", "point", "pair")  # rising
+DECIMALS = 6  # of a distance, in the table
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,42 @@ def embed_tasks(
     return [(points[row], counters[row]) for row in rows]
 
 
-def ranks_tables(tasks: Iterable[Task], ranked: Callable[[int, Queries], Iterable[tuple]]) -> dict[str, pd.DataFrame]:
-    """The table of each split. ranked gives of a task (by number) and its queries rows of (step, setting, Ranking, Ranks)."""
+@dataclass(frozen=True)
+class Ranked:
+    """What one step made of a task's queries: by setting how many candidates each has, and its ranks; by this distance."""
+
+    step: str
+    distance: Distance
+    settings: dict[str, tuple[np.ndarray, Ranks]]
+
+
+def ranks_tables(tasks: Iterable[Task], ranked: Callable[[int, Queries], Iterable[Ranked]]) -> dict[str, pd.DataFrame]:
+    """The table of each split. ranked gives what every step makes of a task (by number) and its queries."""
     tables: dict[str, list[pd.DataFrame]] = {split: [] for split in EVALUATED}
     for number, task in enumerate(tasks):
         for answers, queries in task.queries.items():
             who = asked(task, queries)
-            for step, setting, ranking, ranks in ranked(number, queries):
-                about = {"answers": answers, "setting": setting, "stage": step}
-                tables[task.split].append(ranks_table(task, queries, about | who, ranking, ranks))
+            for each in ranked(number, queries):
+                best, right = distances(queries, each)
+                for place, (setting, (candidates, ranks)) in enumerate(each.settings.items()):
+                    about = {"answers": answers, "setting": setting, "stage": each.step}
+                    far = {"best_distance": best[place], "right_distance": right}
+                    tables[task.split].append(ranks_table(task, queries, about | who, candidates, ranks).assign(**far))
     return {split: pd.concat(members) for split, members in tables.items()}
+
+
+def distances(queries: Queries, ranked: Ranked) -> tuple[np.ndarray, np.ndarray]:
+    """How far each query is from what came out on top, (settings, queries), and from its nearest right answer (queries,).
+
+    Squared, and with what a correction adds, as the step ranks by them; of BM25 they are scores, negated.
+    """
+    everyone, rows = np.arange(len(queries)), np.nonzero(queries.right >= 0)
+    best = [queries.item[ranks.best] for _, ranks in ranked.settings.values()]
+    asked = np.concatenate([rows[0], *[everyone for _ in best]])
+    far = ranked.distance.between(asked, np.concatenate([queries.right[rows], *best])).round(DECIMALS)
+    right = np.full(len(queries), np.inf)
+    np.minimum.at(right, rows[0], far[: len(rows[0])])
+    return far[len(rows[0]) :].reshape(len(best), len(queries)), right
 
 
 def asked(task: Task, queries: Queries) -> dict[str, Any]:
@@ -108,7 +136,7 @@ def asked(task: Task, queries: Queries) -> dict[str, Any]:
     return {"id": names, "seen": np.array(SEEN)[most], "cluster": clusters(pairs)[queries.start]}
 
 
-def ranks_table(task: Task, queries: Queries, about: dict[str, Any], ranking: Ranking, ranks: Ranks) -> pd.DataFrame:
+def ranks_table(task: Task, queries: Queries, about: dict[str, Any], candidates: np.ndarray, ranks: Ranks) -> pd.DataFrame:
     """A row a query: what it is about, among how many, the right answers' ranks, and what came out on top.
 
     about has the columns before these, `asked` among them; best names an argument by its source and the id of its pair or
@@ -119,7 +147,7 @@ def ranks_table(task: Task, queries: Queries, about: dict[str, Any], ranking: Ra
     return pd.DataFrame(
         about
         | {
-            "candidates": ranking.candidates,
+            "candidates": candidates,
             "rank": ranks.rank,
             "ties_hit": ranks.ties_hit,
             "right": [" ".join(map(str, row[row > 0])) for row in ranks.right],

@@ -17,6 +17,7 @@ from counterpoint.plots.figures import RANKERS
 
 EPOCHS = 12  # of which negatives are shown, at most
 CUT = 300  # characters that a training text is shown with
+OF_THE_BEST = ("best_is", "best", "best_distance", "right_distance")  # of a table of ranks
 TEMPLATE = Path(__file__).with_name("page.html")
 PICTURES = {
     "accuracy": "top1 by epoch",
@@ -57,7 +58,7 @@ def queries(ranks: pd.DataFrame, pairs: Sequence[Pair], documents: Sequence[Docu
         own = text_key(points[str(name)])
         answers = right[own if by_text else str(name)]
         steps = {
-            row["stage"]: [row["rank"], texts[row["best"]], row["best_is"], row["best"]]
+            row["stage"]: [row["rank"], texts[row["best"]], *(row[name] for name in OF_THE_BEST)]
             for row in members.to_dict("records")
             if row["stage"] in RANKERS
         }

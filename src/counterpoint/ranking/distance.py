@@ -9,7 +9,7 @@ import torch
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.queries import Queries
 
-PAIRS = 2**13  # pairs looked at together
+PAIRS, ROWS = 2**13, 2**8  # pairs, and queries with all their answers, looked at together
 ROUNDING = 2.0**-24  # of float32
 
 # numbers of queries and of answers, (m,) each -> a value of each pair (m,)
@@ -34,6 +34,17 @@ class Distance:
         """One of so many queries that is exact as it is; equal texts must be equally far."""
         none = np.zeros(queries)
         return cls(far, none, none)
+
+    def between(self, chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """How far answers are from queries, (m,) each, in float64."""
+        if self.exact is not None:
+            return self.exact(chosen, items)
+        asked, row = np.unique(chosen, return_inverse=True)
+        found = np.zeros(len(items))
+        for start in range(0, len(asked), ROWS):
+            here = (row >= start) & (row < start + ROWS)
+            found[here] = self.near(asked[start : start + ROWS])[row[here] - start, items[here]]
+        return found
 
 
 def euclidean(queries: Queries, points: Vectors, counters: Vectors, penalty: torch.Tensor | None = None) -> Distance:
