@@ -5,13 +5,16 @@ import json
 import logging
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
+from counterpoint.core.files import write_text
 from counterpoint.core.locks import alone
+from counterpoint.experiments.collect import collect
 from counterpoint.experiments.commands import dvc, why
 from counterpoint.experiments.dvc_runs import PENDING, Experiment, committed_params, experiments, read
 from counterpoint.experiments.sweep_plan import DECAYS, PlannedRun, planned, refuse_namesakes, spoken
@@ -41,28 +44,45 @@ def main() -> None:
             of: Sweep = StudySweep(asked.study, asked.set_param, asked.seeds)
         else:
             of = Sweep(planned(asked.seeds or [13, 1, 2], asked.decays or DECAYS[asked.steps], asked.set_param, asked.name))
-        refuse_edits(of.plan)
-        if asked.queue:
-            params = committed_params(asked.set_param)
-            refuse_hidden("corpus", params.corpus)
-            refuse_hidden("loss.distill.teacher", params.loss.distill.teacher)
+        refuse_nonsense(of, asked)
+        for folder in asked.collect:
+            logging.info("%s: %s", folder, ", ".join(collect(of, Path(folder))) or "nothing that is not here")
         before = {experiment.name: experiment for experiment in experiments()}
         refuse_namesakes([run for run in of.plan if not of.has(run)], before, queue=asked.queue)
-        todo = of.missing(before)
-        describe(of, todo, before, asked.jobs)
-        if asked.dry_run:
-            return
-        of.take_in(before)
-        if not todo:
-            forget_branch()
-            return
-        note_branch()
-        failed = queue(of, todo, before, asked.jobs) if asked.queue else one_by_one(of, todo)
+        chosen = [run for run in of.plan if not asked.runs or run.name in asked.runs]
+        todo = [run for run in of.missing(before) if run in chosen]
+        describe(of, chosen, todo, before, asked.jobs)
+        if asked.jobs_file:
+            write_text(Path(asked.jobs_file), "".join(f"{job(asked, run)}\n" for run in todo))
+        elif not (asked.dry_run or asked.collect):
+            run_all(of, chosen, todo, before, asked)
+
+
+def refuse_nonsense(of: Sweep, asked: argparse.Namespace) -> None:
+    """What can be said before anything is looked at."""
+    if strange := set(asked.runs) - {run.name for run in of.plan}:
+        raise InputError(f"--runs must name runs of the plan, see --dry-run; got {min(strange)}")
+    refuse_edits(of.plan)
+    if asked.queue:
+        params = committed_params(asked.set_param)
+        refuse_hidden("corpus", params.corpus)
+        refuse_hidden("loss.distill.teacher", params.loss.distill.teacher)
+
+
+def run_all(
+    of: Sweep, chosen: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], asked: argparse.Namespace
+) -> None:
+    of.take_in(before)
+    if not todo:
         forget_branch()
-        left = of.missing({experiment.name: experiment for experiment in experiments()})
-        for run in left:
-            failed.setdefault(run.name, "it left DVC's queue" if asked.queue else "not run")
-        tell(of, failed)
+        return
+    note_branch()
+    failed = queue(of, todo, before, asked.jobs) if asked.queue else one_by_one(of, todo)
+    forget_branch()
+    left = of.missing({experiment.name: experiment for experiment in experiments()})
+    for run in (run for run in left if run in todo):
+        failed.setdefault(run.name, "it left DVC's queue" if asked.queue else "not run")
+    tell(of, chosen, failed)
 
 
 def parse() -> argparse.Namespace:
@@ -84,6 +104,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--name", help="put before the names, to tell a sweep with other -S from the first")
     parser.add_argument("--queue", action="store_true", help="by DVC's queue, in copies of the workspace")
     parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="runs at a time, with --queue (default: 1)")
+    parser.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="of the plan these alone")
+    parser.add_argument("--jobs-file", metavar="FILE", help="write the command of every run that is left, a line each, and end")
+    parser.add_argument(
+        "--collect", nargs="+", default=[], metavar="DIR", help="bring the runs that other clones have done, and end"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and how long it may take, and end")
     asked = parser.parse_args()
     if asked.jobs < 1 or (asked.jobs > 1 and not asked.queue):
@@ -93,12 +118,12 @@ def parse() -> argparse.Namespace:
     return asked
 
 
-def describe(of: Sweep, todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> None:
-    for run in of.plan:
+def describe(of: Sweep, chosen: list[PlannedRun], todo: list[PlannedRun], before: dict[str, Experiment], jobs: int) -> None:
+    for run in chosen:
         state = "done" if of.has(run) else before[run.name].state if run.name in before else "to run"
         logging.info("%-32s %s", run.name, {"Failed": "failed, to run again"}.get(state, state.lower()))
     times = f", {of.estimate(todo, before, jobs)}" if todo else ""
-    logging.info("%d of %d to run%s", len(todo), len(of.plan), times)
+    logging.info("%d of %d to run%s", len(todo), len(chosen), times)
 
 
 # --- the runs --------------------------------------------------------------------------------------------------------
@@ -188,11 +213,21 @@ def result(run: str) -> str:
     return f"{epoch}, validation top1 {train['selection_score']:.3f}, test epa {test['epa']['retrieved']['top1']:.3f}"
 
 
-def tell(of: Sweep, failed: dict[str, str]) -> None:
+def tell(of: Sweep, asked: list[PlannedRun], failed: dict[str, str]) -> None:
     if failed:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
-        raise InputError(f"{len(failed)} of {len(of.plan)} runs failed; the same command runs them again:\n{lines}")
-    logging.info("\nall %d are done: %s", len(of.plan), of.report)
+        raise InputError(f"{len(failed)} of {len(asked)} runs failed; the same command runs them again:\n{lines}")
+    logging.info("\nall %d are done: %s", len(asked), of.report)
+
+
+def job(asked: argparse.Namespace, run: PlannedRun) -> str:
+    """The command that runs one run of the plan, in any clone of this commit."""
+    words = (
+        ["--study", asked.study] if asked.study else ["--decays", *asked.decays] if asked.decays else ["--steps", asked.steps]
+    )
+    words += ["--seeds", *map(str, asked.seeds)] if asked.seeds else []
+    words += [word for setting in asked.set_param for word in ("-S", setting)]
+    return shlex.join(["python", "src/sweep.py", *words, *(["--name", asked.name] if asked.name else []), "--runs", run.name])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import signal
 import statistics
@@ -97,6 +98,37 @@ def test_the_same_command_runs_what_is_missing_only(base, first):
     assert read(base, FAILS, "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
     third = sweep(base, *PLAN)
     assert (third.returncode, third.stdout.splitlines()[-1]) == (0, "0 of 4 to run")
+
+
+def test_the_runs_of_other_clones_are_told_as_jobs_and_collected(base, first, tmp_path):
+    clone, jobs, plain = tmp_path / "clone", tmp_path / "jobs", tmp_path / "plain"
+    succeed(tmp_path, "git", "clone", "--quiet", str(base), str(clone))
+    written = sweep(clone, *PLAN, "--jobs-file", str(jobs))
+    assert written.returncode == 0, written.stderr
+    words = ["--decays", "none", "0.90", "--seeds", "13", "1"]
+    commands = [shlex.split(line) for line in jobs.read_text().splitlines()]
+    assert commands == [["python", "src/sweep.py", *words, "--runs", name] for name in NAMES]
+    assert names(clone) == []
+    done = sweep(base, *commands[1][2:])  # there it is done
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "0 of 1 to run")
+
+    plain.mkdir()
+    refused = sweep(clone, *PLAN, "--collect", str(plain))
+    assert refused.stderr == f"error: --collect must name clones of this repository; {plain} is none\n"
+    other = sweep(clone, *PLAN, "-S", "train.weight_decay=0.5", "--collect", str(base))
+    assert "must be one run; there is one with train.weight_decay 3e-05 (not 0.5)" in other.stderr
+    assert names(clone) == []
+
+    collected = sweep(clone, *PLAN, "--collect", str(base))
+    assert collected.returncode == 0, collected.stderr
+    assert f"{base}: {', '.join(NAMES)}" in collected.stdout
+    assert collected.stdout.splitlines()[-1] == "0 of 4 to run"
+    assert names(clone) == sorted(NAMES)
+    for file in ("metrics/test.json", "plots/series/history.json"):
+        assert read(clone, FAILS, file) == read(base, FAILS, file)
+    ranks = [succeed(folder, "python", "-c", READ, FAILS, "data/ranks/test.csv") for folder in (clone, base)]
+    assert ranks[0] == ranks[1]  # from the clone's own cache
+    assert not succeed(clone, "git", "for-each-ref", "refs/collected")
 
 
 @pytest.fixture

@@ -69,9 +69,20 @@ def row_file(study: str, name: str) -> Path:
     return RESULTS / study / "runs" / f"{name}.json"
 
 
-def is_done(study: str, run: StudyRun, origin: Origin) -> bool:
-    """Whether the run's file is there, of the same params, data and code."""
+def take_row(study: str, run: StudyRun, folder: Path, origin: Origin) -> bool:
+    """Copy a run's file from another clone, where it has one that `is_done` there; whether it has."""
+    if not is_done(study, run, origin, folder):
+        return False
     file = row_file(study, run.name)
+    queries = RESULTS / study / read_json(folder / file)["queries"]
+    for name in (queries, file):
+        write_text(name, (folder / name).read_text(encoding="utf-8"))
+    return True
+
+
+def is_done(study: str, run: StudyRun, origin: Origin, folder: Path = Path()) -> bool:
+    """Whether the run's file is there, of the same params, data and code."""
+    file = folder / row_file(study, run.name)
     if not file.exists():
         return False
     row = read_json(file)

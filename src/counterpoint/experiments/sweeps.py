@@ -1,10 +1,11 @@
 """What a sweep runs, and what of it is done already: decays and seeds, or a study."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from counterpoint.experiments.dvc_runs import Experiment
 from counterpoint.experiments.studies import FOLDER, load_study, runs_of
-from counterpoint.experiments.study_rows import Origin, is_done, seconds_by_arm, write_row
+from counterpoint.experiments.study_rows import Origin, is_done, seconds_by_arm, take_row, write_row
 from counterpoint.experiments.sweep_plan import PlannedRun, estimate, spoken
 from counterpoint.experiments.workspace import refuse_edited
 
@@ -34,6 +35,10 @@ class Sweep:
     def keep(self, run: PlannedRun, rev: str, seconds: float | None = None) -> None:
         """Keep a run that is done; rev has it."""
 
+    def rows_of(self, folder: Path) -> list[str]:
+        """Take over what another clone has kept of its runs beside DVC; returns their names."""
+        return []
+
     def estimate(self, todo: Sequence[PlannedRun], before: Mapping[str, Experiment], jobs: int) -> str:
         return estimate(todo, dict(before), jobs)
 
@@ -58,6 +63,11 @@ class StudySweep(Sweep):
 
     def keep(self, run: PlannedRun, rev: str, seconds: float | None = None) -> None:
         write_row(self.name, self.runs[run.name], rev, self.origin, seconds)
+
+    def rows_of(self, folder: Path) -> list[str]:
+        return [
+            run.name for run in self.plan if not self.has(run) and take_row(self.name, self.runs[run.name], folder, self.origin)
+        ]
 
     def estimate(self, todo: Sequence[PlannedRun], before: Mapping[str, Experiment], jobs: int) -> str:
         if seconds := seconds_by_arm(self.name, self.runs.values()):
