@@ -3,7 +3,7 @@
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin(launched=True)  # before the slow imports: what a killed dvc leaves behind must write nothing
 
 import logging
 from collections.abc import Iterator
@@ -48,10 +48,13 @@ def main() -> None:
             "zero_shot_corrected": hubs.distance(queries, *vectors[number], normalized=True),
         }
         for step, distance in by_step.items():
-            found = rank(queries, distance, tasks[number].settings).items()
+            found = rank(queries, distance, tasks[number].settings, None, compute.group).items()
             yield Ranked(step, distance, {name: (ranking.candidates, ranking.retrieved) for name, ranking in found})
 
-    for split, table in ranks_tables(tasks, ranked).items():
+    tables = ranks_tables(tasks, ranked)
+    if not compute.group.leads:
+        return
+    for split, table in tables.items():
         write_table(BASELINES / f"{split}.csv", table)
     about = {"encoder_sha256": weights_sha256(directory), "correction": hubs.kind, "constant": hubs.constant}
     write_json(BASELINES / "zero_shot.json", about)
@@ -65,7 +68,8 @@ def correction(triples: Triples, validation: Task, vectors: tuple[Vectors, Vecto
     queries, epa = validation.queries["text"], {"epa": SETTINGS["epa"]}
 
     def fares(hubs: Hubs) -> np.ndarray:
-        return rank(queries, hubs.distance(queries, *vectors, normalized=True), epa)["epa"].retrieved.rank
+        distance = hubs.distance(queries, *vectors, normalized=True)
+        return rank(queries, distance, epa, None, model.compute.group)["epa"].retrieved.rank
 
     return best_constant("inverted_softmax", bank, fares)
 

@@ -3,7 +3,7 @@
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin(launched=True)  # before the slow imports: what a killed dvc leaves behind must write nothing
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,8 @@ TRIPLES, MODELS, RERANKER, RANKS = Path("data/triples"), Path("models"), Path("r
 
 def main() -> None:
     params = load_params()
-    model = load(MODELS, choose(params.train.device, params.train.precision))
+    compute = choose(params.train.device, params.train.precision)
+    model, group = load(MODELS, compute), compute.group
     triples = read_triples(TRIPLES)
     tasks = read_tasks(triples, beir=params.evaluate.beir)
     vectors = embed_tasks(tasks, model, lambda parts: with_states(model, parts, triples.texts, params.states.limit))
@@ -39,11 +40,14 @@ def main() -> None:
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
         distance, logit = reranker.distance(queries, *vectors[number], normalized=model.point.normalize), logits[number]
         second = None if logit is None else SecondStep(of_queries(queries, logit), reranker.weight, depth)
-        found = rank(queries, distance, tasks[number].settings, second).items()
+        found = rank(queries, distance, tasks[number].settings, second, group).items()
         for step in STEPS:
             yield Ranked(step, distance, {name: (ranking.candidates, getattr(ranking, step)) for name, ranking in found})
 
-    for split, table in ranks_tables(tasks, ranked).items():
+    tables = ranks_tables(tasks, ranked)
+    if not group.leads:
+        return
+    for split, table in tables.items():
         write_table(RANKS / f"{split}.csv", table)
     write_json(RANKS / "splits.json", {split: pairs_sha256(triples.pairs[split]) for split in EVALUATED})
     write_json(RANKS / "encoder.json", {"encoder_sha256": read_json(MODELS / "model.json")["encoder_sha256"]})

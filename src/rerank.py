@@ -3,7 +3,7 @@
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin(launched=True)  # before the slow imports: what a killed dvc leaves behind must write nothing
 
 import logging
 import os
@@ -48,36 +48,48 @@ SETTINGS = ("seed", "random_rate", "floor", "model", "train", "rerank")
 
 def main() -> Callable[[], None]:
     params = load_params()
-    model, triples = load(MODELS, choose(params.train.device, params.train.precision)), read_triples(TRIPLES)
+    compute = choose(params.train.device, params.train.precision)
+    model, triples, group = load(MODELS, compute), read_triples(TRIPLES), compute.group
     splits = {name: Split.of(triples.pairs[name], model.point.encoder, triples.documents_of(name)) for name in SPLITS}
     read = with_states(model, [split.tokens for split in splits.values()], triples.texts, params.states.limit)
     vectors = {name: model.embed(texts) for name, texts in zip(splits, read, strict=True)}
-    validation = Validation(Selection.of(splits, params.select), vectors["validation"], model.point.normalize)
+    validation = Validation(Selection.of(splits, params.select), vectors["validation"], model.point.normalize, group)
     hubs = correction(validation, splits["training"], vectors["training"][0], params)
 
-    unfinished = RERANKER.with_name(".reranker.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
     checkpoint, progress = None, Progress()
+    trained: tuple[JointReader, Encoder] | None = None
     logit: Logit | None = None
     if params.rerank.kind == "joint":
-        checkpoint = Checkpoint(identity(params), params.checkpoint.keep)
-        reader, untrained = build_reader(params, model)
+        name = identity(params)
+        group.refuse_others((name, str(compute)), "params, data, code, models/, encoder and kind of device")
+        checkpoint = Checkpoint(name, params.checkpoint.keep, group, str(compute))
+        trained = build_reader(params, model)
+        reader, _ = trained
         texts = states_of_reader(reader, splits, triples, params)
-        sampler = ListSampler(splits["training"].merged().pool, vectors["training"], params)
+        sampler = ListSampler(splits["training"].merged().pool, vectors["training"], params, group)
         progress = learn(reader, texts["training"], sampler, params, checkpoint)
-        save_reader(unfinished / READER, reader, untrained)
         logit = ByReader(reader, texts["validation"])
     elif params.rerank.kind == "head" and model.head is not None:
         logit = by_head(model, *vectors["validation"])
     found, about = weighed(validation, logit, hubs, params)
+    if group.leads:
+        write(found, trained, about, progress)
+    return checkpoint.remove if checkpoint else lambda: None  # when it is sure that DVC will record what this run was
+
+
+def write(found: Reranker, trained: tuple[JointReader, Encoder] | None, about: dict, progress: Progress) -> None:
+    """reranker/ whole, in the place of the last one, and what it does on validation; trained is what `build_reader` gave."""
+    unfinished = RERANKER.with_name(".reranker.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    if trained is not None:
+        save_reader(unfinished / READER, *trained)
     found.save(unfinished)
     shutil.rmtree(RERANKER, ignore_errors=True)
     os.replace(unfinished, RERANKER)
     write_json(METRICS, about)
     write_series(SERIES / "reader.json", "steps", progress.steps)
     write_json(TIMING, {"learn_seconds": progress.seconds})
-    return checkpoint.remove if checkpoint else lambda: None  # when it is sure that DVC will record what this run was
 
 
 def correction(validation: Validation, training: Split, points: Vectors, params: Params) -> Hubs | None:
@@ -131,15 +143,12 @@ def weighed(validation: Validation, logit: Logit | None, hubs: Hubs | None, para
 
 
 def identity(params: Params) -> str:
-    """The fingerprint of all that the reader's states depend on."""
+    """The fingerprint of all that the reader's states depend on, but what computes them."""
     settings = params.model_dump(include=set(SETTINGS)) | {"search": params.negatives.search}
     directory = locate(params.model.encoder)
     files = [*sorted(TRIPLES.glob("*.jsonl")), *sorted(file for file in MODELS.rglob("*") if file.is_file())]
-    compute = choose(params.train.device, params.train.precision)
     hashes = {str(file): sha256(file) for file in files}
-    return fingerprint(
-        Path(__file__).parent, "rerank", settings, hashes, encoder_sha256(directory), str(compute), torch.__version__
-    )
+    return fingerprint(Path(__file__).parent, "rerank", settings, hashes, encoder_sha256(directory), torch.__version__)
 
 
 if __name__ == "__main__":

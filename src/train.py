@@ -3,7 +3,7 @@
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin(launched=True)  # before the slow imports: what a killed dvc leaves behind must write nothing
 
 import logging
 import os
@@ -42,7 +42,7 @@ from counterpoint.training.state import State
 from counterpoint.training.teacher import Teacher, refuse_no_teacher, teacher_sha256
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")
-# What a checkpoint must agree on, besides data, weights, code and machine.
+# What a checkpoint must agree on, besides data, weights, code and what computes.
 SETTINGS = ("seed", "random_rate", "decay", "floor", "schedule", "negatives", "model", "loss", "train", "select")
 
 
@@ -62,23 +62,33 @@ def main() -> Callable[[], None]:
     if again:
         logging.info("%d first negatives look like a right answer, or like another, to the encoder: drawn again", again)
     schedule, normalized = Schedule.of(params), params.model.normalize
-    sampler = NegativeSampler(pool, schedule, params.negatives, params.seed, first, normalized=normalized)
+    sampler = NegativeSampler(pool, schedule, params.negatives, params.seed, first, normalized=normalized, group=compute.group)
     if sampler.fewest < (last := params.negatives.window[1]):
         logging.info("negatives.window: a point has as few as %d different wrong answers, not %d", sampler.fewest, last)
-    checkpoint = Checkpoint(identity(params, directory, compute), params.checkpoint.keep)
-    progress = Progress(SERIES, params.train.epochs, -(-len(first) // params.train.batch_size))
+    name, group = identity(params, directory), compute.group
+    group.refuse_others((name, str(compute)), "params, data, code, encoder and kind of device")
+    checkpoint = Checkpoint(name, params.checkpoint.keep, group, str(compute))
+    progress = Progress(SERIES if group.leads else None, params.train.epochs, -(-len(first) // params.train.batch_size))
     logging.info("training on %d pairs, %s", len(first), compute)
     learner = Learner(model, splits["training"], params, read_teacher(pool, triples, params, compute))
     state = fit(learner, sampler, splits, params, checkpoint, progress)
 
+    if group.leads:
+        write(state, model, sampler, splits, params, encoder_facts(params, directory))
+    return checkpoint.remove  # when it is sure that DVC will record what this run was
+
+
+def write(
+    state: State, model: BiEncoder, sampler: NegativeSampler, splits: dict[str, Split], params: Params, about: dict
+) -> None:
+    """The model, and what the run came to; about is what model.json says of the encoder."""
     head = "trained" if model.head is not None else "none"
     write_model(
         model,
         sampler,
-        encoder_facts(params, directory) | {"head": head, "epoch": state.best.get("epoch"), "epochs": len(sampler.draws)},
+        about | {"head": head, "epoch": state.best.get("epoch"), "epochs": len(sampler.draws)},
     )
     write_metrics(state, Selection.of(splits, params.select), params)
-    return checkpoint.remove  # when it is sure that DVC will record what this run was
 
 
 def read_splits(triples: Triples, model: BiEncoder, params: Params) -> dict[str, Split]:
@@ -120,8 +130,8 @@ def encoder_facts(params: Params, directory: Path) -> dict:
     return {"encoder": name, "encoder_sha256": weights_sha256(directory)}
 
 
-def identity(params: Params, directory: Path, compute: Compute) -> str:
-    """The fingerprint of all that this run's states depend on."""
+def identity(params: Params, directory: Path) -> str:
+    """The fingerprint of all that this run's states depend on, but what computes them."""
     settings = params.model_dump(include=set(SETTINGS))
     data = {file.name: sha256(file) for file in sorted(TRIPLES.glob("*.jsonl"))}
     taught_by = teacher_sha256(Path(params.loss.distill.teacher)) if params.loss.distill.weight else None
@@ -131,7 +141,6 @@ def identity(params: Params, directory: Path, compute: Compute) -> str:
         data,
         encoder_facts(params, directory),
         encoder_sha256(directory),
-        str(compute),
         torch.__version__,
     )
     return fingerprint(Path(__file__).parent, *facts)

@@ -73,6 +73,25 @@ def test_parts_are_written_once_and_come_back_with_every_later_state(made, tmp_p
     assert len(list((tmp_path / "abc").iterdir())) == 5
 
 
+def test_what_computes_otherwise_starts_anew_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
+    one = Checkpoint("abc", 3, by="1 CPU threads, fp32")
+    one.save(1, {"epoch": 1})
+    one.release()
+    with caplog.at_level(logging.INFO):
+        two = Checkpoint("abc", 3, by="2 processes of 1 CPU threads, fp32 each")
+    says = (
+        "a checkpoint of this run is there, by 1 CPU threads, fp32; by 2 processes of 1 CPU threads, fp32 each it starts anew"
+    )
+    assert caplog.messages == [says]
+    assert two.load(CPU) is None
+    two.release()
+    again = Checkpoint("abc", 3, by="1 CPU threads, fp32")
+    assert again.load(CPU)["epoch"] == 1
+    again.release()
+    assert caplog.messages == [says]
+
+
 def test_a_state_whose_part_is_torn_or_gone_is_not_trusted(made, tmp_path, caplog):
     made().save(1, {"epoch": 1}, {"draw-00000": {"ids": torch.arange(100)}})
     (part,) = (tmp_path / "abc").glob("draw-*")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -9,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, command, copy_repository, environment, fixture_params, outputs, succeed, wait_until_nothing_runs_in
+from conftest import (
+    ROOT,
+    command,
+    copy_repository,
+    environment,
+    fixture_params,
+    outputs,
+    processes_in,
+    succeed,
+    wait_until_nothing_runs_in,
+)
 
 pytestmark = pytest.mark.dvc
 
@@ -76,11 +87,77 @@ def test_ctrl_c_ends_dvc_and_stage_with_a_line(tiny_bert, tmp_path):
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def test_of_several_processes_none_outlives_another_and_the_same_number_goes_on(tiny_bert, tmp_path):
+    folder, log = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=500)), tmp_path / "log"
+    several = {"LAUNCHER": "torchrun --standalone --nproc-per-node 2", "GLOO_SOCKET_IFNAME": "lo"}
+    last = 0
+    for victim in ("process 0", "process 1", "torchrun", "dvc"):
+        dvc = start(folder, log, "dvc", "repro", "train", env=several)
+        wait_for("training on 24 pairs, 2 processes of 1 CPU threads, fp32 each", log)
+        wait_for(f"epoch {last + 2}/500", log)
+        running = members(folder)
+        assert running.keys() == {"process 0", "process 1", "torchrun", "dvc"}
+        os.kill(running[victim], signal.SIGKILL)
+        assert wait_until_nothing_runs_in(folder, 5) == [], victim
+        assert dvc.wait() != 0
+        said = log.read_text()
+        assert (f"going on after epoch {last}" in said) == bool(last), said
+        last = int(re.findall(r"^epoch (\d+)/500", said, re.M)[-1])
+    alone = start(folder, log, "dvc", "repro", "train")
+    wait_for("epoch 1/500", log)
+    alone.send_signal(signal.SIGINT)
+    alone.wait()
+    says = (
+        "a checkpoint of this run is there, by 2 processes of 1 CPU threads, fp32 each; by 1 CPU threads, fp32 it starts anew"
+    )
+    assert says in log.read_text()
+
+
+def members(folder: Path) -> dict[str, int]:
+    """The processes that work in a folder, by what they are."""
+    found = {}
+    for process in processes_in(folder):
+        place = Path(f"/proc/{process}")
+        environ = dict(word.partition(b"=")[::2] for word in (place / "environ").read_bytes().split(b"\0"))
+        words = (place / "cmdline").read_bytes().split(b"\0")
+        if b"RANK" in environ:
+            found[f"process {environ[b'RANK'].decode()}"] = process
+        else:
+            found["torchrun" if any(b"torchrun" in word for word in words) else "dvc"] = process
+    return found
+
+
 SHIFT = """
 from safetensors.torch import load_file, save_file
 weights = load_file("other/model.safetensors")
 weights["embeddings.word_embeddings.weight"] += 0.01
 save_file(weights, "other/model.safetensors", metadata={"format": "pt"})
+"""
+
+
+NAMED = """
+import json, sys
+from pathlib import Path
+
+sys.path.insert(0, "src")
+import train
+from counterpoint.core.params_file import load_params
+from counterpoint.model.locate import locate
+
+
+def name():
+    params = load_params()
+    return train.identity(params, locate(params.model.encoder))
+
+
+found = [name()]
+for file, old, new in json.loads(sys.argv[1]):
+    text = Path(file).read_text()
+    assert old in text, old
+    Path(file).write_text(text.replace(old, new, 1))
+    found.append(name())
+    Path(file).write_text(text)
+print(json.dumps([*found, name()]))
 """
 
 
@@ -94,25 +171,26 @@ def test_another_run_never_takes_up_the_checkpoint_of_a_killed_one(tiny_bert, tm
     hooks = HOOKS | keep | {"KILL": "epoch.py>backward:8"}
     assert command(folder, "python", "src/train.py", env=hooks).returncode == -signal.SIGKILL
     (left,) = (tmp_path / "checkpoints").iterdir()
-    assert sorted(file.name[:11] for file in left.iterdir()) == ["draw-00000-", "draw-00001-", "state-00002"]
+    assert sorted(file.name[:11] for file in left.iterdir()) == ["by", "draw-00000-", "draw-00001-", "state-00002"]
 
-    params, corpus = folder / "params.yaml", folder / "data/triples/training.jsonl"
-    losses, tokenizer = folder / "src/counterpoint/training/losses.py", folder / "encoder/tokenizer_config.json"
-    for file, old, new in (
-        (params, "seed: 13", "seed: 14"),
-        (params, "decay: 0.4", "decay: 0.005"),
-        (params, "encoder: encoder", "encoder: other"),
-        (params, "batch_size: 8", "batch_size: 12"),
-        (corpus, "purr", "whisker"),
-        (losses, "margin=params.margin)", "margin=2 * params.margin)"),
-        (tokenizer, "{", "{ "),
-    ):
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new, 1))
-        assert "going on after" not in succeed(folder, "python", "src/train.py", env=keep), new
-        assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [left.name]  # its own went when it ended
-        file.write_text(text)
+    changes = [
+        ("params.yaml", "seed: 13", "seed: 14"),
+        ("params.yaml", "decay: 0.4", "decay: 0.005"),
+        ("params.yaml", "encoder: encoder", "encoder: other"),
+        ("params.yaml", "batch_size: 8", "batch_size: 12"),
+        ("data/triples/training.jsonl", "purr", "whisker"),
+        ("src/counterpoint/training/losses.py", "margin=params.margin)", "margin=2 * params.margin)"),
+        ("encoder/tokenizer_config.json", "{", "{ "),
+    ]
+    own, *others, again = json.loads(succeed(folder, "python", "-c", NAMED, json.dumps(changes)))
+    assert own == again == left.name.rpartition("-")[0]
+    assert len({own, *others}) == 1 + len(changes)
+
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("seed: 13", "seed: 14"))
+    assert "going on after" not in succeed(folder, "python", "src/train.py", env=keep)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [left.name]  # its own went when it ended
+    params.write_text(params.read_text().replace("seed: 14", "seed: 13"))
     assert "going on after epoch 2 of a run that was interrupted" in succeed(folder, "python", "src/train.py", env=keep)
 
 

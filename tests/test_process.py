@@ -172,11 +172,11 @@ def test_a_defect_keeps_its_traceback():
         process.run(raising(ZeroDivisionError()))
 
 
-@pytest.mark.parametrize("verb", ["prepare", "baselines", "train", "rank", "evaluate", "plot", "publish", "check"])
+@pytest.mark.parametrize("verb", ["prepare", "baselines", "train", "rerank", "rank", "evaluate", "plot", "publish", "check"])
 def test_a_stage_asks_for_that_before_its_slow_imports(verb):
     lines = [line for line in (ROOT / f"src/{verb}.py").read_text().splitlines() if line.strip()]
     assert lines[1:3] == ["from counterpoint.core import process", 'if __name__ == "__main__":']
-    assert lines[3].startswith("    process.begin()")
+    assert lines[3].startswith(("    process.begin()", "    process.begin(launched=True)"))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")

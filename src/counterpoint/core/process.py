@@ -4,10 +4,12 @@ import contextlib
 import ctypes
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,18 +22,27 @@ from counterpoint.core.locks import alone
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SPINS = "10000"  # some microseconds, where libgomp waits for milliseconds; benchmarks/NOTES.md
+MOMENT = 2  # seconds
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 CHATTY = ("bm25s", "httpx", "httpx2", "httpcore2", "huggingface_hub", "sentence_transformers", "transformers")
 Main = Callable[[], Callable[[], None] | None]
 
 
-def begin() -> None:
+def begin(*, launched: bool = False) -> None:
     """What must be done before the slow imports: end with the parent, and let threads wait for each other without spinning.
+
+    What is launched goes on as LAUNCHER's program where there is one, torchrun say, which ends with this parent, too, and
+    whose processes end with it.
 
     Two runs whose threads spin starve each other: on two cores, each takes eight times as long beside the other as alone.
     libgomp reads this when torch is imported; a wait policy that the user has set stays.
     """
     die_with_parent()
+    if launched and (words := shlex.split(os.environ.pop("LAUNCHER", ""))):
+        try:
+            os.execvp(words[0], [*words, *sys.argv])
+        except OSError as error:
+            sys.exit(f"error: LAUNCHER must be a program that can be run; got {words[0]!r}: {error.strerror}")
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
 
@@ -109,11 +120,19 @@ class _Log(logging.Handler):
             self.file.write(f"{line}\n".encode())
 
 
+def _leads() -> bool:
+    """Of the processes that torchrun starts, one speaks for all, and sees to what DVC records."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _open_log() -> _Log | None:
     """Log to stdout, and under DVC to logs/NAME.log as well, NAME being the experiment's, or workspace.
 
     It stands in the repository itself, also for a queue run, whose own folder goes with it.
     """
+    if not _leads():
+        logging.disable()
+        return None
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[_Console(sys.stdout)])
     for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -126,6 +145,9 @@ def _open_log() -> _Log | None:
 
 
 def _end_with(line: str, log: _Log | None) -> NoReturn:
+    if not _leads():
+        time.sleep(MOMENT)  # what is wrong for all of them the first one says, and this one is ended meanwhile
+        line = f"process {os.environ['RANK']}: {line}"
     print(line, file=sys.stderr)
     if log:
         log.add(line)
@@ -161,7 +183,8 @@ def _end(read: int, log: _Log | None) -> None:
         if word := SIGNALS.get(number[0]):
             line = f"{word}; the same command goes on from here"
             with contextlib.suppress(OSError):  # whoever read it may be gone, which must not keep this process alive
-                os.write(sys.stderr.fileno(), f"{line}\n".encode())
+                if _leads():
+                    os.write(sys.stderr.fileno(), f"{line}\n".encode())
             if log:
                 log.add(line)
             os._exit(128 + number[0])
@@ -174,7 +197,7 @@ def _end(read: int, log: _Log | None) -> None:
 @contextmanager
 def _recorded() -> Iterator[None]:
     """DVC looks at code and params when a stage has ended, and records them as what it ran with: so they must be."""
-    if "DVC_STAGE" not in os.environ:
+    if "DVC_STAGE" not in os.environ or not _leads():
         yield
         return
     _refuse_shallow(os.environ.get("DVC_ROOT", "."))

@@ -62,7 +62,15 @@ class JointReader(nn.Module):
             return self.linear(torch.cat([_mean(out, mask.bool() & ~second), _mean(out, second)], dim=1)).squeeze(1)
 
     def logits(self, texts: States, points: np.ndarray, answers: np.ndarray) -> torch.Tensor:
-        """Logits (pairs,) of texts (rows) as points and as answers, in passes of like length."""
+        """Logits (pairs,) of texts (rows) as points and as answers, for learning: dealt among the processes."""
+        group = self.compute.group
+        shares = group.dealt(texts.lengths[points] + texts.lengths[answers + texts.counters_at])
+        own = group.own(shares)
+        done = group.gathered(self._logits(texts, points[own], answers[own]), shares)
+        return done[torch.as_tensor(np.argsort(np.concatenate(shares)), device=self.compute.device)]
+
+    def _logits(self, texts: States, points: np.ndarray, answers: np.ndarray) -> torch.Tensor:
+        """In passes of like length."""
         answers = answers + texts.counters_at
         parts = self.compute.passes(texts.lengths[points] + texts.lengths[answers])
         with self.compute.autocast():
@@ -72,9 +80,9 @@ class JointReader(nn.Module):
 
     @torch.no_grad()
     def read(self, texts: States, points: np.ndarray, answers: np.ndarray) -> torch.Tensor:
-        """`logits`, without dropout and gradients."""
+        """Logits (pairs,) without dropout and gradients, by this process alone."""
         self.eval()
-        return self.logits(texts, points, answers)
+        return self._logits(texts, points, answers)
 
 
 def _mean(states: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -109,7 +109,7 @@ def _store(encoder: Encoder, whole: Tokens, compute: Compute, limit: float) -> t
         with _turn(directory, name):
             if not _files(directory, name):
                 _make_room(directory, size, limit)
-                what = (_part(encoder), compute, len(whole), size / GB, directory)
+                what = (_part(encoder), compute.here, len(whole), size / GB, directory)
                 logging.info("%s, frozen: on %s once for %d texts, %.2f GB in %s", *what)
                 _compute(directory, name, encoder, whole, compute)
         for file in _files(directory, name):
@@ -130,7 +130,7 @@ def _name(encoder: Encoder, whole: Tokens, compute: Compute) -> str:
     config = encoder.transformer.config.to_dict()
     config = {name: value for name, value in config.items() if not IRRELEVANT.fullmatch(name)}
     pooling = encoder.pooling if encoder.frozen == "all" else None
-    facts = [config, encoder.frozen, pooling, str(compute), torch.__version__]
+    facts = [config, encoder.frozen, pooling, compute.here, torch.__version__]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     for name, parameter in encoder.transformer.named_parameters():
         if not parameter.requires_grad:

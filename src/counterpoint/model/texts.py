@@ -41,18 +41,22 @@ class PassedTexts(Texts):
         """What stands for the tokens of the rows, (B, longest, …), padded, and the attention mask (B, longest)."""
 
     def pooled(self, through: Through, rows: np.ndarray, compute: Compute, *, again: bool = False) -> torch.Tensor:
-        """Each is computed once however often it is asked for, with little padding."""
+        """Each is computed once, by one of the processes, however often it is asked for, with little padding."""
 
         def passed(part: np.ndarray) -> torch.Tensor:
-            return through(*self.batch(texts[part], compute.device)).float()
+            return through(*self.batch(own[part], compute.device)).float()
 
         texts, back = np.unique(rows, return_inverse=True)
-        parts = compute.passes(self.lengths[texts])
+        shares = compute.group.dealt(self.lengths[texts])
+        own = texts[compute.group.own(shares)]
+        parts = compute.passes(self.lengths[own])
         one = partial(checkpoint, passed, use_reentrant=False) if again else passed
         with compute.autocast():  # around all of them: weights turn to bf16 once
             done = torch.cat([one(part) for part in parts])
-        place = np.argsort(np.concatenate(parts))  # of each text in done
-        return done[torch.as_tensor(place[back], device=compute.device)]
+            done = done[torch.as_tensor(np.argsort(np.concatenate(parts)), device=compute.device)]
+        whole = compute.group.gathered(done, shares)
+        place = np.argsort(np.concatenate(shares))  # of each text in whole
+        return whole[torch.as_tensor(place[back], device=compute.device)]
 
 
 class Tokens(PassedTexts):

@@ -4,13 +4,20 @@ import numpy as np
 import torch
 
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Search
 from counterpoint.negatives.search import search
 from counterpoint.negatives.wrong import is_first, is_wrong
 
 
 def nearest_wrong(
-    pool: Pool, right: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor, k: np.ndarray, backend: Search
+    pool: Pool,
+    right: np.ndarray,
+    queries: torch.Tensor,
+    vectors: torch.Tensor,
+    k: np.ndarray,
+    backend: Search,
+    group: Group = ALONE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ids and distances (points, max(k)) of each point's nearest wrong arguments, by distance, no two of them twins.
 
@@ -22,7 +29,7 @@ def nearest_wrong(
     ids, distances = np.zeros((len(queries), most), dtype=np.int64), np.full((len(queries), most), np.inf, dtype=np.float32)
     short, ask = np.arange(len(queries)), most + 4  # a group of twins seldom has more than 4
     while short.size:
-        far, near = search(queries[torch.as_tensor(short)], vectors, ask, backend)
+        far, near = search(queries[torch.as_tensor(short)], vectors, ask, backend, group)
         wrong = is_wrong(pool, right[short], near) & is_first(pool.text_group[near])
         found = wrong.sum(1) >= k[short]
         first = np.argsort(~wrong[found], axis=1, kind="stable")[:, :most]  # the first k that are wrong

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Search
 from counterpoint.core.seeds import generator
 from counterpoint.negatives.mining import nearest_wrong, similarity, window_of
@@ -57,8 +58,8 @@ class NegativeSampler:
     """Draws each point's negatives anew before every epoch, and remembers all draws.
 
     pool holds the training arguments; first (points, K) are the random negatives of epoch 0, as pool positions; seed is
-    training's; normalized says whether embeddings have unit length. draws has an entry an epoch; a resumed run puts the old
-    ones there.
+    training's; normalized says whether embeddings have unit length; the processes of a group search together. draws has an
+    entry an epoch; a resumed run puts the old ones there.
     """
 
     def __init__(
@@ -70,9 +71,10 @@ class NegativeSampler:
         first: np.ndarray,
         *,
         normalized: bool = True,
+        group: Group = ALONE,
     ) -> None:
         self.pool, self.schedule, self.params, self.seed, self.first = pool, schedule, params, seed, first
-        self.normalized = normalized
+        self.normalized, self.group = normalized, group
         self.right = right_groups(pool)
         self.draws: list[Negatives] = []
 
@@ -173,7 +175,7 @@ class NegativeSampler:
         excluded = np.concatenate([self.right[points], np.where(mined, -1, pool.text_group[ids])], axis=1)
         asked = mined.sum(1)
         begin, end = window_of(params.window, asked, pool.text_group.max() + 1 - (excluded >= 0).sum(1))
-        near, far = nearest_wrong(pool, excluded, queries[_at(points)], vectors, end, params.search)
+        near, far = nearest_wrong(pool, excluded, queries[_at(points)], vectors, end, params.search, self.group)
         rank = np.arange(near.shape[1])
         allowed = (rank >= begin[:, None]) & (rank < end[:, None])
         if params.margin is not None:

@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.optional import require
 from counterpoint.core.sections import Search
 
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
+WHOLE = 2**21  # vectors that one process searches: the more there are, the fewer queries share a product
 MANY, SAMPLE, RECALL = 200_000, 200, 0.99  # of faiss: from where on it approximates, and how well
 
 
@@ -82,11 +84,31 @@ Backend = Callable[[torch.Tensor, torch.Tensor, int], tuple[np.ndarray, np.ndarr
 BACKENDS: dict[Search, Backend] = {"exact": exact, "balltree": balltree, "faiss": faiss}
 
 
-def search(queries: torch.Tensor, pool: torch.Tensor, k: int, backend: Search = "exact") -> tuple[np.ndarray, np.ndarray]:
+def search(
+    queries: torch.Tensor, pool: torch.Tensor, k: int, backend: Search = "exact", group: Group = ALONE
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest vectors of each query, sorted by distance; ties keep the pool's order: distances, ids (q, k).
 
-    queries (q, d) and pool (n, d) are float32, on one device; k is cut to n.
+    queries (q, d) and pool (n, d) are float32, on one device, and the same in all processes of the group; k is cut to n. Each
+    process searches for its part of the queries; above WHOLE vectors each searches its part of the pool for all of them.
     """
-    distances, ids = BACKENDS[backend](queries, pool, min(k, len(pool)))
-    order = np.lexsort((ids, distances))
+    k, find = min(k, len(pool)), BACKENDS[backend]
+    if group.size == 1:
+        return _first(k, *find(queries, pool, k))
+    if len(pool) <= WHOLE:
+        own = queries[torch.as_tensor(group.part(np.arange(len(queries))), device=queries.device)]
+        found = find(own, pool, k) if len(own) else (np.zeros((0, k), np.float32), np.zeros((0, k), np.int64))
+        return _first(k, *_beside(group.joined(found), 0))
+    part = group.part(np.arange(len(pool)))
+    distances, ids = find(queries, pool[int(part[0]) : int(part[-1]) + 1], min(k, len(part)))
+    return _first(k, *_beside(group.joined((distances, ids + part[0])), 1))
+
+
+def _beside(found: list[tuple[np.ndarray, np.ndarray]], axis: int) -> list[np.ndarray]:
+    return [np.concatenate(side, axis) for side in zip(*found, strict=True)]
+
+
+def _first(k: int, distances: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of each query's, sorted."""
+    order = np.lexsort((ids, distances))[:, :k]
     return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)

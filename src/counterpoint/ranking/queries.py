@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Answers
 
 CHUNK = 2**23  # queries x arguments looked at together
@@ -55,10 +56,12 @@ class Queries:
         """Whether a bool of each argument's row (rows,) holds for all points of each query: (queries,)."""
         return np.logical_and.reduceat(values[self.pool.row[self.points]], self.start)
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """The queries in runs, so that a mask over their points and all arguments stays small."""
-        parts = -(-len(self.points) * len(self.pool) // CHUNK)
-        yield from np.array_split(np.arange(len(self)), max(1, min(len(self), parts)))
+    def chunks(self, group: Group = ALONE) -> Iterator[np.ndarray]:
+        """The queries, or this process's part of them, in runs: so a mask over their points and all arguments stays small."""
+        own = group.part(np.arange(len(self)))
+        parts = -(-len(self.points) * len(self.pool) // (CHUNK * group.size))
+        if len(own) or not group.rank:
+            yield from np.array_split(own, max(1, min(len(own), parts)))
 
 
 def by_text(pool: Pool, points: np.ndarray | None = None) -> Queries:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from counterpoint.core.group import ALONE, Group
 from counterpoint.ranking.counting import Counted
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.queries import Queries
@@ -54,14 +55,19 @@ class Ranking:
 
 
 def rank(
-    queries: Queries, distance: Distance, settings: Mapping[str, Setting], second: SecondStep | None = None
+    queries: Queries,
+    distance: Distance,
+    settings: Mapping[str, Setting],
+    second: SecondStep | None = None,
+    group: Group = ALONE,
 ) -> dict[str, Ranking]:
     """Rank each query's candidates under each setting by distance; ties keep the pool's order.
 
     The second step puts the first of them in a new order; a right answer beyond them keeps its rank. Without one nothing moves.
+    Each process of a group ranks its part of the queries.
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
-    for chosen in queries.chunks():
+    for chosen in queries.chunks(group):
         far = distance.near(chosen)  # (c, items)
         for name, setting in settings.items():
             scope = in_scope(queries, chosen, setting)
@@ -73,7 +79,8 @@ def rank(
                 reranked = step.rerank(counted, top, retrieved, second)
             ranks = [step.ranks(found) for found in (retrieved, reranked)]
             parts[name].append(Ranking(np.count_nonzero(allowed, axis=1), *ranks))
-    return {name: Ranking.joined(members) for name, members in parts.items()}
+    found = group.joined(parts)
+    return {name: Ranking.joined([member for part in found for member in part[name]]) for name in settings}
 
 
 @dataclass(frozen=True)

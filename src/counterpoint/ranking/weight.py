@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from counterpoint.core.group import ALONE, Group
 from counterpoint.ranking.counting import Counted
 from counterpoint.ranking.distance import Distance, OfPairs
 from counterpoint.ranking.queries import Queries
@@ -27,14 +28,22 @@ class Shortlists:
 
     @classmethod
     def of(
-        cls, queries: Queries, mask: np.ndarray, distance: Distance, setting: Setting, logit: OfPairs, depth: int
+        cls,
+        queries: Queries,
+        mask: np.ndarray,
+        distance: Distance,
+        setting: Setting,
+        logit: OfPairs,
+        depth: int,
+        group: Group = ALONE,
     ) -> "Shortlists":
-        """Of the queries in a mask (queries,), under one setting."""
+        """Of the queries in a mask (queries,), under one setting; each process of a group sees to its part of them."""
         parts = [
             _shortlists(queries, own, distance, setting, logit, depth)
-            for chosen in queries.chunks()
+            for chosen in queries.chunks(group)
             if len(own := chosen[mask[chosen]])
         ]
+        parts = [part for parts in group.joined(parts) for part in parts]
         return cls(*(np.concatenate([part[i] for part in parts]) for i in range(4)))
 
 

@@ -38,7 +38,7 @@ def learn(reader: JointReader, texts: Texts, sampler: ListSampler, params: Param
     rows, own = len(sampler.pool.queries), params.rerank
     batches = -(-rows // own.batch_size)
     rates = own.learning_rate, own.head_learning_rate
-    optimizer = Optimizer(reader.learning(), rates, params.train, own.epochs * batches, falls=True)
+    optimizer = Optimizer(reader.learning(), rates, params.train, own.epochs * batches, falls=True, group=reader.compute.group)
     progress = unpacked(checkpoint.load(reader.compute.device), reader, optimizer)
     for epoch in range(progress.parts // PARTS, own.epochs):
         order = generator(params.seed, epoch, "lists").permutation(rows)
@@ -46,7 +46,7 @@ def learn(reader: JointReader, texts: Texts, sampler: ListSampler, params: Param
         if not progress.parts:
             announce(reader, texts, lists, cut[0], own.epochs)
         for part in np.array_split(np.arange(batches), PARTS)[progress.parts % PARTS :]:
-            seed_torch(params.seed, progress.parts, "reader")
+            seed_torch(params.seed, progress.parts, "reader", reader.compute.group.rank)
             reader.train()
             began, total = time.perf_counter(), 0.0
             for batch in part:

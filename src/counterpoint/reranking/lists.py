@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.params import Params
 from counterpoint.core.sections import Search
 from counterpoint.core.seeds import generator
@@ -50,7 +51,7 @@ class ListSampler:
     are drawn from all, mined ones from the first `rerank.depth`. vectors are of pool.texts, points' and counters'.
     """
 
-    def __init__(self, pool: Pool, vectors: tuple[Vectors, Vectors], params: Params) -> None:
+    def __init__(self, pool: Pool, vectors: tuple[Vectors, Vectors], params: Params, group: Group = ALONE) -> None:
         self.pool, self.seed = pool, params.seed
         self.points, self.counters = (side.embedding.float() for side in vectors)
         self.schedule = Schedule(params.random_rate, params.rerank.decay, params.floor)
@@ -58,8 +59,8 @@ class ListSampler:
         self.k = min(params.rerank.negatives, fewest_wrong(pool, self.right))
         negatives = Drawn(params.negatives.search, self.k, (1, params.rerank.depth))
         none = Schedule(0.0, None, 0.0)
-        normalized = params.model.normalize
-        self.sampler = NegativeSampler(pool, none, negatives, params.seed, self._random(0), normalized=normalized)
+        first, normalized = self._random(0), params.model.normalize
+        self.sampler = NegativeSampler(pool, none, negatives, params.seed, first, normalized=normalized, group=group)
 
     def draw(self, epoch: int, turns: np.ndarray) -> Lists:
         """An epoch's lists, the one of row i for when turns[i], from 0 to 1, of the epoch are over."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Correction
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.correction import Hubs, best_constant
@@ -18,11 +19,13 @@ from counterpoint.training.selection import Selection
 
 @dataclass(frozen=True)
 class Validation:
-    """The queries, setting and answers that choose (`select.*`), and the vectors of their pool's texts."""
+    """The queries, setting and answers that choose (`select.*`), and the vectors of their pool's texts; a group's processes
+    rank together."""
 
     selection: Selection
     vectors: tuple[Vectors, Vectors]
     normalized: bool
+    group: Group = ALONE
 
     @property
     def queries(self) -> Queries:
@@ -39,13 +42,13 @@ class Validation:
 
     def retrieved(self, hubs: Hubs | None) -> np.ndarray:
         """The ranks of the best right answers by distance (chosen queries,)."""
-        (found,) = rank(self.queries, self.distance(hubs), self.selection.setting).values()
+        (found,) = rank(self.queries, self.distance(hubs), self.selection.setting, None, self.group).values()
         return found.retrieved.rank[self.selection.mask]
 
     def weigh(self, logit: Logit, hubs: Hubs | None, depth: int) -> tuple[float, np.ndarray]:
         """The best weight, and the ranks under it (chosen queries,)."""
         (setting,) = self.selection.setting.values()
         said = of_queries(self.queries, logit)
-        lists = Shortlists.of(self.queries, self.selection.mask, self.distance(hubs), setting, said, depth)
+        lists = Shortlists.of(self.queries, self.selection.mask, self.distance(hubs), setting, said, depth, self.group)
         weight = best_weight(lists)
         return weight, ranks_by(lists, weight)

@@ -14,8 +14,10 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from counterpoint.core.files import imported_code
-from counterpoint.core.locks import hold
+from counterpoint.core.group import ALONE, Group
+from counterpoint.core.locks import Lock, hold
 
+BY = "by"  # the file that says what a directory's states were computed on
 STATE = re.compile(r"state-(\d+)-([0-9a-f]{8})\.pt")  # the epochs it has finished, the crc32 of the file
 
 
@@ -31,17 +33,23 @@ class Checkpoint:
     """States in a directory named by a fingerprint; CHECKPOINT_DIR, else .checkpoints/, holds the directories.
 
     What grows with the epochs stands beside a state, in parts that are written once. Of the directories that other runs left,
-    the newest keep stay; those that a run holds are not touched.
+    the newest keep stay; those that a run holds are not touched. Of several processes the first one keeps them. What it
+    computes on, by, is part of a directory's name: another number of processes or threads rounds otherwise.
     """
 
-    def __init__(self, name: str, keep: int) -> None:
-        self.name = name
+    def __init__(self, name: str, keep: int, group: Group = ALONE, by: str = "") -> None:
+        self.name, self.group = f"{name}-{zlib.crc32(by.encode()):08x}" if by else name, group
         self.parts: dict[str, str] = {}  # the file of each part
-        self.directory = Path(os.environ.get("CHECKPOINT_DIR") or ".checkpoints") / name
+        self.directory = Path(os.environ.get("CHECKPOINT_DIR") or ".checkpoints") / self.name
+        self.lock: Lock | None = None
+        if not group.leads:
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         self.lock = hold(self.directory)
         if self.lock is None:
             logging.warning("checkpoint %s is in use by another run; this one keeps none", self.directory)
+        if by:
+            self._tell_others(name, by)
         os.utime(self.directory)
         self._prune(keep)
 
@@ -50,6 +58,9 @@ class Checkpoint:
 
         There is a line for each that cannot be trusted.
         """
+        return self.group.from_lead(self._load(device if self.group.size == 1 else torch.device("cpu")))
+
+    def _load(self, device: torch.device) -> dict | None:
         if self.lock is None:
             return None
         for file in self._states():
@@ -114,9 +125,18 @@ class Checkpoint:
             self.lock.release()
             self.lock = None
 
-    def _states(self) -> list[Path]:
+    def _states(self, directory: Path | None = None) -> list[Path]:
         """The state files, that of the latest epoch first."""
-        return sorted((file for file in self.directory.iterdir() if STATE.fullmatch(file.name)), reverse=True)
+        files = (directory or self.directory).iterdir()
+        return sorted((file for file in files if STATE.fullmatch(file.name)), reverse=True)
+
+    def _tell_others(self, name: str, by: str) -> None:
+        """A line where this run has a state, but one that was computed on something else."""
+        (self.directory / BY).write_text(by, encoding="utf-8")
+        for other in self.directory.parent.glob(f"{name}-????????"):
+            if not self._states() and self._states(other) and (other / BY).exists():
+                theirs = (other / BY).read_text(encoding="utf-8")
+                logging.info("a checkpoint of this run is there, by %s; by %s it starts anew", theirs, by)
 
     def _prune(self, keep: int) -> None:
         others = [path for path in self.directory.parent.iterdir() if path.is_dir() and path != self.directory]

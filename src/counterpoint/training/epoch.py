@@ -28,7 +28,8 @@ class Learner:
         self.model, self.training, self.params, self.teacher = model, training, params, teacher
         self.batches = math.ceil(len(training.pool.queries) / params.train.batch_size)  # an epoch
         rates = params.train.learning_rate, params.train.head_learning_rate
-        self.optimizer = Optimizer(model.learning(), rates, params.train, params.train.epochs * self.batches)
+        steps = params.train.epochs * self.batches
+        self.optimizer = Optimizer(model.learning(), rates, params.train, steps, group=model.compute.group)
         self.right_groups = right_groups(training.pool)
         model.recomputes = params.train.gradient_cache
 
@@ -39,7 +40,7 @@ class Learner:
         run that would have more than MOST_STEPS of them.
         """
         self.model.train()
-        seed_torch(self.params.seed, epoch, "dropout")
+        seed_torch(self.params.seed, epoch, "dropout", self.model.compute.group.rank)
         whole, recent = Means(), Means()
         taught = None if self.teacher is None else self.teacher.logits(negatives).to(self.model.compute.device)
         cut, every = self._batches(epoch, negatives), self._log_every(epoch)

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import TrainParams
 from counterpoint.model.cpu.speed_up import speed_up_optimizer
 
@@ -12,7 +13,8 @@ FALL = 0.3  # of all steps, the last ones
 class Optimizer:
     """Steps at one rate for what is pretrained and at another for what is new (none = the same).
 
-    learning are the parameters of both kinds; steps is how many the whole run takes. Rates rise over the share `warmup` of
+    learning are the parameters of both kinds; steps is how many the whole run takes. Gradients are averaged over a group's
+    processes. Rates rise over the share `warmup` of
     them and then stay; with falls they go down to 0 in a line over the last 0.3 (after Hägele et al. 2024).
     """
 
@@ -24,6 +26,7 @@ class Optimizer:
         steps: int,
         *,
         falls: bool = False,
+        group: Group = ALONE,
     ) -> None:
         pretrained, fresh = learning
         groups = [{"params": pretrained, "lr": rates[0]}, {"params": fresh, "lr": rates[1] or rates[0]}]
@@ -36,6 +39,7 @@ class Optimizer:
         self.adamw = torch.optim.AdamW(groups, weight_decay=params.weight_decay, fused=True)
         self.rates = torch.optim.lr_scheduler.LambdaLR(self.adamw, course)
         speed_up_optimizer(self.adamw)
+        self.adamw.register_step_pre_hook(lambda *_: group.average([*pretrained, *fresh]))
 
     def zero(self) -> None:
         self.adamw.zero_grad()

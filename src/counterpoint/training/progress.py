@@ -12,11 +12,14 @@ from counterpoint.training.state import State
 
 
 class Progress:
-    """Writes history.json and steps.json into series, and tells of each epoch; batches are those of one epoch."""
+    """Writes history.json and steps.json into series, and tells of each epoch; batches are those of one epoch.
 
-    def __init__(self, series: Path, epochs: int, batches: int) -> None:
+    Without series it shows nothing: of several processes one is enough.
+    """
+
+    def __init__(self, series: Path | None, epochs: int, batches: int) -> None:
         self.series, self.epochs, self.batches = series, epochs, batches
-        self.bar = tqdm(total=batches, unit="batch", leave=False) if sys.stderr.isatty() else None
+        self.bar = tqdm(total=batches, unit="batch", leave=False) if series and sys.stderr.isatty() else None
         self.epoch_began, self.written, self.stepped = time.monotonic(), 0.0, False
         self.epoch(State())
 
@@ -34,13 +37,16 @@ class Progress:
 
     def epoch(self, state: State) -> None:
         """A row of history.json has come, or rows have come back from a checkpoint."""
+        if self.series is None:
+            return
         self._write_steps(state)
         write_series(self.series / "history.json", "epochs", state.epochs)
         if state.epochs:
             self._tell(state.epochs, time.monotonic())
 
     def _write_steps(self, state: State) -> None:
-        write_series(self.series / "steps.json", "steps", state.steps)
+        if self.series is not None:
+            write_series(self.series / "steps.json", "steps", state.steps)
         self.written = time.monotonic()
 
     def _tell(self, rows: list[dict], now: float) -> None:

@@ -58,7 +58,7 @@ class Selection:
             if weight is not None:
                 logit = of_queries(queries, by_head(model, *vectors[name]))
                 second = SecondStep(logit, weight, self.params.rerank_depth)
-            (ranking,) = rank(queries, euclidean(queries, *vectors[name]), self.setting, second).values()
+            (ranking,) = rank(queries, euclidean(queries, *vectors[name]), self.setting, second, model.compute.group).values()
             ranks = getattr(ranking, self.params.stage).rank
             scores[name] = top_k(ranks, 1)
             if name == "validation":
@@ -75,7 +75,8 @@ class Selection:
         queries, (setting,) = self.asked["validation"], self.setting.values()
         logit = of_queries(queries, by_head(model, *vectors))
         depth = self.params.rerank_depth
-        return best_weight(Shortlists.of(queries, self.mask, euclidean(queries, *vectors), setting, logit, depth))
+        distance = euclidean(queries, *vectors)
+        return best_weight(Shortlists.of(queries, self.mask, distance, setting, logit, depth, model.compute.group))
 
 
 def selection_queries(unseen: np.ndarray, params: SelectParams) -> tuple[str, np.ndarray]:

@@ -10,6 +10,7 @@ import torch
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256
+from counterpoint.core.group import ALONE, Group
 from counterpoint.model.compute import Compute
 from counterpoint.model.files import load
 from counterpoint.model.states import with_states
@@ -31,6 +32,7 @@ class Teacher:
     read: Callable[[], Logit]
     penalty: torch.Tensor
     weight: float
+    group: Group = ALONE
 
     @classmethod
     def of(cls, directory: Path, pool: Pool, everything: Sequence[str], limit: float, compute: Compute) -> "Teacher":
@@ -49,13 +51,14 @@ class Teacher:
         penalty = torch.zeros(len(pool.texts), dtype=torch.float64, device=compute.device)
         if reranker.hubs is not None:
             penalty = reranker.hubs.penalty(vectors[1], normalized=model.point.normalize)
-        return cls(pool, vectors, read, penalty, reranker.weight)
+        return cls(pool, vectors, read, penalty, reranker.weight, compute.group)
 
     @torch.no_grad()
     def logits(self, negatives: Negatives) -> torch.Tensor:
         """Of every point's right answer and negatives (rows, 1 + K): logit - distance / weight.
 
-        Nothing is remembered from one call to the next, so that an epoch's are the same after a kill.
+        Nothing is remembered from one call to the next, so that an epoch's are the same after a kill. Each process asks of its
+        part of the rows.
         """
         pool, (points, counters), logit = self.pool, self.vectors, self.read()
 
@@ -63,10 +66,11 @@ class Teacher:
             far = (points.embedding[left] - counters.embedding[right]).square().sum(1) + self.penalty[right]
             return logit(left, right).cpu() - far.cpu() / self.weight
 
-        ids = np.column_stack([pool.counter_of[pool.queries], negatives.ids])
-        left = np.broadcast_to(pool.text[pool.queries][:, None], ids.shape)
-        found = of_pairs(left.ravel(), pool.text[ids].ravel(), len(pool.texts), of)
-        return torch.from_numpy(found).float().view(ids.shape)
+        own = self.group.part(np.arange(len(negatives.ids)))
+        ids = np.column_stack([pool.counter_of[pool.queries], negatives.ids])[own]
+        left = np.broadcast_to(pool.text[pool.queries[own]][:, None], ids.shape)
+        found = of_pairs(left.ravel(), pool.text[ids].ravel(), len(pool.texts), of).reshape(ids.shape)
+        return torch.from_numpy(np.concatenate(self.group.joined(found))).float()
 
 
 def refuse_no_teacher(directory: Path) -> None:
