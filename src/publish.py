@@ -9,10 +9,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import yaml
-
 from counterpoint.core.files import read_json, read_series, write_text
 from counterpoint.core.params_file import load_params
+from counterpoint.core.stages import code_of
 from counterpoint.use.card import Facts, card
 
 MODELS, METRICS, PUBLISHED = Path("models"), Path("metrics"), Path("published")
@@ -36,9 +35,7 @@ def main() -> None:
 
 def code() -> str:
     """The last commit that changed what this and the stages before run: commits of results or docs do not count."""
-    file = Path("dvc.yaml")
-    stages = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"] if file.exists() else {}
-    paths = sorted({dep for name, stage in stages.items() if name != "plot" for dep in stage["deps"] if dep.startswith("src/")})
+    paths = code_of(lambda stage: stage != "plot")
     log = subprocess.run(["git", "log", "-1", "--format=%h", "--abbrev=12", "--", *paths], capture_output=True, text=True)
     if log.returncode or not log.stdout.strip():
         return "no commit"

@@ -15,13 +15,13 @@ from typing import Any
 import dvc.api
 import numpy as np
 import pandas as pd
-import yaml
 
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
 from counterpoint.core.params import Params
+from counterpoint.core.stages import code_of
 from counterpoint.evaluation.table import STEPS, read_table
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, read, read_output
 from counterpoint.experiments.near_twins import NEAR, drawn_to_read, false_shares, near_right
@@ -60,8 +60,7 @@ def _data(corpus: Path) -> str:
 
 def _code() -> str:
     """Of the code that the stages depend on which make numbers; what draws and compares them may change."""
-    stages = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    deps = {Path(dep) for stage in STAGES for dep in stages[stage]["deps"] if dep.startswith("src/")}
+    deps = map(Path, code_of(lambda stage: stage in STAGES))
     return sha256(*sorted(file for dep in deps for file in ([dep] if dep.is_file() else dep.rglob("*.py"))))
 
 

@@ -20,6 +20,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.locks import hold
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import Compute
+from counterpoint.model.cut import Cut
 from counterpoint.model.encoder import Encoder
 from counterpoint.model.texts import PooledTexts, States, Texts, Tokens
 
@@ -147,22 +148,28 @@ def _compute(directory: Path, name: str, encoder: Encoder, whole: Tokens, comput
     _allocate(unfinished, _size(encoder, whole, compute))
     store = torch.from_file(str(unfinished), shared=True, size=rows * width, dtype=dtype).view(rows, width)
     encoder.eval()
-    parts = compute.passes(whole.lengths) if len(whole) else []
-    with compute.autocast():
-        for number, part in enumerate(parts):
-            ids, mask = whole.batch(part, compute.device)
-            if encoder.cut is None:
-                store[torch.from_numpy(part)] = encoder(ids, mask).to("cpu", dtype)
-                continue
-            if number == 0:
-                encoder.cut.check(ids[:4], mask[:4])
-            states = encoder.cut.lower(ids, mask).to("cpu", dtype)
-            for row, (start, length) in zip(states, zip(whole.starts[part], whole.lengths[part], strict=True), strict=True):
-                store[start : start + length] = row[:length]
+    if encoder.cut is not None:
+        with compute.autocast():
+            encoder.cut.check(*whole.batch(np.arange(min(4, len(whole))), compute.device))
+        put_states(encoder.cut, compute, whole, store)
+    else:
+        with compute.autocast():
+            for part in compute.passes(whole.lengths):
+                store[torch.from_numpy(part)] = encoder(*whole.batch(part, compute.device)).to("cpu", dtype)
     del store
     with unfinished.open("rb") as stream:
         os.fsync(stream.fileno())
     os.replace(unfinished, directory / f"{name}-{_crc(unfinished)}.bin")
+
+
+@torch.no_grad()
+def put_states(cut: Cut, compute: Compute, tokens: Tokens, store: torch.Tensor) -> None:
+    """Write what frozen lower layers make of tokens into store (tokens, width)."""
+    with compute.autocast():
+        for part in compute.passes(tokens.lengths):
+            states = cut.lower(*tokens.batch(part, compute.device)).to("cpu", store.dtype)
+            for row, start, length in zip(states, tokens.starts[part], tokens.lengths[part], strict=True):
+                store[start : start + length] = row[:length]
 
 
 # --- the directory ---------------------------------------------------------------------------------------------------

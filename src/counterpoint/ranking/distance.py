@@ -50,8 +50,7 @@ class Distance:
 def euclidean(queries: Queries, points: Vectors, counters: Vectors, penalty: torch.Tensor | None = None) -> Distance:
     """Squared Euclidean distance of embeddings of pool.texts, from the points' and the counters' tower.
 
-    penalty (texts,), float64, is added to how far each answer is. All at once it is a product of matrices in float32, whose
-    error is at most that of its sums of d products (Higham 2002, section 3.1).
+    penalty (texts,), float64, is added to how far each answer is. All at once it is a product of matrices in float32.
     """
     texts, back = np.unique(queries.pool.text[queries.first], return_inverse=True)
     q, t = points.embedding, counters.embedding
@@ -64,7 +63,7 @@ def euclidean(queries: Queries, points: Vectors, counters: Vectors, penalty: tor
     length = q[torch.as_tensor(asked)].double().square().sum(1).cpu().numpy()
     widest = 1.001 * float(squares.max()) if len(t) else 0.0
     highest = float(more.abs().max()) if len(t) else 0.0
-    error = (t.shape[1] + 3) * ROUNDING * ((np.sqrt(length) + np.sqrt(widest)) ** 2 + highest)
+    error = rounding(t.shape[1], np.sqrt(length), widest**0.5, highest)
 
     @torch.no_grad()
     def near(chosen: np.ndarray) -> np.ndarray:
@@ -79,6 +78,15 @@ def euclidean(queries: Queries, points: Vectors, counters: Vectors, penalty: tor
         return of_pairs(asked[chosen], back[items], len(texts), of)
 
     return Distance(near, length, error, exact)
+
+
+def rounding(width: int, lengths: np.ndarray, widest: float, highest: float) -> np.ndarray:
+    """How far squared distances by one product of float32 matrices can be off, for queries of some lengths (queries,).
+
+    The longest answer has length widest, and highest is added to a distance at most: the error of sums of `width` products
+    (Higham 2002, section 3.1).
+    """
+    return (width + 3) * ROUNDING * ((lengths + widest) ** 2 + highest)
 
 
 def of_pairs(

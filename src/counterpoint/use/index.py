@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from counterpoint.arguments.text import text_key
 from counterpoint.core.files import replacing
+from counterpoint.ranking.distance import rounding
 
 CHUNK = 2**24  # queries x texts looked at together
-ROUNDING = 2.0**-24  # of float32
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Index:
         gives of a query's number what is in scope (m,).
         """
         added = self.squares + self.penalty.float()
+        lengths = queries.double().norm(dim=1).cpu().numpy()
         widest, highest = float(self.squares.max().sqrt()), float(self.penalty.abs().max())
+        error = rounding(queries.shape[1], lengths, widest, highest).tolist()
         for part in torch.arange(len(queries)).split(max(1, CHUNK // len(self))):
             far = torch.addmm(added, queries[part], self.embedding.T, alpha=-2)  # (part, m), less the query's own square
             for number, row in zip(part.tolist(), far, strict=True):
                 row[~allowed(number)] = torch.inf
-                length = float(queries[number].norm())
-                error = (queries.shape[1] + 3) * ROUNDING * ((length + widest) ** 2 + highest)  # Higham 2002, section 3.1
-                yield self._first(queries[number], row, k, error)
+                yield self._first(queries[number], row, k, error[number])
 
     def _first(self, query: torch.Tensor, far: torch.Tensor, k: int, error: float) -> tuple[np.ndarray, np.ndarray]:
         """Those that may be among the first k by far (m,), which is off by at most error, in their exact order."""

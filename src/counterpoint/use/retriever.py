@@ -19,6 +19,7 @@ from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
 from counterpoint.model.reader import JointReader
+from counterpoint.model.states import put_states
 from counterpoint.model.texts import States, Tokens
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.reranker import Reranker
@@ -212,17 +213,12 @@ class Progress:
             logging.info("embedded %s of %s texts, %.1f min left", f"{done:,}", f"{texts:,}", left / 60)
 
 
-@torch.no_grad()
 def states_now(reader: JointReader, texts: Sequence[str]) -> States:
     """What the reader's lower layers make of a few texts, kept nowhere."""
     encoder, compute = reader.encoder, reader.compute
     tokens = encoder.tokenize(texts)
     store = torch.empty(len(tokens.flat), encoder.width, dtype=torch.bfloat16 if compute.bf16 else torch.float32)
-    with compute.autocast():
-        for part in compute.passes(tokens.lengths):
-            states = reader.cut.lower(*tokens.batch(part, compute.device)).to("cpu", store.dtype)
-            for row, start, length in zip(states, tokens.starts[part], tokens.lengths[part], strict=True):
-                store[start : start + length] = row[:length]
+    put_states(reader.cut, compute, tokens, store)
     return States(tokens, store, tokens.starts)
 
 
