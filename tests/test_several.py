@@ -5,34 +5,24 @@ import os
 import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import forkserver
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch import distributed
 
-from conftest import fixture_params
 from counterpoint.core.errors import InputError
 from counterpoint.core.group import ALONE, Group
-from counterpoint.core.params_file import load_params
-from counterpoint.core.seeds import seed_torch
 from counterpoint.corpus.splits import read_splits
-from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.gradients import DenseGradients
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.reader import JointReader
-from counterpoint.model.states import states_of, with_states
+from counterpoint.model.states import states_of
 from counterpoint.negatives import search as search_module
-from counterpoint.negatives.first import first_negatives
-from counterpoint.negatives.sampler import NegativeSampler
-from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import search
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.queries import READINGS
@@ -43,7 +33,7 @@ from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.losses import losses
 from counterpoint.training.progress import Progress
-from counterpoint.training.split import Split
+from worlds import ready
 
 SIZES = (2, 3)
 NO_DROPOUT = {"model__dropout": 0.0, "model__attention_dropout": 0.0}
@@ -142,28 +132,12 @@ def test_who_is_left_alone_says_so_in_a_line(tmp_path):
 
 
 def world(group, folder, encoder, corpus, changes):
-    """The fixture corpus, ready to be trained on."""
+    """The fixture corpus, ready to be trained on by a process of a group."""
     os.environ["CHECKPOINT_DIR"], os.environ["STATES_DIR"] = str(folder / "checkpoints"), str(folder / "states")
-    file = folder / f"params-{group.size}-{group.rank}.yaml"
-    file.write_text(yaml.safe_dump(fixture_params(encoder, **changes)))
-    params, pairs = load_params(file), read_splits(corpus, None).triples.pairs
-    seed_torch(params.seed, 0, "weights")
-    model = build(params.model, encoder, Compute(torch.device("cpu"), False, group), with_head=params.trains_head)
-    splits = {name: Split.of(members, model.point.encoder) for name, members in pairs.items()}
-    everything = [text for split in splits.values() for text in split.pool.texts]
-    texts = with_states(model, [split.tokens for split in splits.values()], everything, params.states.limit)
-    splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
-    pool = splits["training"].pool
-    first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
-    sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first, group=group)
-    return SimpleNamespace(
-        group=group,
-        model=model,
-        params=params,
-        splits=splits,
-        sampler=sampler,
-        learner=Learner(model, splits["training"], params),
-    )
+    file, pairs = folder / f"params-{group.size}-{group.rank}.yaml", read_splits(corpus, None).triples.pairs
+    here = ready(file, encoder, pairs, group, **changes)
+    here.learner = Learner(here.model, here.splits["training"], here.params)
+    return here
 
 
 def gradients(group, *about):

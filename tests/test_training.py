@@ -1,6 +1,5 @@
 import gc
 import sys
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from types import SimpleNamespace
@@ -19,8 +18,6 @@ from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.states import with_states
-from counterpoint.negatives.first import first_negatives
-from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.wrong import right_groups
 from counterpoint.training import epoch as epoch_module
@@ -31,7 +28,7 @@ from counterpoint.training.losses import LOSSES
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.progress import Progress
 from counterpoint.training.selection import selection_queries
-from counterpoint.training.split import Split
+from worlds import ready
 
 THIS = sys.modules[__name__]
 CPU = choose("cpu", "fp32")
@@ -75,24 +72,15 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
     pairs = read_splits(arguana, None).triples.pairs
 
     def train(progress=None, name="run", **changes):
-        (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
-        params = load_params(tmp_path / "params.yaml")
-        seed_torch(params.seed, 0, "weights")
-        model = build(params.model, tiny_bert, CPU, with_head=params.trains_head)
-        splits = {split: Split.of(members, model.point.encoder) for split, members in pairs.items()}
-        everything = [text for split in splits.values() for text in split.pool.texts]
-        texts = with_states(model, [split.tokens for split in splits.values()], everything, params.states.limit)
-        splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
-        pool = splits["training"].pool
-        first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
-        sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first)
+        here = ready(tmp_path / "params.yaml", tiny_bert, pairs, **changes)
         checkpoint = Checkpoint(name, 3)
         try:
-            learner = Learner(model, splits["training"], params)
-            state = fit(learner, sampler, splits, params, checkpoint, progress or Progress(tmp_path / "series", 0, 1))
+            learner = Learner(here.model, here.splits["training"], here.params)
+            progress = progress or Progress(tmp_path / "series", 0, 1)
+            state = fit(learner, here.sampler, here.splits, here.params, checkpoint, progress)
         finally:
             checkpoint.release()
-        return SimpleNamespace(**vars(state), model=model, draws=sampler.draws, splits=splits)
+        return SimpleNamespace(**vars(state), model=here.model, draws=here.sampler.draws, splits=here.splits)
 
     return train
 
