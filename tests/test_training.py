@@ -1,5 +1,4 @@
 import gc
-import sys
 from functools import partial
 from itertools import product
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+import worlds
 from conftest import EVERY_PART, WORDS, fixture_params
 from counterpoint.core.errors import InputError
 from counterpoint.core.params_file import load_params
@@ -30,7 +30,6 @@ from counterpoint.training.progress import Progress
 from counterpoint.training.selection import selection_queries
 from worlds import ready
 
-THIS = sys.modules[__name__]
 CPU = choose("cpu", "fp32")
 TOP1 = ("training_top1", "validation_top1", "test_top1", "selection_score")
 
@@ -390,7 +389,7 @@ def test_a_run_on_kept_states_is_the_run_without_them(world, monkeypatch, change
     """Frozen layers have no dropout, so that what they make of a text can be kept; only rounding tells the two apart."""
     changes = {f"model__{name}": value for name, value in changes.items()} | {"loss__contrastive__weight": 1.0}
     kept = world(name="kept", **changes)
-    monkeypatch.setattr(THIS, "with_states", lambda model, parts, texts, limit: parts)
+    monkeypatch.setattr(worlds, "with_states", lambda model, parts, texts, limit: parts)
     direct = world(name="direct", **changes)
     for mine, theirs in zip(kept.epochs, direct.epochs, strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
