@@ -3,15 +3,16 @@
 import argparse
 import io
 import json
+from typing import get_args
 
 import pandas as pd
 
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
+from counterpoint.core.sections import Answers
 from counterpoint.evaluation.table import EVALUATED, QUERIES, RANKED, STEPS, read_table
 from counterpoint.experiments.comparison import FORMATS, compare
 from counterpoint.experiments.dvc_runs import read_output
-from counterpoint.ranking.queries import READINGS
 
 SPLITS = "splits.json"
 
@@ -27,7 +28,9 @@ def main() -> None:
     parser.add_argument("--setting", action="append", default=[], help="one setting; may be repeated (default: all)")
     parser.add_argument("--queries", choices=QUERIES, default="all", help="default: all")
     parser.add_argument("--stage", choices=RANKED, default="retrieved", help="of both runs (default: retrieved)")
-    parser.add_argument("--answers", choices=READINGS, default="text", help="what is right: evaluate.answers (default: text)")
+    parser.add_argument(
+        "--answers", choices=get_args(Answers), default="text", help="what is right: evaluate.answers (default: text)"
+    )
     parser.add_argument("--split", choices=EVALUATED, default="test", help="default: test")
     form = parser.add_mutually_exclusive_group()
     for name in ("json", "md"):
