@@ -41,10 +41,10 @@ bench: setup ## how fast, against what: make bench ARGS='--corpus ZIP' (with it 
 	@python benchmarks/run.py $(ARGS)
 
 test: setup ## the whole test suite
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 quick: setup ## the tests without DVC runs
-	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not dvc'
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not dvc'
 
 lint: setup ## rules, format, types
 	@ruff check . && ruff format --check . && mypy

@@ -9,7 +9,7 @@ import pytest
 import pytrec_eval
 from sentence_transformers import SentenceTransformer
 
-from conftest import WORDS, copy_repository, fixture_params, succeed
+from conftest import WORDS
 from counterpoint.arguments.pairs import Document
 from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.read import read_corpus
@@ -76,8 +76,7 @@ def test_a_pair_in_two_splits_stays_in_both_and_what_cannot_be_seen_in_none(tmp_
     assert "test.tsv: grades above 0 all count as 1" in caplog.text
 
 
-@pytest.mark.dvc
-def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(tiny_bert, tmp_path):
+def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(run, tmp_path):
     texts = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS, 3), 0, 60_000, 11)]
     assert len(texts) > 5300
     documents = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(texts[:5200])]
@@ -87,19 +86,19 @@ def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(tiny_
     cuts = {"train": range(30), "dev": range(30, 45), "test": range(45, 60)}
     qrels = {name: [(f"q{i}", f"d{d}", 1) for i in members for d in relevant[f"q{i}"]] for name, members in cuts.items()}
     beir = write_beir(tmp_path / "beir", documents, queries, qrels)
-    folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, corpus=str(beir), train__epochs=1))
-    succeed(folder, "dvc", "repro")
+    stages = ("prepare", "train", "rerank", "baselines", "rank", "evaluate")
+    run(*stages, corpus=str(beir), train__epochs=1)
 
-    model = SentenceTransformer(str(folder / "models/point"), device="cpu")
+    model = SentenceTransformer(str(tmp_path / "models/point"), device="cpu")
     vectors = model.encode([text["text"] for text in documents]).astype(float)
-    run = {}
+    found = {}
     for i in cuts["test"]:
         far = np.linalg.norm(vectors - model.encode(queries[i]["text"]).astype(float), axis=1)
-        run[f"q{i}"] = {f"d{d}": -float(distance) for d, distance in enumerate(far)}
+        found[f"q{i}"] = {f"d{d}": -float(distance) for d, distance in enumerate(far)}
     truth = {f"q{i}": {f"d{d}": 1 for d in relevant[f"q{i}"]} for i in cuts["test"]}
     names = {"ndcg10": "ndcg_cut_10", "map": "map", "mrr": "recip_rank", "recall10": "recall_10", "recall100": "recall_100"}
-    theirs = pytrec_eval.RelevanceEvaluator(truth, {"ndcg_cut", "map", "recip_rank", "recall"}).evaluate(run)
-    rows = json.loads((folder / "metrics/settings.json").read_text())["settings"]
+    theirs = pytrec_eval.RelevanceEvaluator(truth, {"ndcg_cut", "map", "recip_rank", "recall"}).evaluate(found)
+    rows = json.loads((tmp_path / "metrics/settings.json").read_text())["settings"]
     (row,) = (
         row
         for row in rows
@@ -110,9 +109,9 @@ def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(tiny_
         assert row[ours] == pytest.approx(np.mean([theirs[query][name] for query in truth]), abs=1e-6)
     (epa,) = {row["candidates_mean"] for row in rows if (row["split"], row["setting"], row["n"]) == ("test", "epa", 15)}
     assert epa == 5200 + 14
-    triples = folder / "data/triples"
-    in_pairs = {d for found in relevant.values() for d in found}
+    triples = tmp_path / "data/triples"
+    in_pairs = {d for each in relevant.values() for d in each}
     assert len((triples / "documents.jsonl").read_text().splitlines()) == 5200 - len(in_pairs)
     drawn = [json.loads(line)["negatives"][0][0] for line in (triples / "training.jsonl").read_text().splitlines()]
     assert 2 in drawn  # training draws documents that are in no pair
-    assert "document d" in (folder / "data/ranks/test.csv").read_text()
+    assert "document d" in (tmp_path / "data/ranks/test.csv").read_text()

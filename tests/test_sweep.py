@@ -18,47 +18,26 @@ import yaml
 import sweep as sweep_main
 from conftest import (
     command,
-    copy_repository,
     environment,
-    fixture_params,
     succeed,
     wait_until_nothing_runs_in,
 )
 from counterpoint.core.errors import InputError
+from sweeps import READ, names, read, states, sweep
 
 pytestmark = pytest.mark.dvc
 
-FAILS = "decay-0.9-seed-13"
-NAMES = ["decay-none-seed-13", FAILS, "decay-none-seed-1", "decay-0.9-seed-1"]
-SMALL = {"train__weight_decay": 3e-5}  # DVC writes it as 3e-05, which YAML reads as a string
-PLAN = ("--seeds", "13", "1", "--decays", "none", "0.90")
-
-
-def sweep(folder, *words, **options):
-    return command(folder, "python", "src/sweep.py", *words, **options)
-
-
-def states(done):
-    """name -> what the plan says of it."""
-    lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
-    return {words[0]: words[1] for words in lines if len(words) == 2 and "-seed-" in words[0]}
-
-
-def names(folder):
-    return sorted(succeed(folder, "dvc", "exp", "list", "--name-only").split())
-
-
-def read(folder, name, path):
-    return json.loads(succeed(folder, "python", "-c", READ, name, path))
-
-
-READ = "import sys, dvc.api; print(dvc.api.read(sys.argv[2], rev=sys.argv[1]))"
+FAILS = "decay-0.005-seed-1"
+NAMES = ["decay-none-seed-13", "decay-0.005-seed-13", "decay-none-seed-1", FAILS]
+PLAN = ("--seeds", "13", "1", "--decays", "none", "0.0050")
 
 
 @pytest.fixture(scope="module")
-def base(tiny_bert, tmp_path_factory):
-    """A repository that was never run, so that nothing comes from a cache."""
-    return copy_repository(tmp_path_factory.mktemp("sweep") / "base", fixture_params(tiny_bert, **SMALL))
+def base(repository, tmp_path_factory):
+    """A repository whose experiments of seed 13 come from DVC's cache, where they stand under other names."""
+    folder = shutil.copytree(repository, tmp_path_factory.mktemp("sweep") / "base", symlinks=True)
+    succeed(folder, "dvc", "exp", "remove", "slow", "constant")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +45,7 @@ def first(base):
     """A sweep one run of which fails: a launcher sees to that."""
     launcher = base.parent / "launcher.sh"
     launcher.write_text(
-        "if grep -q 'decay: 0.9' params.yaml && grep -q '^seed: 13' params.yaml\n"
+        "if grep -q 'decay: 0.005' params.yaml && grep -q '^seed: 1$' params.yaml\n"
         "then echo 'error: no luck' >&2; exit 1; fi\nexec python \"$@\"\n"
     )
     return sweep(base, *PLAN, env={"LAUNCHER": f"bash {launcher}"})
@@ -78,7 +57,8 @@ def test_a_run_that_fails_is_told_of_at_the_end_and_the_others_are_run(base, fir
     assert first.stderr == f"error: 1 of 4 runs failed; the same command runs them again:\n  {FAILS}: no luck\n"
     assert names(base) == sorted(set(NAMES) - {FAILS})
     assert succeed(base, "git", "status", "--porcelain", "params.yaml") == ""
-    assert read(base, "decay-0.9-seed-1", "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
+    slow = read(base, "decay-0.005-seed-13", "plots/series/history.json")
+    assert slow["epochs"][1]["random_rate"] == pytest.approx(0.995)
     log = (base / "logs" / "decay-none-seed-1.log").read_text()
     assert "epoch 3/3" in log
     assert re.findall(r"^--- (\w+)$", log, re.M) == ["train", "rerank", "rank", "evaluate", "plot", "publish"]  # nothing else
@@ -93,9 +73,9 @@ def test_the_same_command_runs_what_is_missing_only(base, first):
     assert FAILS not in names(base)
     again = sweep(base, *PLAN)
     assert again.returncode == 0, again.stderr
-    assert "1/1 decay-0.9-seed-13" in again.stdout
+    assert f"1/1 {FAILS}" in again.stdout
     assert names(base) == sorted(NAMES)
-    assert read(base, FAILS, "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.1)
+    assert read(base, FAILS, "plots/series/history.json")["epochs"][1]["random_rate"] == pytest.approx(0.995)
     third = sweep(base, *PLAN)
     assert (third.returncode, third.stdout.splitlines()[-1]) == (0, "0 of 4 to run")
 
@@ -105,11 +85,11 @@ def test_the_runs_of_other_clones_are_told_as_jobs_and_collected(base, first, tm
     succeed(tmp_path, "git", "clone", "--quiet", str(base), str(clone))
     written = sweep(clone, *PLAN, "--jobs-file", str(jobs))
     assert written.returncode == 0, written.stderr
-    words = ["--decays", "none", "0.90", "--seeds", "13", "1"]
+    words = ["--decays", "none", "0.0050", "--seeds", "13", "1"]
     commands = [shlex.split(line) for line in jobs.read_text().splitlines()]
     assert commands == [["python", "src/sweep.py", *words, "--runs", name] for name in NAMES]
     assert names(clone) == []
-    done = sweep(base, *commands[1][2:])  # there it is done
+    done = sweep(base, *commands[3][2:])  # there it is done
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "0 of 1 to run")
 
     plain.mkdir()
@@ -188,7 +168,7 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
     ):
         assert (line := refusal(*words)).startswith(f"error: {says}"), words
         assert "\n" not in line
-    refused = sweep(base, "--decays", "fast")
+    refused = sweep(base, "--decays", "slow")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert sweep(base, "-j", "2").returncode == 2
     assert not set(names(base)) - set(NAMES)
@@ -222,36 +202,6 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     assert len(read(base, "long-decay-0.001-seed-13", "plots/series/history.json")["epochs"]) == 150
 
 
-def test_the_queue_runs_two_at_a_time_with_the_same_results(base, first, tiny_bert, tmp_path):
-    other = copy_repository(tmp_path / "queue", fixture_params(tiny_bert, **SMALL))
-    installed = tmp_path / "site-packages" / "counterpoint"  # no run may take an installed copy for the workspace's code
-    installed.mkdir(parents=True)
-    (installed / "__init__.py").write_text("raise ImportError('an installed copy')\n")
-    env = {"PYTHONPATH": str(installed.parent)}
-    done = sweep(other, "--queue", "-j", "2", "--seeds", "1", "--decays", "none", "0.9", env=env)
-    assert done.returncode == 0, done.stderr
-    expected = ["decay-none-seed-1", "decay-0.9-seed-1"]
-    assert names(other) == sorted(expected)
-    for name in expected:
-        assert f"{name}: epoch " in done.stdout
-        assert "epoch 3/3" in (other / "logs" / f"{name}.log").read_text()
-        for file in ("metrics/test.json", "metrics/settings.json", "metrics/train.json", "plots/series/history.json"):
-            assert read(other, name, file) == read(base, name, file)
-    # a run of the queue that fails says why, and can be run again
-    launcher = tmp_path / "launcher.sh"
-    launcher.write_text("echo 'error: no luck' >&2; exit 1\n")
-    words = ("--queue", "--seeds", "1", "--decays", "0.7", "-S", "train.epochs=1")
-    failed = sweep(other, *words, env={"LAUNCHER": f"bash {launcher}"})
-    assert failed.returncode == 1
-    assert failed.stderr.endswith("  decay-0.7-seed-1: no luck\n")
-    assert states(sweep(other, *words, "--dry-run")) == {"decay-0.7-seed-1": "failed, to run again"}
-    succeed(other, "dvc", "queue", "stop")
-    deadline = time.monotonic() + 30
-    while "0 active, 0 idle" not in succeed(other, "dvc", "queue", "status"):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 def tables(folder, name):
     """The test ranks of an experiment, as rows of strings."""
     text = succeed(folder, "python", "-c", READ, name, "data/ranks/test.csv")
@@ -283,7 +233,7 @@ def test_the_report_against_numbers_worked_out_by_hand(base, first):
     (compared,) = [row for row in found["against_none"] if (row["setting"], row["stage"]) == ("epa", "retrieved")]
     by_seed = [
         statistics.mean(
-            hits[f"decay-0.9-seed-{seed}"][query][0] - hit
+            hits[f"decay-0.005-seed-{seed}"][query][0] - hit
             for query, (hit, new) in hits[f"decay-none-seed-{seed}"].items()
             if new
         )
@@ -292,7 +242,7 @@ def test_the_report_against_numbers_worked_out_by_hand(base, first):
     assert (compared["n"], compared["queries"]) == (7, "unseen")
     assert compared["by_seed"] == pytest.approx(by_seed, abs=1e-5)
     assert compared["difference"] == pytest.approx(statistics.mean(by_seed), abs=1e-5)
-    means = {decay: statistics.mean(scores[f"decay-{decay}-seed-{seed}"] for seed in (1, 13)) for decay in ("none", "0.9")}
+    means = {decay: statistics.mean(scores[f"decay-{decay}-seed-{seed}"] for seed in (1, 13)) for decay in ("none", "0.005")}
     assert found["best"] == max(means, key=means.get)
     assert told.startswith((base / "reports" / "report.md").read_text())
     pictures = {path.name for path in (base / "reports").glob("*.png")}
@@ -342,8 +292,8 @@ STUDY = {
     "question": "Which decay?",
     "hold": {},
     "seeds": [1],
-    "arms": {"none": {"decay": "none"}, "fast": {"decay": 0.9}},
-    "ask": [{"arm": "fast", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}],
+    "arms": {"none": {"decay": "none"}, "slow": {"decay": 0.005}},
+    "ask": [{"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}],
 }
 
 
@@ -359,13 +309,13 @@ def test_a_study_is_run_from_its_file_goes_on_after_a_commit_and_is_reported(bas
     succeed(folder, "git", "commit", "-qm", "Plan a study")
     done = sweep(folder, *words)
     assert done.returncode == 0, done.stderr
-    expected = ["tiny-none-seed-1", "tiny-fast-seed-1"]
+    expected = ["tiny-none-seed-1", "tiny-slow-seed-1"]
     assert list(states(done)) == expected
     runs = folder / "docs/results/tiny/runs"
     rows = {name: json.loads((runs / f"{name}.json").read_text()) for name in expected}
     queries = json.loads((runs.parent / rows[expected[0]]["queries"]).read_text())
     for name, row in rows.items():
-        decay = "none" if "none" in name else "0.9"
+        decay = "none" if "none" in name else "0.005"
         of = {"setting": "epa", "stage": "retrieved", "answers": "text"}
         there = tables(base, f"decay-{decay}-seed-{row['seed']}")
         ranks = [int(each["rank"]) for each in there if of.items() <= each.items()]
@@ -388,7 +338,7 @@ def test_a_study_is_run_from_its_file_goes_on_after_a_commit_and_is_reported(bas
     found = json.loads((runs.parent / "report.json").read_text())
     new = [i for i, seen in enumerate(queries["seen"]) if seen == "none"]
     hits = {name: [row["ranks"]["epa"]["retrieved"][i] == 1 for i in new] for name, row in rows.items()}
-    difference = statistics.mean(hits["tiny-fast-seed-1"]) - statistics.mean(hits["tiny-none-seed-1"])
+    difference = statistics.mean(hits["tiny-slow-seed-1"]) - statistics.mean(hits["tiny-none-seed-1"])
     (planned,) = found["planned"]
     assert planned["difference"] == pytest.approx(difference, abs=1e-5)
     assert planned["holm"] == planned["p"]
