@@ -43,8 +43,8 @@ bench: setup ## how fast, against what: make bench ARGS='--corpus ZIP' (with it 
 test: setup ## the whole test suite
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-quick: setup ## the tests without DVC runs
-	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not dvc'
+quick: setup ## the tests without DVC runs and what else takes long
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not dvc and not slow'
 
 lint: setup ## rules, format, types
 	@ruff check . && ruff format --check . && mypy

@@ -1,5 +1,8 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
+import copy
+import functools
+import gc
 import importlib
 import itertools
 import json
@@ -19,6 +22,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+gc.disable()  # while modules are imported, as in a stage
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test needs the network
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is: tiny models gain nothing by more, and suffer from what else runs
 
@@ -178,12 +182,18 @@ EVERY_PART = {  # all that decides what is drawn, learnt or kept, on
 }  # fmt: skip
 
 
-def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
-    """The values of the tiny world's params.yaml; changes are keys with __ for the dots."""
+@functools.cache
+def unchanged() -> dict:
     own, fixture = yaml.safe_load((ROOT / "params.yaml").read_text()), yaml.safe_load(FIXTURE_PARAMS)
     values = merged(own, fixture)
     for name in own["loss"].keys() - fixture["loss"].keys():
         values["loss"][name]["weight"] = 0
+    return values
+
+
+def fixture_params(encoder: Path | str = "tiny", **changes) -> dict:
+    """The values of the tiny world's params.yaml; changes are keys with __ for the dots."""
+    values = copy.deepcopy(unchanged())
     values["model"]["encoder"] = str(encoder)
     for name, value in changes.items():
         *sections, key = name.split("__")
@@ -374,3 +384,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first, so that the workers end at about the same time."""
     order = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem.removeprefix("test_"), len(order)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported stays, and is not looked through in every test
+    gc.enable()

@@ -76,6 +76,7 @@ def test_a_pair_in_two_splits_stays_in_both_and_what_cannot_be_seen_in_none(tmp_
     assert "test.tsv: grades above 0 all count as 1" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(run, tmp_path):
     texts = [" ".join(words) for words in itertools.islice(itertools.permutations(WORDS, 3), 0, 60_000, 11)]
     assert len(texts) > 5300

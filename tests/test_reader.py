@@ -262,6 +262,7 @@ def test_a_reader_goes_on_from_its_checkpoint_as_if_nothing_had_been(world, stop
     assert all(torch.equal(value, weights[name]) for name, value in whole.reader.state_dict().items())
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_however_threads_take_turns(tiny_bert):
     reader = reader_of(tiny_bert, dropout=0.0)
     texts, threads, found = read_texts(reader), torch.get_num_threads(), []

@@ -25,6 +25,7 @@ def top1(step, split="validation"):
     return (own["rank"] == 1).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["head", "joint"])
 @pytest.mark.parametrize("correction", ["none", "csls", "inverted_softmax"])
 def test_re_ranking_never_loses_where_the_weight_was_chosen(run, kind, correction):

@@ -35,6 +35,7 @@ from counterpoint.training.losses import losses
 from counterpoint.training.progress import Progress
 from worlds import ready
 
+pytestmark = pytest.mark.slow
 SIZES = (2, 3)
 NO_DROPOUT = {"model__dropout": 0.0, "model__attention_dropout": 0.0}
 IN_BATCH = NO_DROPOUT | {"loss__contrastive__weight": 1.0, "negatives__per_point": 2}

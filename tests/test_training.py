@@ -152,6 +152,7 @@ def test_the_best_epoch_by_validation_is_kept(world):
     assert all(torch.equal(value, run.best["weights"][name]) for name, value in run.model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answers", "learnt"), [("text", 1), ("row", 8 / 24)])
 def test_training_learns_its_own_triples(world, answers, learnt):
     """All points find a counter; by row, where a twin of the query is a candidate and always nearer, 16 of 24 do not."""
@@ -327,6 +328,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: "-".join(str(value) for value in variant.values()))
 def test_every_variant_trains_an_epoch(world, variant):
     rows = {}
