@@ -166,15 +166,20 @@ def breaks(cost: dict[str, float], known: dict) -> str:
     return max(slower, key=lambda name: slower[name]) if slower else "nothing: learning takes longest"
 
 
+def spoken(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
 def table(known: dict) -> str:
     names = ("train", "embed", "search", "gradients", "vectors")
-    cells = [["pairs", "encoder", "devices", *(f"{name}, h" for name in names), "vectors, GB", "breaks first"]]
+    heads = [f"{name}, h" for name in names]
+    cells = [["pairs", "encoder", "devices", *heads, "vectors, GB", "breaks first"]]
     for pairs in PAIRS:
         for name in SHAPES:
             for devices in DEVICES:
                 cost = epoch(pairs, name, devices, known)
-                hours = [f"{cost[what] / HOUR:,.3g}" for what in names]
-                cells.append([f"{pairs:.0e}", name, str(devices), *hours, f"{cost['held'] / GB:,.1f}", breaks(cost, known)])
+                hours = [spoken(cost[what] / HOUR) for what in names]
+                cells.append([f"{pairs:,}", name, str(devices), *hours, spoken(cost["held"] / GB), breaks(cost, known)])
     return markdown.table(cells)
 
 

@@ -50,3 +50,18 @@ def test_the_table_of_speed_is_that_of_the_results(monkeypatch):
     page = (ROOT / "docs/speed.md").read_text()
     assert table.table(results) in page
     assert table.measured_on(results) in page
+
+
+def test_the_costs_on_paper_are_those_of_the_formula(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import scale
+
+    page = (ROOT / "docs/scale.md").read_text()
+    for known in json.loads((ROOT / "benchmarks/scale.json").read_text()).values():
+        assert scale.table(known) in page
+    one, many = (scale.epoch(10**6, "base", devices, known) for devices in (1, 8))
+    assert (one["gradients"], one["vectors"]) == (0, 0)
+    assert many["train"] == pytest.approx(one["train"] / 8)
+    tokens = 3 * 10**6 * 256  # a point, its answer, a negative
+    assert one["train"] * known["base"]["train"] == pytest.approx(6 * 85e6 * tokens, rel=0.1)  # 6 N D; attention is the rest
+    assert one["held"] == 2 * 10**6 * 768 * 4
