@@ -281,3 +281,12 @@ def test_outside_of_dvc_there_is_no_log(tmp_path, monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     process.run(lambda: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_garbage_collector_is_out_while_a_stage_imports_and_in_while_it_runs():
+    code = (
+        f"import gc, sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from counterpoint.core import process; process.begin(); "
+        "print(gc.isenabled()); process.run(lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\nTrue True\n", "")
