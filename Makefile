@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup repro restore compare sweep report experiments bench test quick lint docs constraints
+.PHONY: help setup repro restore compare sweep report experiments bench test quick lint golden docs constraints
 
 PYTHON ?= python3
 VENV := .venv
@@ -48,6 +48,9 @@ quick: setup ## the tests without DVC runs and what else takes long
 
 lint: setup ## rules, format, types
 	@ruff check . && ruff format --check . && mypy
+
+golden: setup ## write tests/golden.json anew, after RESULTS_VERSION was raised
+	@WRITE_GOLDEN=1 python -m pytest -q tests/test_golden.py
 
 docs: setup ## renew params.schema.json and docs/params.md
 	@python tools/params_docs.py

@@ -76,6 +76,7 @@ def run_all(
     if not todo:
         forget_branch()
         return
+    of.refuse_data()
     note_branch()
     failed = queue(of, todo, before, asked.jobs) if asked.queue else one_by_one(of, todo)
     forget_branch()

@@ -333,15 +333,20 @@ def run(tiny_bert, tmp_path, monkeypatch):
     return stages_in(tmp_path, tiny_bert, monkeypatch)
 
 
-def stages_in(folder: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict | None]:
-    """The fixture corpus in a folder, which becomes the working directory, and a function as `run` gives it."""
+def stages_in(
+    folder: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch, params: dict | None = None
+) -> Callable[..., dict | None]:
+    """The fixture corpus in a folder, which becomes the working directory, and a function as `run` gives it.
+
+    params are all of params.yaml; None = those of the fixture.
+    """
     monkeypatch.chdir(folder)
     for name in ("CHECKPOINT_DIR", "STATES_DIR"):
         monkeypatch.setenv(name, str(folder / name))
     write_arguana(folder / "data/fixture")
 
     def stages(*verbs, **changes):
-        (folder / "params.yaml").write_text(yaml.safe_dump(fixture_params(encoder, **changes)))
+        (folder / "params.yaml").write_text(yaml.safe_dump(params or fixture_params(encoder, **changes)))
         for verb in verbs:
             monkeypatch.delitem(sys.modules, verb, raising=False)
             importlib.import_module(verb).main()

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,19 +13,20 @@ from conftest import fixture_params
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.statistics import holm, sign_flip
-from counterpoint.experiments import studies, study_rows
+from counterpoint.experiments import studies, study_rows, versions
 from counterpoint.experiments.near_twins import drawn_to_read, false_shares, near_right, text_groups
-from counterpoint.experiments.studies import load_study, params_of, runs_of, written
+from counterpoint.experiments.studies import load_study, runs_of, written
 from counterpoint.experiments.study_page import with_holm
 from counterpoint.experiments.study_report import comparable
-from counterpoint.experiments.study_rows import Origin, is_done, row_file
+from counterpoint.experiments.study_rows import code_sha256, data_sha256, is_done, row_file
+from counterpoint.experiments.versions import RESULTS_VERSION, current, flat
 
 ASK = {"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}
+HELD = {name: value for name, value in flat(fixture_params()).items() if name.split(".")[0] not in ("seed", *studies.OWN)}
 STUDY = {
     "question": "Which?",
-    "hold": {"train.epochs": 2},
+    "hold": HELD | {"train.epochs": 2},
     "seeds": [13, 1],
     "arms": {"none": {"decay": "none"}, "slow": {"decay": 0.1}, "never": {"random_rate": 0, "decay": None}},
     "ask": [ASK],
@@ -75,7 +77,6 @@ def test_the_plan_has_every_arm_under_every_seed_and_a_seed_at_a_time(place):
     assert [run.name for run in runs_of("mine", load_study("mine"), [], [1])] == [
         f"mine-{arm}-seed-1" for arm in ("none", "slow", "never")
     ]
-    assert params_of(runs[1].decides, load_params()) == runs[1].params.model_copy(update={"corpus": load_params().corpus})
 
 
 @pytest.mark.parametrize(
@@ -132,19 +133,41 @@ def test_the_studies_of_this_repository_are_studies(name):
 # --- what is done ----------------------------------------------------------------------------------------------------
 
 
-def test_done_is_what_agrees_in_params_data_and_code_whatever_the_commit(place):
+def test_a_study_names_every_param_that_decides_a_number_whatever_params_yaml_says(place):
+    write(place)
+    before = runs_of("mine", load_study("mine"), [])
+    text = (place / "params.yaml").read_text().replace("batch_size: 8", "batch_size: 9")
+    (place / "params.yaml").write_text(text)
+    assert [run.params for run in runs_of("mine", load_study("mine"), [])] == [run.params for run in before]
+    write(place, hold={name: value for name, value in STUDY["hold"].items() if name != "train.batch_size"})
+    with pytest.raises(InputError, match=r"hold must name every param that decides a number; train\.batch_size is missing"):
+        runs_of("mine", load_study("mine"), [])
+
+
+def row_of(run, **changes):
+    return {"params": run.decides, "data": "data", "versions": {"results": RESULTS_VERSION}} | changes
+
+
+def test_done_is_what_agrees_in_params_data_and_results_version_whatever_the_code(place):
     write(place)
     first, *_ = runs_of("mine", load_study("mine"), [])
-    origin = Origin("data", "code")
-    assert not is_done("mine", first, origin)
+    assert not is_done("mine", first, "data")
     file = row_file("mine", first.name)
     file.parent.mkdir(parents=True)
-    row = {"params": first.decides, "data": "data", "code": "code", "commit": "another"}
-    file.write_text(json.dumps(row))
-    assert is_done("mine", first, origin)
-    for change in ({"data": "other"}, {"code": "other"}, {"params": first.decides | {"decay": 0.3}}):
-        file.write_text(json.dumps(row | change))
-        assert not is_done("mine", first, origin)
+    file.write_text(json.dumps(row_of(first, code="another", commit="another")))
+    assert is_done("mine", first, "data")
+    others = ({"data": "other"}, {"versions": {"results": RESULTS_VERSION + 1}}, {"params": first.decides | {"decay": 0.3}})
+    for change in others:
+        file.write_text(json.dumps(row_of(first) | change))
+        assert not is_done("mine", first, "data")
+
+
+def test_a_row_outlives_params_that_were_renamed_removed_and_added(monkeypatch):
+    monkeypatch.setattr(versions, "RENAMED", {"a.old": "a.new"})
+    monkeypatch.setattr(versions, "REMOVED", {"a.gone": 0})
+    monkeypatch.setattr(versions, "ADDED", {"b.late": None})
+    assert current({"a": {"old": 1, "gone": 0}, "c": [1, 2]}) == {"a.new": 1, "c": [1, 2], "b.late": None}
+    assert current({"a": {"old": 1, "gone": 7}, "b": {"late": 3}}) == {"a.new": 1, "a.gone": 7, "b.late": 3}
 
 
 def test_the_data_are_told_by_content_and_the_code_by_what_makes_numbers(place):
@@ -153,33 +176,31 @@ def test_the_data_are_told_by_content_and_the_code_by_what_makes_numbers(place):
     (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages | {"plot": {"deps": ["src/plot.py"]}}}))
     for file in ("src/own/a.py", "src/plot.py", "one.csv"):
         (place / file).write_text("1")
-    params = load_params().model_copy(update={"corpus": "one.csv"})
-    before = Origin.of(params)
+    code, data = code_sha256(), data_sha256(place / "one.csv")
     (place / "src/plot.py").write_text("2")
-    assert Origin.of(params) == before
+    assert code_sha256() == code
     (place / "src/own/a.py").write_text("2")
-    assert Origin.of(params).data == before.data
-    assert Origin.of(params).code != before.code
+    assert code_sha256() != code
     (place / "one.csv").write_text("2")
-    assert Origin.of(params).data != before.data
+    assert data_sha256(place / "one.csv") != data
     with pytest.raises(InputError, match="must have its corpus at hand, gone"):
-        Origin.of(params.model_copy(update={"corpus": "gone"}))
+        data_sha256(Path("gone"))
 
 
-def test_a_report_takes_the_most_runs_of_one_code_and_says_what_it_left_out(place):
+def test_a_report_takes_the_runs_that_agree_and_says_what_it_left_out(place):
     write(place)
     plan = runs_of("mine", load_study("mine"), [])
-    rows = {run.name: {"params": run.decides, "code": "new", "data": "d"} for run in plan[:4]}
-    rows[plan[0].name] |= {"code": "old"}
+    rows = {run.name: row_of(run, code=str(i)) for i, run in enumerate(plan[:4])}
+    rows[plan[0].name] |= {"data": "old"}
     rows[plan[1].name] |= {"params": {}}
-    chosen, notes = comparable(rows, plan)
+    chosen, notes = comparable(rows, plan, None)
     assert list(chosen) == [run.name for run in plan[2:4]]
     assert notes == [
-        f"Left out, other params than the study's: {plan[1].name}.",
-        f"Left out, other code or data than the rest: {plan[0].name}.",
+        f"Left out, other params, data or results version: {plan[0].name}, {plan[1].name}.",
         f"Left out, not run yet: {plan[4].name}, {plan[5].name}.",
     ]
-    assert comparable({}, plan)[0] == {}
+    assert list(comparable(rows, plan, "old")[0]) == [plan[0].name]
+    assert comparable({}, plan, None)[0] == {}
 
 
 # --- what is secretly right ------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ from conftest import (
     wait_until_nothing_runs_in,
 )
 from counterpoint.core.errors import InputError
+from counterpoint.core.params_file import load_params
+from counterpoint.experiments.studies import OWN
+from counterpoint.experiments.versions import flat
 from sweeps import READ, names, read, states, sweep
 
 pytestmark = pytest.mark.dvc
@@ -290,7 +293,6 @@ def test_experiments_are_readable(base, first):
 
 STUDY = {
     "question": "Which decay?",
-    "hold": {},
     "seeds": [1],
     "arms": {"none": {"decay": "none"}, "slow": {"decay": 0.005}},
     "ask": [{"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}],
@@ -302,7 +304,8 @@ def test_a_study_is_run_from_its_file_goes_on_after_a_commit_and_is_reported(bas
     shutil.copytree(base, folder, symlinks=True)  # with the cache, so that the runs of the sweep are not computed again
     file, words = folder / "studies" / "tiny.yaml", ("--study", "tiny")
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    decides = flat(load_params(folder / "params.yaml").model_dump(mode="json", exclude={"seed", "decay", *OWN}))
+    file.write_text(yaml.safe_dump(STUDY | {"hold": decides}, sort_keys=False))
     refused = sweep(folder, *words)
     assert refused.stderr.startswith("error: a study must be committed before its first run; studies/tiny.yaml is not")
     succeed(folder, "git", "add", "studies")

@@ -5,23 +5,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Params
 from counterpoint.core.params_file import parse_params
 from counterpoint.core.sections import Section, key
 from counterpoint.core.values import Seed, Text
 from counterpoint.experiments.dvc_runs import params_text
 from counterpoint.experiments.sweep_plan import PlannedRun
+from counterpoint.experiments.versions import flat
 from counterpoint.negatives.schedule import Schedule
 
 FOLDER, NAME = Path("studies"), r"[a-z0-9][a-z0-9_.-]*"
 OWN = ("corpus", "fetch", "checkpoint", "states")  # sections that may differ: a study's data are told by their hash
-Settings = dict[str, Any]  # key of params.yaml, with dots -> value
+Settings = Annotated[dict[str, Any], BeforeValidator(lambda value: flat(value) if isinstance(value, dict) else value)]
+SHA256 = Annotated[str, Field(pattern="[0-9a-f]{64}")]
 
 
 class Asked(Section):
@@ -34,7 +35,8 @@ class Asked(Section):
 
 class Study(Section):
     question: Text = key("what it is for, in a sentence")
-    hold: Settings = key("params of every run, where they are not those of params.yaml")
+    data: SHA256 | None = Field(None, description="sha256 of the corpus; none = whatever stands at `corpus`")
+    hold: Settings = key("every param that decides a number and that no arm varies; nothing comes from params.yaml")
     seeds: list[Seed] = Field(min_length=1, description="each arm is run with every one")
     arms: dict[Text, Settings] = Field(min_length=1, description="what is compared: a name, and the params that make it")
     ask: list[Asked] = key("the comparisons that are planned")
@@ -61,7 +63,7 @@ class StudyRun(PlannedRun):
 
     @property
     def decides(self) -> dict:
-        """The params on which the run's results depend, besides its data."""
+        """Return the params on which the run's results depend, besides its data, nested."""
         return self.params.model_dump(mode="json", exclude=set(OWN))
 
 
@@ -100,11 +102,16 @@ def runs_of(name: str, study: Study, settings: Sequence[str], seeds: Sequence[in
             raise InputError(f"-S beside --study must be of {', '.join(OWN)}: the study says the rest; got {setting}")
     runs = []
     for seed in dict.fromkeys(seeds or study.seeds):
-        for arm, own in study.arms.items():
-            words = [*written(study.hold), *written(own), f"seed={seed}", *settings]
+        for arm, varied in study.arms.items():
+            words = [*written(study.hold), *written(varied), f"seed={seed}", *settings]
             text = params_text(words)
             params = parse_params(text, f"{FOLDER}/{name}.yaml, {arm}")
-            runs.append(StudyRun(f"{name}-{arm}-seed-{seed}", words, text, params, arm, seed))
+            run = StudyRun(f"{name}-{arm}-seed-{seed}", words, text, params, arm, seed)
+            if missing := flat(run.decides).keys() - {"seed", *study.hold, *varied}:
+                raise InputError(
+                    f"{FOLDER}/{name}.yaml: hold must name every param that decides a number; {min(missing)} is missing"
+                )
+            runs.append(run)
     return runs
 
 
@@ -117,8 +124,3 @@ def written(settings: Mapping[str, Any]) -> list[str]:
         return value if isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) else json.dumps(value)
 
     return [f"{name}={value_of(value)}" for name, value in settings.items()]
-
-
-def params_of(decides: dict, defaults: Params) -> Params:
-    """The params of a finished run; what no result depends on is the defaults'."""
-    return Params.model_validate(defaults.model_dump(mode="json", include=set(OWN)) | decides)

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from counterpoint.evaluation.statistics import holm
 from counterpoint.experiments import markdown
 from counterpoint.experiments.report_page import NAMES, averages, number
-from counterpoint.experiments.studies import Study, written
+from counterpoint.experiments.studies import FOLDER, Study, written
 
 STANDS = 0.05  # Holm's p
 
 
-def page(study: Study, about: Sequence[str], planned: list[dict], afterwards: list[dict], tables: dict[str, list[dict]]) -> str:
+def page(
+    name: str, study: Study, about: Sequence[str], planned: list[dict], afterwards: list[dict], tables: dict[str, list[dict]]
+) -> str:
     """Markdown; planned and afterwards are rows of `seed_averages.paired` with arm and against, tables of `table`."""
-    parts = [f"# {study.question}", *about, held(study)]
+    parts = [f"# {study.question}", *about, held(name, study)]
     if planned:
         parts += ["## Planned", legend(planned, len(study.ask)), compared(with_holm(planned, len(study.ask)))]
     if afterwards:
@@ -24,11 +26,10 @@ def page(study: Study, about: Sequence[str], planned: list[dict], afterwards: li
     return "\n\n".join([*parts, *(f"![{name.replace('_', ' ')}]({name}.png)" for name in pictures)]) + "\n"
 
 
-def held(study: Study) -> str:
-    """The arms in their own params, and what all have in common."""
-    cells = [["arm", "params"], *([arm, f"`{' '.join(written(own)) or '-'}`"] for arm, own in study.arms.items())]
-    hold = f"`{' '.join(written(study.hold))}`" if study.hold else "`params.yaml`"
-    return f"Held: {hold}.\n\n{markdown.table(cells)}"
+def held(name: str, study: Study) -> str:
+    """Return where the params of all runs stand, and each arm with its own."""
+    cells = [["arm", "params"], *([arm, f"`{' '.join(written(varied)) or '-'}`"] for arm, varied in study.arms.items())]
+    return f"Held: [{FOLDER / name}.yaml](../../../{FOLDER / name}.yaml).\n\n{markdown.table(cells)}"
 
 
 def with_holm(rows: Sequence[dict], planned: int) -> list[dict]:

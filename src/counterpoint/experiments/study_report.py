@@ -10,11 +10,10 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
 from counterpoint.evaluation.table import EVALUATED, STEPS
 from counterpoint.experiments import report_figures
-from counterpoint.experiments.dvc_runs import committed_params
 from counterpoint.experiments.seed_averages import SeedRun, best, paired, table
 from counterpoint.experiments.studies import FOLDER, Arm, Asked, StudyRun, load_study, runs_of
 from counterpoint.experiments.study_page import page, with_holm
-from counterpoint.experiments.study_rows import RESULTS, read_run, row_file
+from counterpoint.experiments.study_rows import RESULTS, agrees, read_run, row_file
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.plots import figures
 
@@ -33,7 +32,7 @@ def report(name: str, logs: dict[str, list[dict]]) -> None:
     study = load_study(name)
     plan = runs_of(name, study, [])
     rows = {run.name: read_json(row_file(name, run.name)) for run in plan if row_file(name, run.name).exists()}
-    chosen, notes = comparable(rows, plan)
+    chosen, notes = comparable(rows, plan, study.data)
     if not chosen:
         raise InputError(f"a report of {name} must have finished runs of its {len(plan)}; got none: sweep.py --study {name}")
     groups = by_arm(name, [run for run in plan if run.name in chosen])
@@ -47,7 +46,7 @@ def report(name: str, logs: dict[str, list[dict]]) -> None:
     planned = compared(groups, study.ask)
     for title, figure in pictures(name, groups, tables, logs, queries).items():
         figures.save(figure, RESULTS / name / f"{title}.png")
-    content = page(study, [*about(plan, chosen, winner.label), *notes], planned, afterwards, tables)
+    content = page(name, study, [*about(plan, chosen, winner.label), *notes], planned, afterwards, tables)
     found = {"best": winner.label, "planned": with_holm(planned, len(study.ask)), "afterwards": afterwards, "averages": tables}
     write_json(RESULTS / name / "report.json", found | {"runs": {run: row["commit"] for run, row in chosen.items()}})
     write_text(RESULTS / name / "README.md", content)
@@ -55,15 +54,16 @@ def report(name: str, logs: dict[str, list[dict]]) -> None:
     logging.info("written to %s", RESULTS / name)
 
 
-def comparable(rows: Mapping[str, dict], plan: list[StudyRun]) -> tuple[dict[str, dict], list[str]]:
-    """The finished runs by name that have the plan's params, the most that have one code and data; and notes of the others."""
-    planned = {run.name: rows[run.name] for run in plan if run.name in rows and rows[run.name]["params"] == run.decides}
-    origins = Counter((row["code"], row["data"]) for row in planned.values())
-    most = origins.most_common(1)[0][0] if origins else None
-    chosen = {name: row for name, row in planned.items() if (row["code"], row["data"]) == most}
+def comparable(rows: Mapping[str, dict], plan: list[StudyRun], data: str | None) -> tuple[dict[str, dict], list[str]]:
+    """Return the finished runs by name that count by the rule of `agrees`, and notes on the others.
+
+    data is the sha256 that the study names; None takes that of most rows.
+    """
+    known = {run.name: run for run in plan if run.name in rows}
+    most = data or next((sha for sha, _ in Counter(rows[name]["data"] for name in known).most_common(1)), "")
+    chosen = {name: rows[name] for name, run in known.items() if agrees(rows[name], run, most)}
     left_out = {
-        "other params than the study's": [name for name in rows if name not in planned],
-        "other code or data than the rest": [name for name in planned if name not in chosen],
+        "other params, data or results version": [name for name in known if name not in chosen],
         "not run yet": [run.name for run in plan if run.name not in rows],
     }
     return chosen, [f"Left out, {why}: {', '.join(names)}." for why, names in left_out.items() if names]
@@ -71,10 +71,9 @@ def comparable(rows: Mapping[str, dict], plan: list[StudyRun]) -> tuple[dict[str
 
 def by_arm(name: str, runs: list[StudyRun]) -> Groups:
     groups: Groups = {}
-    defaults = committed_params()
     for run in runs:
         arm = Arm(run.arm, Schedule.of(run.params))
-        groups.setdefault(arm, {})[run.seed] = read_run(row_file(name, run.name), defaults)
+        groups.setdefault(arm, {})[run.seed] = read_run(row_file(name, run.name), run)
     return groups
 
 

@@ -5,8 +5,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +19,13 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
-from counterpoint.core.params import Params
 from counterpoint.core.stages import code_of
 from counterpoint.evaluation.table import STEPS, read_table
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, read, read_output
 from counterpoint.experiments.near_twins import NEAR, drawn_to_read, false_shares, near_right
 from counterpoint.experiments.seed_averages import SeedRun
-from counterpoint.experiments.studies import StudyRun, params_of
+from counterpoint.experiments.studies import StudyRun
+from counterpoint.experiments.versions import BASELINES_VERSION, RESULTS_VERSION, current, flat
 from counterpoint.negatives.schedule import Schedule
 
 RESULTS = Path("docs/results")
@@ -39,27 +38,16 @@ HISTORY = (  # the columns that are kept
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What a finished run must agree in, besides params: sha256 of the corpus, and of the code that makes the numbers."""
-
-    data: str
-    code: str
-
-    @classmethod
-    def of(cls, params: Params) -> "Origin":
-        return cls(_data(Path(params.corpus)), _code())
-
-
-def _data(corpus: Path) -> str:
+def data_sha256(corpus: Path) -> str:
+    """Return the sha256 of a corpus; raise InputError where it is not at hand."""
     if not corpus.exists():
         raise InputError(f"a study must have its corpus at hand, {corpus}; name the place: -S 'corpus=\"/path/to/it\"'")
     files = sorted(file for file in corpus.rglob("*") if file.is_file()) if corpus.is_dir() else [corpus]
     return sha256(*files)
 
 
-def _code() -> str:
-    """Of the code that the stages depend on which make numbers; what draws and compares them may change."""
+def code_sha256() -> str:
+    """Return the sha256 of the code that makes the numbers: where a row comes from, and no part of the rule."""
     deps = map(Path, code_of(lambda stage: stage in STAGES))
     return sha256(*sorted(file for dep in deps for file in ([dep] if dep.is_file() else dep.rglob("*.py"))))
 
@@ -68,9 +56,9 @@ def row_file(study: str, name: str) -> Path:
     return RESULTS / study / "runs" / f"{name}.json"
 
 
-def take_row(study: str, run: StudyRun, folder: Path, origin: Origin) -> bool:
-    """Copy a run's file from another clone, where it has one that `is_done` there; whether it has."""
-    if not is_done(study, run, origin, folder):
+def take_row(study: str, run: StudyRun, folder: Path, data: str) -> bool:
+    """Copy a run's file from another clone, where it has one that `is_done` there; return whether it has."""
+    if not is_done(study, run, data, folder):
         return False
     file = row_file(study, run.name)
     queries = RESULTS / study / read_json(folder / file)["queries"]
@@ -79,13 +67,16 @@ def take_row(study: str, run: StudyRun, folder: Path, origin: Origin) -> bool:
     return True
 
 
-def is_done(study: str, run: StudyRun, origin: Origin, folder: Path = Path()) -> bool:
-    """Whether the run's file is there, of the same params, data and code."""
+def is_done(study: str, run: StudyRun, data: str, folder: Path = Path()) -> bool:
+    """Return whether the run's file is there and `agrees`."""
     file = folder / row_file(study, run.name)
-    if not file.exists():
-        return False
-    row = read_json(file)
-    return (row["params"], row["data"], row["code"]) == (run.decides, origin.data, origin.code)
+    return file.exists() and agrees(read_json(file), run, data)
+
+
+def agrees(row: Mapping[str, Any], run: StudyRun, data: str) -> bool:
+    """Return whether a stored run is the planned one: the same params as of today, data, and results version."""
+    same = current(row["params"]) == flat(run.decides)
+    return same and row["data"] == data and row["versions"]["results"] == RESULTS_VERSION
 
 
 def seconds_by_arm(study: str, runs: Iterable[StudyRun]) -> dict[str, float]:
@@ -97,7 +88,7 @@ def seconds_by_arm(study: str, runs: Iterable[StudyRun]) -> dict[str, float]:
     return {arm: sum(seconds) / len(seconds) for arm, seconds in found.items()}
 
 
-def write_row(study: str, run: StudyRun, rev: str, origin: Origin, seconds: float | None) -> None:
+def write_row(study: str, run: StudyRun, rev: str, data: str, seconds: float | None) -> None:
     """The file of a run that has just finished, as rev (a revision, or the workspace) has it."""
 
     def series(path: str) -> Any:
@@ -117,8 +108,9 @@ def write_row(study: str, run: StudyRun, rev: str, origin: Origin, seconds: floa
         "arm": run.arm,
         "seed": run.seed,
         "params": run.decides,
-        "data": origin.data,
-        "code": origin.code,
+        "data": data,
+        "versions": {"results": RESULTS_VERSION, "baselines": BASELINES_VERSION},
+        "code": code_sha256(),
         "commit": head(),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -190,10 +182,9 @@ def _cpuinfo() -> Sequence[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else ()
 
 
-def read_run(file: Path, defaults: Params) -> SeedRun:
-    """A finished run as reports take it."""
+def read_run(file: Path, run: StudyRun) -> SeedRun:
+    """Read a finished run as reports take it."""
     row = read_json(file)
-    params = params_of(row["params"], defaults)
     epochs = [dict(zip(row["history"], values, strict=True)) for values in zip(*row["history"].values(), strict=True)]
     about = read_json(file.parent.parent / row["queries"])
     asked = {name: about[name] for name in ASKED}
@@ -204,7 +195,7 @@ def read_run(file: Path, defaults: Params) -> SeedRun:
     ]
     return SeedRun(
         file.stem,
-        Schedule.of(params),
+        Schedule.of(run.params),
         row["seed"],
         row["settings"],
         row["train"],

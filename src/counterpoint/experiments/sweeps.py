@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from counterpoint.core.errors import InputError
 from counterpoint.experiments.dvc_runs import Experiment
 from counterpoint.experiments.studies import FOLDER, load_study, runs_of
-from counterpoint.experiments.study_rows import Origin, is_done, seconds_by_arm, take_row, write_row
+from counterpoint.experiments.study_rows import data_sha256, is_done, seconds_by_arm, take_row, write_row
 from counterpoint.experiments.sweep_plan import PlannedRun, estimate, spoken
 from counterpoint.experiments.workspace import refuse_edited
 
@@ -29,6 +30,9 @@ class Sweep:
         """
         return [run for run in self.plan if not self.has(run) and (run.name not in before or before[run.name].state != "done")]
 
+    def refuse_data(self) -> None:
+        """Raise InputError where the corpus at hand is not the planned one."""
+
     def take_in(self, before: Mapping[str, Experiment]) -> None:
         """Keep what is done and was not kept."""
 
@@ -44,17 +48,23 @@ class Sweep:
 
 
 class StudySweep(Sweep):
-    """The runs of a study; done is what has a file of the same params, data and code in docs/results/NAME/runs/."""
+    """The runs of a study; done is what has a file of the same params, data and results version in docs/results/NAME/runs/."""
 
     def __init__(self, name: str, settings: Sequence[str], seeds: Sequence[int] | None = None) -> None:
         self.name, self.report = name, f"python src/report.py --study {name}"
-        self.runs = {run.name: run for run in runs_of(name, load_study(name), settings, seeds)}
+        study = load_study(name)
+        self.runs = {run.name: run for run in runs_of(name, study, settings, seeds)}
         super().__init__(list(self.runs.values()))
         refuse_edited(f"{FOLDER}/{name}.yaml")
-        self.origin = Origin.of(self.plan[0].params)
+        self.corpus = Path(self.plan[0].params.corpus)
+        self.data = study.data or data_sha256(self.corpus)
+
+    def refuse_data(self) -> None:
+        if (at_hand := data_sha256(self.corpus)) != self.data:
+            raise InputError(f"{FOLDER}/{self.name}.yaml: the corpus must have sha256 {self.data}; {self.corpus} has {at_hand}")
 
     def has(self, run: PlannedRun) -> bool:
-        return is_done(self.name, self.runs[run.name], self.origin)
+        return is_done(self.name, self.runs[run.name], self.data)
 
     def take_in(self, before: Mapping[str, Experiment]) -> None:
         for run in self.plan:
@@ -62,11 +72,11 @@ class StudySweep(Sweep):
                 self.keep(run, before[run.name].rev)
 
     def keep(self, run: PlannedRun, rev: str, seconds: float | None = None) -> None:
-        write_row(self.name, self.runs[run.name], rev, self.origin, seconds)
+        write_row(self.name, self.runs[run.name], rev, self.data, seconds)
 
     def rows_of(self, folder: Path) -> list[str]:
         return [
-            run.name for run in self.plan if not self.has(run) and take_row(self.name, self.runs[run.name], folder, self.origin)
+            run.name for run in self.plan if not self.has(run) and take_row(self.name, self.runs[run.name], folder, self.data)
         ]
 
     def estimate(self, todo: Sequence[PlannedRun], before: Mapping[str, Experiment], jobs: int) -> str:

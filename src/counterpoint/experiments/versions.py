@@ -1,0 +1,32 @@
+"""The rule by which a stored result still counts: two versions, and a table of params that changed since."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Raise this in the commit after which the same params, data and seed give other draws, losses or ranks of the model.
+RESULTS_VERSION = 1
+# Raise this in the commit after which BM25 or the untrained encoder rank otherwise.
+BASELINES_VERSION = 1
+
+RENAMED: dict[str, str] = {}  # old key -> new key
+# removed key -> the value with which it changed nothing
+REMOVED: dict[str, Any] = {}
+# added key -> the value that keeps the old behaviour
+ADDED: dict[str, Any] = {}
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested params as one mapping of dotted keys."""
+    pairs: dict[str, Any] = {}
+    for name, value in params.items():
+        pairs |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return pairs
+
+
+def current(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the params of a stored run under the keys of today, dotted.
+
+    A removed key stays, and so agrees with no plan, where its value was another than in `REMOVED`.
+    """
+    pairs = {RENAMED.get(name, name): value for name, value in flat(params).items()}
+    return ADDED | {name: value for name, value in pairs.items() if name not in REMOVED or REMOVED[name] != value}
