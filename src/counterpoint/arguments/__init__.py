@@ -1,1 +1,1 @@
-"""Arguments as everyone after `prepare` sees them: pairs in files, what counts as the same text, the pool's columns."""
+"""The arguments after `prepare`: pairs in files, duplicate texts, the pool's columns, positives."""

@@ -1,4 +1,4 @@
-"""Pairs that hang together: they share a debate or a text, so that one says something of the other."""
+"""Clusters of dependent pairs: they share a debate or a text."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from counterpoint.arguments.text import text_key
 
 
 def clusters(pairs: Sequence[Pair]) -> np.ndarray:
-    """The number of each pair's cluster, from 0 (pairs,): connected by debates and text groups."""
+    """Return the number of each pair's cluster, from 0 (pairs,): pairs connected by debates and duplicate texts."""
     keys: dict[tuple, int] = {}  # a debate or a text group -> its node
     edges = []
     for i, pair in enumerate(pairs):

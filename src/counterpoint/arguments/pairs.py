@@ -1,4 +1,4 @@
-"""Pairs of a point and its counter, and the JSONL files they stand in."""
+"""Pairs of a point and its counter, and their JSONL files."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from counterpoint.core.files import write_text
 
-POINT, COUNTER, DOCUMENT = 0, 1, 2  # the source of a negative, and of an argument in a pool
+POINT, COUNTER, DOCUMENT = 0, 1, 2  # sources of an argument
 SOURCES = ("point", "counter", "document")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A point and the counter that attacks it; the fields with a default stand in a file only where they are known.
+    """A point and the counter that attacks it; fields with a default stand in a file only where they are known.
 
     counter is None for a counterless point; split is written where the file's name does not say it.
     """
@@ -30,17 +30,18 @@ class Pair:
     split: str | None = None
 
     def text(self, source: int) -> str:
-        """The point or the counter, which must be there."""
+        """Return the point or the counter, which must be there."""
         return self.texts[source]
 
     @property
     def texts(self) -> list[str]:
+        """Return the point, and the counter where there is one."""
         return [self.point] if self.counter is None else [self.point, self.counter]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text that may answer any point of the corpus, as the documents of a BEIR collection do."""
+    """A text that is a candidate for any point of the corpus, such as a document of a BEIR collection."""
 
     id: str
     text: str
@@ -50,7 +51,7 @@ OPTIONAL = ("seen", "negatives", "split")
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a JSONL file as `write_pairs` writes it."""
+    """Return the pairs of a JSONL file as `write_pairs` writes it."""
     pairs = []
     for line in path.read_text(encoding="utf-8").split("\n"):
         if line:
@@ -62,7 +63,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
-    """One JSON line a pair; seen, negatives and split only where they are known."""
+    """Write one JSON line a pair; seen, negatives and split only where they are known."""
     lines = []
     for pair in pairs:
         values = {name: value for name, value in vars(pair).items() if name not in OPTIONAL or value is not None}
@@ -71,7 +72,7 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
 
 
 def pairs_sha256(pairs: Iterable[Pair]) -> str:
-    """What two runs must agree on to be compared query by query: ids, texts and where they belong, in order."""
+    """Return a hash of ids, texts and their places, in order: runs of equal hashes can be compared query by query."""
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(json.dumps([pair.id, pair.theme, pair.debate, pair.stance, pair.point, pair.counter]).encode())

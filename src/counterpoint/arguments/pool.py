@@ -1,4 +1,4 @@
-"""Arguments as columns: what is searched, drawn from and ranked."""
+"""A pool: arguments as columns, to be searched, drawn from and ranked."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from counterpoint.arguments.pairs import COUNTER, DOCUMENT, POINT, Document, Pai
 from counterpoint.arguments.text import text_key
 
 SIDES = {"pro": 0, "con": 1}
-UNKNOWN = -1  # in debate, theme and side: the corpus does not say
+UNKNOWN = -1  # in debate, theme and side, where the corpus does not name them
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Pool:
     """n arguments; every column is an int array (n,), and an argument is named by its position.
 
     texts holds the distinct texts, and text points into it: arguments that are equal to the letter share an entry.
-    text_group is equal for twins (`text_key`), numbered from 0 by first appearance; side is the one the argument takes (a
-    counter takes the other side than the point it attacks); row is the pair's row in the list the pool was made of, or the
-    document's; counter_of is the position of a point's own counter, -1 for arguments that have none.
+    text_group is equal for duplicates (`text_key`), numbered from 0 by first appearance. side is the argument's own; a counter
+    takes the other side than the point it attacks. row is the row of the pair, or of the document, in the list it came from.
+    counter_of is the position of a point's counter, -1 for arguments without one.
     """
 
     texts: Sequence[str]
@@ -39,12 +39,12 @@ class Pool:
 
     @property
     def queries(self) -> np.ndarray:
-        """Positions of the points that have a counter, in pool order."""
+        """Return the positions of the points that have a counter, in pool order."""
         return np.flatnonzero(self.counter_of >= 0)
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], documents: Sequence[Document] = ()) -> "Pool":
-        """Points, counters and documents, in this order; a counterless point is an argument, but no query."""
+        """Return the pool of points, counters and documents, in this order; a counterless point is an argument, but no query."""
         n, m = len(pairs), len(documents)
         counters = {i: pair.counter for i, pair in enumerate(pairs) if pair.counter is not None}
         countered = np.array(list(counters), dtype=np.int64)
@@ -61,7 +61,7 @@ class Pool:
         return cls(
             texts=texts,
             text=text,
-            text_group=_number([text_key(argument) for argument in arguments])[1],
+            text_group=_number([text_key(distinct) for distinct in texts])[1][text],
             debate=of_pairs(_number([pair.debate and (pair.theme, pair.debate) for pair in pairs])[1]),
             theme=of_pairs(_number([pair.theme for pair in pairs])[1]),
             side=np.concatenate([side, np.where(side == UNKNOWN, UNKNOWN, 1 - side)[countered], unknown]),
@@ -71,7 +71,7 @@ class Pool:
         )
 
     def merged(self, group: np.ndarray) -> "Pool":
-        """The pool in which arguments are twins, too, whose texts (number in texts) have the same group (texts,)."""
+        """Return the pool in which texts (numbers in texts) of the same group (texts,) are duplicates, too."""
         n = len(self)
         ends = np.concatenate([self.text_group, group[self.text] + n]) + n  # nodes after the arguments' own
         edges = (np.ones(2 * n), (np.tile(np.arange(n), 2), ends))

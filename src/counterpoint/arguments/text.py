@@ -1,7 +1,8 @@
-"""What counts as the same text, in one place for splits, draws and ranks."""
+"""The rule for duplicate texts, in one place for splits, draws and ranks."""
 
 import re
 import unicodedata
+from functools import lru_cache
 
 MARKS = {"Mn", "Me"}  # accents and the like; vowel signs that take room (Mc) are letters
 INVISIBLE = {"Cf", "Cc"}
@@ -10,7 +11,7 @@ CONTROL = re.compile(r"[\0-\x08\x0e-\x1b\x7f]+")  # of ASCII, but for what separ
 
 
 class _Kept(dict):
-    """For str.translate: a character's code -> itself, or None where it cannot be seen or only marks another."""
+    """For str.translate: a character's code -> itself, or None where it is invisible or only marks another."""
 
     def __missing__(self, code: int) -> int | None:
         character = chr(code)
@@ -23,8 +24,12 @@ class _Kept(dict):
 KEPT = _Kept()
 
 
+@lru_cache(maxsize=2**20)  # a text is asked for by splits, pools, clusters and indexes
 def text_key(text: str) -> str:
-    """What makes two texts twins: equal but for white space, case, compatibility forms, accents and what cannot be seen."""
+    """Return a text without white space, case, compatibility forms, accents and invisible characters.
+
+    Texts of equal keys are duplicates.
+    """
     if text.isascii():
         return " ".join(CONTROL.sub("", text.lower()).split())
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
@@ -32,7 +37,7 @@ def text_key(text: str) -> str:
 
 
 def is_visible(text: str) -> bool:
-    """Whether anything of a text can be seen."""
+    """Return whether a text has a visible character."""
     return bool(text_key(text))
 
 
@@ -41,6 +46,6 @@ UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4
 
 
 def is_unspaced(text: str) -> bool:
-    """Whether at least half of a text's letters are of a script that puts no spaces between words."""
+    """Return whether at least half of a text's letters are of a script without spaces between words."""
     letters = sum(character.isalpha() for character in text)
     return letters > 0 and 2 * len(re.findall(f"[{UNSPACED}]", text)) >= letters

@@ -1,4 +1,4 @@
-"""data/triples/: what prepare leaves for every later stage."""
+"""The triples in data/triples/, which prepare writes for every later stage."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ DOCUMENTS = "documents.jsonl"
 class Triples:
     """The usable pairs of each split, the counterless points of all, and the documents that stand in no pair.
 
-    documents is None for a corpus that is no collection: then a split's candidates are the split's own.
+    documents is None for a corpus that is no collection; then each split searches its own arguments only.
     """
 
     pairs: Mapping[str, Sequence[Pair]]
@@ -25,22 +25,24 @@ class Triples:
     documents: Sequence[Document] | None
 
     def pool(self, split: str) -> Pool:
-        """What a split searches: its own arguments, and the whole collection if there is one.
+        """Return the pool that a split searches: its own arguments, and the whole collection if there is one.
 
-        Training, which draws negatives from its pool, has the documents of no pair, but not what other splits ask for.
+        Training draws negatives from its pool, so it has the documents of no pair, but not the positives of other splits.
         """
         return Pool.of(self.pairs[split], self.documents_of(split))
 
     @property
     def texts(self) -> list[str]:
-        """The distinct texts of the corpus, whatever their part in it."""
+        """Return the distinct texts of the corpus."""
         pairs = [pair for members in (*self.pairs.values(), self.unpaired) for pair in members]
         return list(
-            dict.fromkeys([*(text for pair in pairs for text in pair.texts), *(each.text for each in self.documents or ())])
+            dict.fromkeys(
+                [*(text for pair in pairs for text in pair.texts), *(document.text for document in self.documents or ())]
+            )
         )
 
     def documents_of(self, split: str) -> list[Document]:
-        """The documents of `pool`, as its rows name them: those of no pair come first."""
+        """Return the documents of `pool`, as its rows name them; those of no pair come first."""
         if self.documents is None or split == "training":
             return list(self.documents or ())
         others = [pair for name, pairs in self.pairs.items() if name != split for pair in pairs]
@@ -48,6 +50,7 @@ class Triples:
 
 
 def read_triples(folder: Path) -> Triples:
+    """Read what `write_triples` wrote."""
     file = folder / DOCUMENTS
     documents = None
     if file.exists():
@@ -57,6 +60,7 @@ def read_triples(folder: Path) -> Triples:
 
 
 def write_triples(folder: Path, triples: Triples) -> None:
+    """Write a JSONL file a split, unpaired.jsonl, and documents.jsonl for a collection."""
     for split, pairs in triples.pairs.items():
         write_pairs(folder / f"{split}.jsonl", pairs)
     write_pairs(folder / "unpaired.jsonl", triples.unpaired)

@@ -1,1 +1,1 @@
-"""What every room uses: params, seeds, errors, files, locks, and the process a stage runs in."""
+"""The room that all others use: params, seeds, errors, files, locks, processes, similarity and ties."""

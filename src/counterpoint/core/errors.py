@@ -1,5 +1,5 @@
-"""The one exception for what a user can put right."""
+"""The one exception for errors that a user can mend."""
 
 
 class InputError(Exception):
-    """Something given from outside is unusable; the message is one line: the thing, the rule, the value."""
+    """An unusable input; the message is one line: the thing, the rule, the value."""

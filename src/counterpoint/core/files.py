@@ -1,8 +1,10 @@
-"""How files are written, whole or not at all; JSON; and what a run's code was."""
+"""Files and folders that are written whole or not at all; JSON; hashes."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +13,23 @@ from typing import Any
 
 
 def read_json(path: Path) -> Any:
+    """Return what a JSON file holds."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_series(path: Path) -> list[dict]:
-    """The records under a series file's only key."""
+    """Return the records under a series file's only key."""
     (rows,) = read_json(path).values()
     return rows
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON that a person can read, floats to 6 decimals; NaN is refused, since JSON has none (write None)."""
+    """Write JSON that a person can read, floats to 6 decimals; refuse NaN, since JSON has none (write None)."""
     write_text(path, json.dumps(_rounded(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_series(path: Path, name: str, rows: list[dict]) -> None:
-    """A list of records under one key, one a line: what DVC reads as a plot and leaves alone as a metric."""
+    """Write records under one key, one a line: DVC reads them as a plot, and leaves them alone as a metric."""
     lines = ",\n".join(json.dumps(_rounded(row), allow_nan=False, ensure_ascii=False) for row in rows)
     write_text(path, f'{{"{name}": [\n{lines}\n]}}\n')
 
@@ -40,7 +43,7 @@ def _rounded(value: Any) -> Any:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace a file in one step, so that whoever reads it meanwhile sees the old or the new one whole."""
+    """Replace a file in one step, so that a reader sees the old or the new one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         unfinished.write_text(content, encoding="utf-8", newline="\n")
@@ -48,20 +51,44 @@ def write_text(path: Path, content: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Another name to write to; what stands there takes the path's place when all went well, and goes when it did not."""
+    """Yield another name to write to; the file takes the path's place at the end, and goes where the work fails."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        yield unfinished
-        os.replace(unfinished, path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk does not say what it was full for
-        raise
+        with _named_errors(path):
+            yield unfinished
+            os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to write to; it takes the path's place when all went well."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with _named_errors(path):
+        yield unfinished
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(unfinished, path)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """A full disk does not say for which file it was full, and safetensors has an error of its own."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # by name, since most stages do without the package
+            raise
+        raise OSError(errno.EIO, str(error), str(path)) from None
+
+
 def sha256(*files: Path) -> str:
-    """The sha256 over the bytes of files, one after the other."""
+    """Return the sha256 over the bytes of files, one after the other."""
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
@@ -71,7 +98,7 @@ def sha256(*files: Path) -> str:
 
 
 def imported_code(below: Path) -> list[Path]:
-    """The source files below a folder that this process has imported by now, in order."""
+    """Return the source files below a folder that this process has imported by now, in order."""
     names = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
     places = tuple(f"{place}{os.sep}" for place in (below.absolute(), below.resolve()))
     return sorted({Path(name).resolve() for name in names if name.startswith(places)})

@@ -1,7 +1,6 @@
-"""The processes of one run: which of them this is, how work is dealt among them, how what they find comes together.
+"""The processes of one run, started by torchrun: how work is sharded, and how results come together.
 
-Every process runs the same program on the same plan, and holds the same model; they differ in what they compute of it. Started
-by torchrun there are several, else one, for which all this does nothing.
+Every process runs the same program on the same plan and holds the same model. With one process all this does nothing.
 """
 
 import atexit
@@ -17,116 +16,115 @@ from torch import distributed, nn
 
 from counterpoint.core.errors import InputError
 
-PATIENCE = timedelta(days=1)  # others may wait that long for one that computes states; torchrun sees to those that end
-MANY = 2**18  # elements of gradients that are sent at once, at least
+PATIENCE = timedelta(days=1)  # processes may wait so long for one that computes hidden states; torchrun ends orphans
+BUCKET = 2**18  # elements of gradients that are sent at once, at least
 
 
 @dataclass(frozen=True)
 class Group:
-    """The process `rank` of `size`; the first of them leads: it alone writes files and says what goes on."""
+    """The process `rank` of `size`; the main process, rank 0, alone writes files and logs."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
+        """Return whether this is the main process."""
         return self.rank == 0
 
-    # --- how work is dealt ---
-
-    def dealt(self, lengths: np.ndarray) -> list[np.ndarray]:
-        """Positions in lengths (tokens), an array a process, of like number and total length."""
+    def shards(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Return positions in lengths (tokens), a shard a process, of like number and total length."""
         if self.size == 1:
             return [np.arange(len(lengths))]
         order = np.argsort(-lengths, kind="stable")
         return [order[rank :: self.size] for rank in range(self.size)]
 
-    def own(self, shares: list[np.ndarray]) -> np.ndarray:
-        """What is dealt to this process; where that is nothing, the first position, whose result `gathered` leaves out.
+    def local(self, shards: list[np.ndarray]) -> np.ndarray:
+        """Return this process's shard; where it is empty, the first position, whose result `gather` leaves out.
 
         So every process takes something through the model, and has a gradient of every weight.
         """
-        return shares[self.rank] if len(shares[self.rank]) else np.zeros(1, dtype=np.int64)
+        return shards[self.rank] if len(shards[self.rank]) else np.zeros(1, dtype=np.int64)
 
-    def part(self, values: np.ndarray) -> np.ndarray:
-        """This process's run of consecutive values; those of all processes are the whole."""
+    def local_slice(self, values: np.ndarray) -> np.ndarray:
+        """Return this process's run of consecutive values; those of all processes are the whole."""
         return np.array_split(values, self.size)[self.rank]
 
-    # --- how what was found comes together; every process must ask for the same ---
+    # Every process must call each collective below in the same order.
 
-    def gathered(self, own: torch.Tensor, shares: list[np.ndarray]) -> torch.Tensor:
-        """Every process's rows of what was dealt (positions, ...), one process's after another's.
+    def gather(self, rows: torch.Tensor, shards: list[np.ndarray]) -> torch.Tensor:
+        """Return the rows (positions, ...) of all shards, one process's after another's.
 
-        Where gradients are kept, each process gets that of its own rows, times the number of processes: what follows is
-        computed by all of them alike, and `average` divides by it again.
+        Where gradients are kept, each process gets the gradient of its rows times the number of processes: all processes
+        compute the rest alike, and `average_gradients` divides by that number again.
         """
         if self.size == 1:
-            return own
-        return _Gathered.apply(own, [len(share) for share in shares], self)
+            return rows
+        return _Gather.apply(rows, [len(shard) for shard in shards], self)
 
-    def joined(self, own: Any) -> list[Any]:
-        """What every process has, in their order: anything that can be pickled."""
+    def all_gather(self, value: Any) -> list[Any]:
+        """Return the values of all processes, in their order: anything that can be pickled."""
         if self.size == 1:
-            return [own]
-        found: list[Any] = [None] * self.size
-        _asked(distributed.all_gather_object, found, own)
-        return found
+            return [value]
+        values: list[Any] = [None] * self.size
+        _collective(distributed.all_gather_object, values, value)
+        return values
 
-    def from_lead(self, own: Any) -> Any:
-        """What the first process has."""
+    def broadcast(self, value: Any) -> Any:
+        """Return the main process's value."""
         if self.size == 1:
-            return own
-        found = [own if self.leads else None]
-        _asked(distributed.broadcast_object_list, found)
-        return found[0]
+            return value
+        values = [value if self.is_main else None]
+        _collective(distributed.broadcast_object_list, values)
+        return values[0]
 
-    def average(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Put the mean over the processes in the place of each gradient, which must be dense."""
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace each gradient, which must be dense, by its mean over the processes."""
         if self.size == 1:
             return
         left = [parameter for parameter in parameters if parameter.grad is not None]
         while left:
-            sent: list[nn.Parameter] = []
-            while left and sum(parameter.numel() for parameter in sent) < MANY:
-                sent.append(left.pop())
-            flat = torch.cat([parameter.grad.flatten() for parameter in sent if parameter.grad is not None])
-            _asked(distributed.all_reduce, flat)
+            bucket: list[nn.Parameter] = []
+            while left and sum(parameter.numel() for parameter in bucket) < BUCKET:
+                bucket.append(left.pop())
+            flat = torch.cat([parameter.grad.flatten() for parameter in bucket if parameter.grad is not None])
+            _collective(distributed.all_reduce, flat)
             flat /= self.size
-            for parameter, mean in zip(sent, flat.split([parameter.numel() for parameter in sent]), strict=True):
+            for parameter, mean in zip(bucket, flat.split([parameter.numel() for parameter in bucket]), strict=True):
                 parameter.grad = mean.view_as(parameter)
 
-    def refuse_others(self, facts: Any, what: str) -> None:
-        """Raises InputError in every process where one of them has other facts than the first."""
-        everyone = self.joined(facts)
-        if strange := [rank for rank, other in enumerate(everyone) if other != everyone[0]]:
-            raise InputError(f"all processes must have the same {what}; that of process {strange[0]} differs from that of 0")
+    def refuse_difference(self, facts: Any, what: str) -> None:
+        """Raise InputError in every process where one of them has other facts than the main process."""
+        everyone = self.all_gather(facts)
+        if ranks := [rank for rank, theirs in enumerate(everyone) if theirs != everyone[0]]:
+            raise InputError(f"all processes must have the same {what}; that of process {ranks[0]} differs from that of 0")
 
 
 ALONE = Group()
 
 
-class _Gathered(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: torch.Tensor, sizes: list[int], group: Group) -> torch.Tensor:
-        ctx.size, ctx.rows = group.size, own.shape[0]
+    def forward(ctx: Any, rows: torch.Tensor, sizes: list[int], group: Group) -> torch.Tensor:
+        ctx.size, ctx.rows = group.size, rows.shape[0]
         ctx.start, ctx.end = sum(sizes[: group.rank]), sum(sizes[: group.rank + 1])
-        padded = own.new_zeros(max(sizes), *own.shape[1:])
-        padded[: sizes[group.rank]] = own[: sizes[group.rank]]
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: sizes[group.rank]] = rows[: sizes[group.rank]]
         parts = [torch.empty_like(padded) for _ in sizes]
-        _asked(distributed.all_gather, parts, padded)
+        _collective(distributed.all_gather, parts, padded)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        own = grads[0].new_zeros(ctx.rows, *grads[0].shape[1:])
-        own[: ctx.end - ctx.start] = grads[0][ctx.start : ctx.end] * ctx.size
-        return own, None, None
+        local = grads[0].new_zeros(ctx.rows, *grads[0].shape[1:])
+        local[: ctx.end - ctx.start] = grads[0][ctx.start : ctx.end] * ctx.size
+        return local, None, None
 
 
-def _asked(collective: Any, *asked: Any) -> None:
-    """A collective; where another process is gone, a line instead of the engine's own words."""
+def _collective(call: Any, *args: Any) -> None:
+    """A line instead of the engine's own words, where another process is gone."""
     try:
-        collective(*asked)
+        call(*args)
     except RuntimeError as error:  # DistBackendError is one
         says = " ".join(str(error).split())[:200]
         raise InputError(
@@ -134,17 +132,13 @@ def _asked(collective: Any, *asked: Any) -> None:
         ) from None
 
 
-def started_by_torchrun() -> bool:
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
 def join(device: torch.device) -> Group:
-    """The group that torchrun has started, else `ALONE`: NCCL for GPUs, one each; gloo for CPUs."""
-    if not started_by_torchrun():
+    """Return the group that torchrun has started, else `ALONE`: NCCL for GPUs, one each; gloo for CPUs."""
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         return ALONE
     if not distributed.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        _asked(lambda: distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE))
+        _collective(lambda: distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE))
         atexit.register(distributed.destroy_process_group)
     return Group(distributed.get_rank(), distributed.get_world_size())

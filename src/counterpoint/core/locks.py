@@ -14,19 +14,20 @@ except ImportError:  # Windows, where nothing is locked
 
 
 class Lock:
-    """A lock on a file or a directory, held until it is released or the process ends."""
+    """A lock on a file or a directory, held until its release or the end of the process."""
 
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
     def release(self) -> None:
+        """Release the lock; a second call does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def hold(path: Path) -> Lock | None:
-    """Lock a file or a directory that exists; None where another process, or another lock of this one, holds it."""
+    """Lock a file or a directory that exists; return None where another process, or another lock of this one, holds it."""
     if fcntl is None:
         return Lock(None)
     descriptor = os.open(path, os.O_RDONLY)
@@ -40,9 +41,9 @@ def hold(path: Path) -> Lock | None:
 
 @contextmanager
 def alone(file: Path, does: str) -> Iterator[None]:
-    """Hold a lock file that names its process, so that an orphan that still writes here is told from a dead one.
+    """Hold a lock file that names its process, so that a live orphan is told from a dead one.
 
-    Raises InputError where another process holds it, which `does` something in this workspace.
+    Raise InputError where another process holds it; the error says what that process `does` in this workspace.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     file.touch()

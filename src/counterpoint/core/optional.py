@@ -5,12 +5,12 @@ from types import ModuleType
 
 from counterpoint.core.errors import InputError
 
-# package -> the requirements that bring it
+# package -> its requirements file
 EXTRAS = {"faiss": "requirements-faiss.txt", "pyarrow": "requirements-parquet.txt"}
 
 
 def require(module: str, what: str) -> ModuleType:
-    """An optional module; InputError says what needs it, and how to have it."""
+    """Return an optional module; raise InputError that says what needs it, and how to install it."""
     package = module.split(".")[0]
     try:
         return importlib.import_module(module)

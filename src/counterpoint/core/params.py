@@ -1,10 +1,8 @@
-"""What params.yaml holds: the sections, the keys at the top, and what values must agree on with each other."""
+"""The params: the sections, the keys at the top, and the rules over several of them."""
 
 from pydantic import model_validator
 
 from counterpoint.core.sections import (
-    CheckpointParams,
-    Course,
     EvaluateParams,
     FetchParams,
     LossParams,
@@ -12,10 +10,9 @@ from counterpoint.core.sections import (
     NegativesParams,
     PrepareParams,
     RerankParams,
-    RetrieveParams,
     Section,
     SelectParams,
-    StatesParams,
+    Shape,
     TrainParams,
     key,
 )
@@ -23,15 +20,17 @@ from counterpoint.core.values import FromZero, Maybe, Seed, Share, Text
 
 
 class Params(Section):
+    """All of params.yaml."""
+
     seed: Seed = key("of training; the data have their own")
     corpus: Text = key(
-        "ArguAna directory or zip; a table of pairs; a directory of a table a split, or in BEIR's form: data/README.md"
+        "ArguAna directory or zip; a table of pairs; a directory of one table a split, or in BEIR's form: data/README.md"
     )
     random_rate: Share = key("share of random negatives in epoch 0")
-    decay: Maybe[FromZero] = key("how much that share falls each epoch; none = it stays")
-    floor: Share = key("it falls no lower")
-    schedule: Course = key(
-        "how it falls: `linear` by decay each epoch, `exponential` by that share of itself, `cosine` along half a wave of "
+    decay: Maybe[FromZero] = key("fall of the random rate each epoch; none = no fall")
+    floor: Share = key("lowest random rate")
+    schedule: Shape = key(
+        "shape of the fall: `linear` by decay each epoch, `exponential` by that share of itself, `cosine` along half a wave of "
         "1 / decay epochs"
     )
     prepare: PrepareParams
@@ -39,21 +38,19 @@ class Params(Section):
     model: ModelParams
     loss: LossParams
     train: TrainParams
-    checkpoint: CheckpointParams
-    states: StatesParams
     select: SelectParams
     rerank: RerankParams
-    retrieve: RetrieveParams
     evaluate: EvaluateParams
     fetch: FetchParams
 
     @property
     def trains_head(self) -> bool:
+        """Return whether training has a pair head."""
         return self.train.epochs > 0 and self.loss.pair.weight > 0
 
     @property
     def projects(self) -> bool:
-        """Whether something stands between the pooled vector and the embedding."""
+        """Return whether a projection stands between the pooled vector and the embedding."""
         return self.model.projection is not None or self.model.sharing == "projection"
 
     @model_validator(mode="after")
@@ -64,7 +61,7 @@ class Params(Section):
         return self
 
     def _rules(self) -> list[tuple[bool, str]]:
-        """The rules over several sections, as (is it broken, the line that says so)."""
+        """The rules over several sections, as (is it broken, the message)."""
         model, loss, trains = self.model, self.loss, self.train.epochs > 0
         return [
             (
@@ -94,9 +91,5 @@ class Params(Section):
             (
                 self.rerank.negatives > self.rerank.depth,
                 f"rerank.negatives must be at most rerank.depth; got {self.rerank.negatives} and {self.rerank.depth}",
-            ),
-            (
-                self.select.stage == "reranked" and loss.pair.weight == 0,
-                "select.stage must be retrieved when loss.pair.weight is 0 (no head to re-rank with); got 'reranked'",
             ),
         ]

@@ -1,4 +1,4 @@
-"""params.yaml, read and checked once, at the border; what is wrong with it is one line: file, key, rule, value."""
+"""Reading params.yaml: checked once; an error is one line with file, key, rule and value."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from counterpoint.core.params import Params
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check every key of params.yaml.
 
-    Raises InputError naming the key, its rule and the value, for a file that is no YAML mapping, for an unknown, missing
+    Raise InputError naming the key, its rule and the value, for a file that is no YAML mapping, for an unknown, missing
     or mistyped key, and for values that contradict each other.
     """
     try:
@@ -27,7 +27,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 
 
 def parse_params(content: str, file: str) -> Params:
-    """The params that stand in the text of a file, checked as `load_params` does, which names the file in its errors."""
+    """Return the params in the text of a file, checked as `load_params` does; errors name the file."""
     try:
         values = yaml.load(content, _Loader)
     except (ValueError, yaml.YAMLError) as error:  # ValueError: a key twice, or a date that is none
@@ -35,8 +35,8 @@ def parse_params(content: str, file: str) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        found = error.errors(include_url=False)
-        worst = next((one for one in found if one["type"] == "extra_forbidden"), found[0])  # a typo misses its key, too
+        errors = error.errors(include_url=False)
+        worst = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a typo misses its key, too
         raise InputError(f"{file}: {_wrong(worst)}") from None
 
 
@@ -45,16 +45,14 @@ def _unreadable(file: str | Path, error: Exception) -> InputError:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, which would let a later key replace an earlier one without a word."""
+    """YAML's safe loader, but a key that stands twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return a mapping; raise ValueError for a key that stands twice."""
         names = [self.construct_object(name, deep=True) for name, _ in node.value]
         if twice := [name for i, name in enumerate(names) if name in names[:i]]:
             raise ValueError(f"the key {twice[0]} twice")
         return super().construct_mapping(node, deep)
-
-
-# --- what is wrong, in words -----------------------------------------------------------------------------------------
 
 
 def _wrong(error: ErrorDetails) -> str:
@@ -71,7 +69,7 @@ def _wrong(error: ErrorDetails) -> str:
 
 
 def _keys(places: tuple[Any, ...]) -> list[str]:
-    """The keys of a place, without what pydantic says of the kinds that a value may have."""
+    """The keys of a place, without pydantic's names of the kinds that a value may have."""
     keys: list[str] = []
     for place in places:
         if keys and "properties" not in schema_of(*keys):
@@ -81,7 +79,7 @@ def _keys(places: tuple[Any, ...]) -> list[str]:
 
 
 def schema_of(*path: Any) -> dict[str, Any]:
-    """The JSON schema of a section or a key of params.yaml; of all of it without a path."""
+    """Return the JSON schema of a section or a key of params.yaml; of the whole without a path."""
     whole = Params.model_json_schema()
     schema = whole
     for name in path:
@@ -92,7 +90,7 @@ def schema_of(*path: Any) -> dict[str, Any]:
 
 
 def rule(schema: dict[str, Any]) -> str:
-    """What a value must be by its JSON schema, in words."""
+    """Return the rule of a JSON schema in words."""
     if "anyOf" in schema:
         kinds = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
         return " or ".join(map(rule, kinds)) + ", or none" * (len(kinds) < len(schema["anyOf"]))

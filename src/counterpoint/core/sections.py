@@ -23,24 +23,22 @@ from counterpoint.core.values import (
 
 SPLITS = ("training", "validation", "test")
 
-# The names of each choice. The tables that give them meaning are keyed by them, and a test holds the two together: tables
-# stand in rooms that stages open one by one, and params, which every stage opens, must not pull them all in.
+# The names of each choice. The tables that give them meaning stand in rooms that stages open one by one; params, which every
+# stage opens, must not import them all. A test holds names and tables together.
 Search = Literal["exact", "balltree", "faiss"]
 Pooling = Literal["cls", "mean", "pooler"]
 Fusion = Literal["embedding", "cls", "concat"]
-Course = Literal["linear", "exponential", "cosine"]
+Shape = Literal["linear", "exponential", "cosine"]
 Sharing = Literal["shared", "projection", "separate"]
 Batching = Literal["length", "shuffled", "neighbours"]
 Precision = Literal["auto", "fp32", "bf16"]
 SettingName = Literal["sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"]
-Step = Literal["retrieved", "reranked"]
-Answers = Literal["text", "row"]
-PairForm = Literal["pairwise", "listwise"]
-Correction = Literal["csls", "inverted_softmax"]
+Relevance = Literal["text", "row"]
+RerankKind = Literal["head", "joint"]
 
 
 def key(meaning: str) -> Any:
-    """A key that params.yaml must hold, with the sentence that explains it."""
+    """Return a key that params.yaml must hold, with the sentence that explains it."""
     return Field(description=meaning)
 
 
@@ -51,10 +49,11 @@ class Section(BaseModel):
 
 
 class SplitShares(Section):
-    training: PositiveShare = key("share of the pairs that are trained on, for a corpus that names no splits")
-    validation: PositiveShare = key("share that chooses the epoch, the same")
-    test: PositiveShare = key("share that is measured on, the same")
-    seed: Seed = key("of the split")
+    """The shares of the drawn splits."""
+
+    training: PositiveShare = key("share of the pairs to train on, for a corpus without splits")
+    validation: PositiveShare = key("share that chooses the epoch")
+    test: PositiveShare = key("share to measure on")
 
     @model_validator(mode="after")
     def _add_up(self) -> "SplitShares":
@@ -65,8 +64,10 @@ class SplitShares(Section):
 
 
 class ColumnsParams(Section):
-    point: Text = key("what a table calls the point, where it calls it otherwise")
-    counter: Text = key("what it calls the counter")
+    """The columns of a table of pairs."""
+
+    point: Text = key("a table's column of points")
+    counter: Text = key("a table's column of counters")
 
     @model_validator(mode="after")
     def _differ(self) -> "ColumnsParams":
@@ -76,168 +77,157 @@ class ColumnsParams(Section):
 
 
 class PrepareParams(Section):
-    seed: Seed = key("of the triples on disk: the random negatives that epoch 0 trains on")
+    """The keys of the stage prepare."""
+
+    seed: Seed = key("of the initial negatives, the random ones of epoch 0")
     split: SplitShares
     columns: ColumnsParams
 
 
 class NegativesParams(Section):
+    """The keys of the draw of negatives."""
+
     search: Search = key(
-        "nearest neighbours by chunked matrix product, scikit-learn's ball tree or Faiss (`requirements-faiss.txt`): the same "
-        "ones; Faiss above 200,000 arguments at least .99 of them"
+        "nearest neighbours by chunked matrix product, scikit-learn's ball tree or FAISS (`requirements-faiss.txt`); all give "
+        "the same ones, FAISS above 200,000 arguments at least .99 of them"
     )
-    per_point: AtLeastOne = key("negatives drawn for each point")
-    every: Count = key("draw anew each n epochs; 0 = keep the first draw")
+    per_point: AtLeastOne = key("negatives of each point")
+    every: Count = key("draw anew every n epochs; 0 = keep the first draw")
     window: Window = key(
-        "a mined negative is drawn uniformly from these ranks of a point's wrong answers, nearest first; `[1, 1]` = the "
-        "nearest; it is extended to later ranks where more are asked for than it holds"
+        "ranks of a point's eligible negatives, nearest first, from which a mined one is drawn; `[1, 1]` = the nearest; "
+        "extended to later ranks where it holds too few"
     )
     margin: Maybe[Share] = key(
-        "a mined negative's similarity to the point must be at most s − margin · |s|, s being that of the right answer; what "
-        "no wrong answer of the window fills is drawn at random; none = off, 0.05 = NV-Retriever's 95 %; what `keep` lets stay "
-        "is not looked at again"
+        "a mined negative's similarity to the point is at most s − margin · |s|, s being the positive's; a random negative "
+        "stands in where the window has none; none = off, 0.05 = NV-Retriever's 95 %"
     )
-    keep: Share = key("share of the last draw's negatives that stay; the rest is drawn anew, at the random rate")
 
 
 class PromptsParams(Section):
-    point: Maybe[Prompt] = key("what stands before a text that is a point, `query: `, say; none = nothing")
-    counter: Maybe[Prompt] = key("the same before a counter, or whatever else may answer")
+    """The texts before points and counters."""
+
+    point: Maybe[Prompt] = key("text before each point, such as `query: `")
+    counter: Maybe[Prompt] = key("text before each candidate")
 
     @property
     def both(self) -> tuple[str | None, str | None]:
+        """Return the prompts of points and of counters."""
         return self.point, self.counter
 
 
 class ModelParams(Section):
+    """The keys of the bi-encoder."""
+
     encoder: Text = key("`all-MiniLM-L6-v2`, offline from a wheel; a local directory; a hub id with an optional @revision")
-    pooling: Pooling = key("what of the encoder's output stands for a text: first token, mean of all, or BERT's own pooler")
+    pooling: Pooling = key("vector of a text: first token, mean of all tokens, or BERT's pooler")
     projection: Maybe[AtLeastOne] = key("width of the embedding; none = the pooled vector itself")
     normalize: StrictBool = key("embeddings of unit length")
-    fusion: Fusion = key("what the pair head sees: embeddings, pooled vectors (`cls`), or both")
-    head_norm: StrictBool = key("LayerNorm and ReLU on what the pair head sees")
+    fusion: Fusion = key("input of the pair head: embeddings, pooled vectors (`cls`), or both")
     sharing: Sharing = key(
-        "one encoder for points and counters; one with a projection for each, which starts as the identity where widths allow; "
-        "or two"
+        "one encoder; one with a projection for points and one for counters, which start as the identity where widths allow; "
+        "or two encoders"
     )
     freeze: Maybe[Frozen] = key(
-        "what of the encoder does not learn: its embeddings and so many lower layers, or all of it; what that makes of each "
-        "text is computed once and kept in `.cache/states/`"
+        "layers that do not learn: the embeddings and so many lower layers, or all; their hidden states are computed once a "
+        "text and cached in `.cache/states/`"
     )
-    dropout: Maybe[DropoutRate] = key("of hidden states in the encoder while it trains; none = as its config says")
-    attention_dropout: Maybe[DropoutRate] = key("of attention weights, the same; above 0 it costs time on a CPU")
-    max_length: Tokens = key("tokens of a text that are read")
+    dropout: Maybe[DropoutRate] = key("of hidden states in training; none = as the encoder's config says")
+    attention_dropout: Maybe[DropoutRate] = key("of attention weights in training; above 0 it costs time on a CPU")
+    max_length: Tokens = key("tokens that are read of a text")
     prompts: PromptsParams
 
 
 class TripletParams(Section):
+    """The keys of the triplet loss."""
+
     weight: FromZero = key("of the triplet loss; 0 = off")
-    margin: FromZero = key("by how much a counter must be nearer than a negative, in Euclidean distance")
+    margin: FromZero = key("by which a positive must be nearer than a negative, in Euclidean distance")
 
 
 class PairParams(Section):
-    weight: FromZero = key("of the pair head's loss; 0 = no head")
-    form: PairForm = key(
-        "cross-entropy of right and wrong pairs one by one, or of the right answer among it and the point's negatives, which "
-        "`negatives.window` takes from the retriever's current top"
-    )
+    """The keys of the pair head's loss."""
+
+    weight: FromZero = key("of the pair head's loss, cross-entropy of right and wrong pairs; 0 = no pair head")
 
 
 class ContrastiveParams(Section):
+    """The keys of the contrastive loss."""
+
     weight: FromZero = key("of the in-batch contrastive loss; 0 = off")
-    temperature: AboveZero = key("what similarities are divided by: the lower, the more the nearest wrong answers count")
-
-
-class DistillParams(Section):
-    weight: FromZero = key("of the distance between the retriever's distribution and a teacher's; 0 = no teacher")
-    temperature: AboveZero = key("what the retriever's similarities are divided by")
-    teacher: Text = key(
-        "a directory with `models/` and `reranker/` of a finished run, whose second step scores each point's right answer and "
-        "negatives"
-    )
+    temperature: AboveZero = key("divides similarities: the lower, the more the nearest negatives count")
 
 
 class LossParams(Section):
+    """The losses, a section each."""
+
     triplet: TripletParams
     contrastive: ContrastiveParams
     pair: PairParams
-    distill: DistillParams
 
 
 class TrainParams(Section):
+    """The keys of the retriever's training."""
+
     epochs: Count = key("0 = the untrained model")
-    patience: Maybe[AtLeastOne] = key("epochs without a better score on validation after which training ends; none = never")
+    patience: Maybe[AtLeastOne] = key("epochs without a better selection score after which training ends; none = never")
     batch_size: AtLeastOne = key("pairs a step")
     batching: Batching = key(
-        "which pairs are trained on together: those of like length, and twins, so that their texts are computed once; any; or "
-        "with each pair those that its negatives are from, so that most negatives cost no pass of their own"
+        "pairs that share a batch: of like length, duplicates together; any; or each with the pairs that its negatives are "
+        "from, so that fewer texts pass the encoder"
     )
     gradient_cache: StrictBool = key(
-        "keep nothing of a batch's passes but their vectors, and compute each again for its gradients: any batch fits in memory"
+        "gradient caching: recompute each micro-batch for its gradients, so any batch fits in memory"
     )
     learning_rate: AboveZero = key("of the encoder")
-    head_learning_rate: Maybe[AboveZero] = key("of what is new, projection and pair head; none = the same")
-    warmup: Share = key("share of all steps over which learning rates rise; then they stay")
-    weight_decay: FromZero = key("AdamW's")
+    head_learning_rate: Maybe[AboveZero] = key("of the new layers, projection and pair head; none = the same")
+    warmup: Share = key("share of all steps over which learning rates rise; then they are constant")
+    weight_decay: FromZero = key("of AdamW")
     precision: Precision = key("`auto` = bf16 on a GPU or a CPU that computes in it")
     device: Text = key("`auto`, `cpu`, `cuda`, `cuda:1`, …")
-    log_every: AtLeastOne = key("batches between two points of the loss curve")
-
-
-class CheckpointParams(Section):
-    keep: Count = key("checkpoints of runs that did not end which stay when the next begins; no result depends on it")
-
-
-class StatesParams(Section):
-    limit: FromZero = key("GB that `.cache/states/` holds at most; the files that were used last stay; no result depends on it")
 
 
 class RerankParams(Section):
-    kind: Maybe[Literal["head", "joint"]] = key(
-        "what puts the first candidates in a new order, beside their distance: the pair head that was trained with the "
-        "retriever; a joint reader of both texts, trained after it; or nothing"
+    """The keys of the reranking stage."""
+
+    kind: Maybe[RerankKind] = key(
+        "reranker: the pair head that was trained with the retriever; a cross-encoder, trained after it (`joint`); or none"
     )
-    depth: AtLeastOne = key("how many candidates: of the lists that the reader learns from, and those that the weight is for")
+    depth: AtLeastOne = key("first candidates that are reranked, in training lists and where the weight is chosen")
     negatives: AtLeastOne = key(
-        "wrong answers on each list, drawn anew each epoch: of the point's first `rerank.depth`, or, at the random rate, of all"
+        "negatives of each training list, drawn anew each epoch: from the point's first `rerank.depth`, or at random"
     )
     decay: Maybe[FromZero] = key(
-        "how much the lists' random rate falls each epoch of the reader's, in a line from `random_rate`, list by list; "
-        "none = it stays"
+        "fall of the lists' random rate an epoch, linear from `random_rate`, list by list; none = no fall"
     )
-    freeze: AtLeastOne = key(
-        "lower layers of the untrained encoder that read each text alone, once; as `model.freeze`, it costs nothing more"
-    )
+    freeze: AtLeastOne = key("lower layers of the untrained encoder that read each text alone, once")
     epochs: AtLeastOne = key("over all training points")
     batch_size: AtLeastOne = key("lists a step")
-    learning_rate: AboveZero = key("of the reader's layers")
-    head_learning_rate: Maybe[AboveZero] = key("of what is new in it; none = the same")
-
-
-class RetrieveParams(Section):
-    correction: Maybe[Correction] = key(
-        "what takes hubs, texts near to every point, out of the way: by the training points that are near to an answer (CSLS), "
-        "or all of them (inverted softmax); its constant is chosen on validation"
+    learning_rate: AboveZero = key(
+        "of the encoder's upper layers; rises with `train.warmup`, falls to 0 over the last 0.3 of the steps"
     )
+    head_learning_rate: Maybe[AboveZero] = key("of the new layers; none = the same")
 
 
 class SelectParams(Section):
-    setting: SettingName = key("the candidates among which validation queries choose the epoch that models/ holds")
-    stage: Step = key("by distance, or after the pair head's re-ranking")
-    queries: Literal["auto", "all", "unseen"] = key("which of them; `auto` = the unseen ones where there are at least 50")
-    rerank_depth: AtLeastOne = key("how many candidates the pair head re-ranks, where `select.stage` is reranked")
-    answers: Answers = key("what is a query and what is right, as `evaluate.answers`")
+    """The keys that choose the epoch."""
+
+    setting: SettingName = key("setting in which validation queries choose the epoch")
+    queries: Literal["auto", "all", "unseen"] = key("which validation queries; `auto` = unseen where there are at least 50")
 
 
 class EvaluateParams(Section):
-    rerank_depth: Maybe[AtLeastOne] = key("how many candidates are put in a new order; none = `rerank.depth`")
-    answers: Answers = key(
-        "`text` = a query for each distinct point, right is the text of any of its counters; `row` = a query a pair, right is "
-        "its one counter, as publications on ArguAna count"
+    """The keys of the evaluation."""
+
+    rerank_depth: Maybe[AtLeastOne] = key("candidates that are reranked; none = `rerank.depth`")
+    answers: Relevance = key(
+        "relevance mode: `text` = a query a distinct point, the texts of all its counters are positives; `row` = a query a "
+        "pair, its counter is the positive, as published"
     )
     beir: StrictBool = key("also BEIR's protocol: test points search the distinct arguments of all splits")
 
 
 class FetchParams(Section):
-    url: Maybe[Text] = key("where the real corpus comes from, https: or file:")
+    """The keys of the stage fetch."""
+
+    url: Maybe[Text] = key("address of the corpus zip, https: or file:")
     sha256: Maybe[Text] = key("of the corpus zip; none = not checked")

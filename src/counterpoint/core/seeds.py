@@ -1,7 +1,8 @@
-"""Every random number comes from a generator named by (seed, epoch, purpose), so that an epoch can be run again alone."""
+"""Random generators named by (seed, epoch, purpose), so that any epoch can be run again alone."""
 
 import numpy as np
 
+# A purpose's position is part of the seed: a name may change, but none may move or go.
 PURPOSES = (
     "split",
     "weights",
@@ -10,23 +11,23 @@ PURPOSES = (
     "order",
     "dropout",
     "bootstrap",
-    "keep",
+    "unused",
     "window",
     "filtered",
-    "lists",
-    "reader",
+    "list order",
+    "reranker",
     "list rate",
     "list negatives",
 )
 
 
 def generator(seed: int, epoch: int, purpose: str, process: int = 0) -> np.random.Generator:
-    """process is other than 0 for what each process of a run draws for itself."""
+    """Return the generator of a purpose; process is above 0 where each process draws for itself."""
     return np.random.default_rng([seed, epoch, PURPOSES.index(purpose), *([process] if process else [])])
 
 
 def seed_torch(seed: int, epoch: int, purpose: str, process: int = 0) -> None:
-    """Seed torch's global generators, which initial weights and dropout draw from."""
+    """Seed torch's global generators, which draw initial weights and dropout."""
     import torch  # here, since comparing and drawing do without it, and it is slow to import
 
     torch.manual_seed(int(generator(seed, epoch, purpose, process).integers(2**63)))

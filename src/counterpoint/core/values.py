@@ -1,4 +1,4 @@
-"""The kinds of values that stand in params.yaml, each with its range."""
+"""The kinds of values in params.yaml, each with its range."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
