@@ -1,34 +1,25 @@
-"""What is wrong as an answer to a point, and so may be drawn as its negative."""
+"""The arguments that are eligible as negatives of a point, and random draws of them."""
 
 import numpy as np
 
 from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.positives import padded, positive_groups
 from counterpoint.core.errors import InputError
 
 
-def right_groups(pool: Pool) -> np.ndarray:
-    """The text groups that are no wrong answer to each query point: (points, m), padded with -1.
-
-    They are the point's own group and those of every counter of any pair whose point is in that group.
-    """
-    queries = pool.queries
-    right: dict[int, set[int]] = {}
-    for group, counter in zip(pool.text_group[queries], pool.text_group[pool.counter_of[queries]], strict=True):
-        right.setdefault(int(group), {int(group)}).add(int(counter))
-    rows = [sorted(right[int(group)]) for group in pool.text_group[queries]]
-    padded = np.full((len(rows), max(map(len, rows))), -1)
-    for i, groups in enumerate(rows):
-        padded[i, : len(groups)] = groups
-    return padded
+def excluded_groups(pool: Pool) -> np.ndarray:
+    """Return the text groups that are no negative of each query point, its own and its positives': (points, m), padded with -1."""
+    rows = {point: sorted({point, *groups}) for point, groups in positive_groups(pool).items()}
+    return padded([rows[int(point)] for point in pool.text_group[pool.queries]])
 
 
-def is_wrong(pool: Pool, right: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Which arguments (points, k) are wrong answers, right being groups as `right_groups` gives them: bool (points, k)."""
-    return (pool.text_group[ids][:, :, None] != right[:, None, :]).all(2)  # (points, k, m) -> (points, k)
+def is_eligible(pool: Pool, excluded: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return which arguments (points, k) may be negatives, where excluded (points, m) holds text groups: bool (points, k)."""
+    return (pool.text_group[ids][:, :, None] != excluded[:, None, :]).all(2)  # (points, k, m) -> (points, k)
 
 
 def is_first(groups: np.ndarray) -> np.ndarray:
-    """Whether no earlier entry of the row is equal: bool (points, k)."""
+    """Return whether no earlier entry of the row is equal: bool (points, k)."""
     order = np.argsort(groups, axis=1, kind="stable")
     ordered = np.take_along_axis(groups, order, 1)
     first = np.ones_like(groups, dtype=bool)
@@ -36,31 +27,32 @@ def is_first(groups: np.ndarray) -> np.ndarray:
     return first
 
 
-def fewest_wrong(pool: Pool, right: np.ndarray) -> int:
-    """How many different wrong texts every point has at least."""
-    return int((pool.text_group.max() + 1 - (right >= 0).sum(1)).min())
+def count_eligible(pool: Pool, excluded: np.ndarray) -> np.ndarray:
+    """Return how many distinct texts are eligible for each point (points,), where excluded (points, m) holds text groups."""
+    return pool.text_group.max() + 1 - (excluded >= 0).sum(1)
 
 
-def draw_random(pool: Pool, right: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
-    """k wrong arguments for each point, uniform over all there are, no two of them twins: ids (points, k).
+def draw_random(pool: Pool, excluded: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw k eligible arguments for each point, uniformly, no two of them duplicates: ids (points, k).
 
-    Raises InputError where a point has fewer than k different wrong texts.
+    Raise InputError where a point has fewer than k distinct eligible texts.
     """
-    different = pool.text_group.max() + 1 - (right >= 0).sum(1)
-    if (short := np.flatnonzero(different < k)).size:
+    eligible = count_eligible(pool, excluded)
+    if (short := np.flatnonzero(eligible < k)).size:
         raise InputError(
-            f"negatives.per_point must be at most the number of different wrong texts a point has; "
-            f"training row {short[0]} has {different[short[0]]}, got {k}"
+            f"negatives.per_point must be at most the number of distinct eligible texts of a point; "
+            f"training row {short[0]} has {eligible[short[0]]}, got {k}"
         )
-    return filled(pool, right, np.zeros((len(right), k), dtype=np.int64), np.ones((len(right), k), dtype=bool), rng)
+    shape = (len(excluded), k)
+    return fill_random(pool, excluded, np.zeros(shape, dtype=np.int64), np.ones(shape, dtype=bool), rng)
 
 
-def filled(pool: Pool, right: np.ndarray, ids: np.ndarray, empty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """ids (points, k) with random wrong arguments, no twins of others in the row, where they are empty (points, k)."""
-    order = np.argsort(empty, axis=1, kind="stable")  # what stays comes first, so that of twins the new one goes
-    ids, again = np.take_along_axis(ids, order, 1), np.take_along_axis(empty, order, 1)
-    new = again.copy()
-    while again.any():
-        ids[again] = rng.integers(len(pool), size=again.sum())
-        again = new & ~(is_wrong(pool, right, ids) & is_first(pool.text_group[ids]))
+def fill_random(pool: Pool, excluded: np.ndarray, ids: np.ndarray, empty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return ids (points, k) with random eligible arguments where they are empty (points, k), no duplicates in a row."""
+    order = np.argsort(empty, axis=1, kind="stable")  # what stays comes first, so that of duplicates the new one goes
+    ids, redraw = np.take_along_axis(ids, order, 1), np.take_along_axis(empty, order, 1)
+    new = redraw.copy()
+    while redraw.any():
+        ids[redraw] = rng.integers(len(pool), size=redraw.sum())
+        redraw = new & ~(is_eligible(pool, excluded, ids) & is_first(pool.text_group[ids]))
     return np.take_along_axis(ids, np.argsort(order, axis=1), 1)

@@ -1,16 +1,16 @@
-"""The schedule: how the share of random negatives falls from epoch to epoch."""
+"""The schedule: the fall of the random rate from epoch to epoch."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from counterpoint.core.params import Params
-from counterpoint.core.sections import Course
+from counterpoint.core.sections import Shape
 
-NEVER = "never-random"  # a mined negative from the first epoch on
+NEVER = "never-random"  # mined negatives from the first epoch on
 
 # (random_rate r, floor f, decay d, epoch e) -> the rate
-COURSES: dict[Course, Callable[[float, float, float, float], float]] = {
+SHAPES: dict[Shape, Callable[[float, float, float, float], float]] = {
     "linear": lambda r, f, d, e: max(f, r - e * d),
     "exponential": lambda r, f, d, e: max(f, r * (1 - d) ** e),
     "cosine": lambda r, f, d, e: f + (r - f) * (1 + math.cos(math.pi * min(1.0, e * d))) / 2,
@@ -19,65 +19,65 @@ COURSES: dict[Course, Callable[[float, float, float, float], float]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """Where the random rate starts, how much it falls each epoch (None = not at all), how low, and on what course.
+    """The random rate's start, its fall each epoch (None = no fall), its floor, and the shape of the fall.
 
-    rates are shares from 0 to 1; rate(e) is max(floor, random_rate − e · decay) for the course linear, max(floor,
-    random_rate · (1 − decay)^e) for exponential, and for cosine floor + (random_rate − floor) · (1 + cos(π · min(1, e ·
-    decay))) / 2.
+    Rates are shares from 0 to 1. rate(e) is max(floor, random_rate − e · decay) for the shape linear; max(floor, random_rate ·
+    (1 − decay)^e) for exponential; floor + (random_rate − floor) · (1 + cos(π · min(1, e · decay))) / 2 for cosine.
     """
 
     random_rate: float
     decay: float | None
     floor: float
-    course: Course = "linear"
+    shape: Shape = "linear"
 
     @classmethod
     def of(cls, params: Params) -> "Schedule":
-        """The schedule of params; all that never draw at random are one, and so are those without decay of any course."""
+        """Return the schedule of params; all that never draw at random are equal, and so are those without decay."""
         if not params.random_rate:
             return cls(0.0, None, 0.0)
         return cls(params.random_rate, params.decay, params.floor, "linear" if params.decay is None else params.schedule)
 
     def rate(self, epoch: float) -> float:
-        """With what probability a negative of an epoch, from 0, is a random one; a part of an epoch counts, where given."""
+        """Return the probability that a negative drawn in `epoch` (0-based, may be fractional) is random."""
         if self.decay is None:
             return self.random_rate
-        return round(COURSES[self.course](self.random_rate, self.floor, self.decay, epoch), 12)  # 1 - 3 * 0.1 is 0.7
+        return round(SHAPES[self.shape](self.random_rate, self.floor, self.decay, epoch), 12)  # 1 - 3 * 0.1 is 0.7
 
     @property
     def never_random(self) -> bool:
+        """Return whether all negatives are mined."""
         return not self.random_rate
 
     @property
     def name(self) -> str:
-        """As in the name of an experiment: decay-0.05, cosine-0.1, decay-none, never-random."""
+        """Return the name for experiments: decay-0.05, cosine-0.1, decay-none, never-random."""
         if self.never_random:
             return NEVER
-        return f"{'decay' if self.course == 'linear' else self.course}-{written(self.decay)}"
+        return f"{'decay' if self.shape == 'linear' else self.shape}-{written(self.decay)}"
 
     @property
     def label(self) -> str:
-        """As in tables and pictures, where all start from the same rate and end at the same floor."""
+        """Return the name for tables and pictures, whose schedules share start and floor."""
         if self.never_random:
             return "never random"
-        return written(self.decay) if self.course == "linear" else f"{self.course} {written(self.decay)}"
+        return written(self.decay) if self.shape == "linear" else f"{self.shape} {written(self.decay)}"
 
     @property
     def title(self) -> str:
-        """As over a picture of one run."""
+        """Return the title for a picture of one run."""
         if self.never_random:
             return "never random: mined negatives from the first epoch on"
         if self.decay is None:
             return f"no decay: random rate {self.random_rate:g} throughout"
-        decay = f"{'' if self.course == 'linear' else f'{self.course} '}decay {self.decay:g}"
+        decay = f"{'' if self.shape == 'linear' else f'{self.shape} '}decay {self.decay:g}"
         return f"{decay} from random rate {self.random_rate:g}" + (f" to {self.floor:g}" if self.floor else "")
 
     @property
     def order(self) -> tuple[float, str, float, float]:
-        """Sorts from no decay to never random, a course after another."""
-        return -self.random_rate, "" if self.course == "linear" else self.course, self.decay or 0.0, -self.floor
+        """Return a key that sorts from no decay to never random, one shape after another."""
+        return -self.random_rate, "" if self.shape == "linear" else self.shape, self.decay or 0.0, -self.floor
 
 
 def written(decay: float | None) -> str:
-    """0.10 is 0.1, and no digit that was asked for is lost."""
+    """Return a decay as text without trailing zeros, and with all its digits."""
     return "none" if decay is None else format(decay, ".12g")
