@@ -1,1 +1,1 @@
-"""The bi-encoder with its optional pair head: what it is made of, where it computes, how it is kept in files."""
+"""The bi-encoder with its optional pair head, its device, its hidden-state cache and its files."""

@@ -1,4 +1,4 @@
-"""Where and in what precision the model computes."""
+"""The device and precision of a model."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from counterpoint.core.errors import InputError
 from counterpoint.core.group import ALONE, Group, join
 from counterpoint.core.sections import Precision
-from counterpoint.model.passes import passes
+from counterpoint.model.micro_batches import micro_batches
 
 
 @dataclass(frozen=True)
@@ -21,37 +21,28 @@ class Compute:
     group: Group = ALONE
 
     def autocast(self) -> torch.autocast:
-        """Weights stay float32; with bf16, matrix products inside run in it."""
+        """Return a context whose matrix products run in bf16 where that is asked for; weights stay float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
-    @property
-    def overhead(self) -> int:
-        """What a pass through the model costs beyond its tokens, in tokens."""
-        return 64 if self.device.type == "cpu" else 2**14
+    def micro_batches(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Return the cheapest micro-batches of texts of these lengths (tokens): positions in lengths."""
+        overhead, max_tokens = (64, 2**13) if self.device.type == "cpu" else (2**14, 2**17)
+        return micro_batches(lengths, overhead, max_tokens)
 
     @property
-    def most(self) -> int:
-        """Tokens that a pass holds at most, padding included."""
-        return 2**13 if self.device.type == "cpu" else 2**17
-
-    def passes(self, lengths: np.ndarray) -> list[np.ndarray]:
-        """The cheapest way to take texts of these lengths (tokens) through the model: positions in lengths, a pass each."""
-        return passes(lengths, self.overhead, self.most)
-
-    @property
-    def here(self) -> str:
-        """What one process computes on."""
-        where = f"{torch.get_num_threads()} CPU threads" if self.device.type == "cpu" else self.device.type
-        return f"{where}, {'bf16' if self.bf16 else 'fp32'}"
+    def local(self) -> str:
+        """Return the device and precision of one process in words."""
+        device = f"{torch.get_num_threads()} CPU threads" if self.device.type == "cpu" else self.device.type
+        return f"{device}, {'bf16' if self.bf16 else 'fp32'}"
 
     def __str__(self) -> str:
-        return self.here if self.group.size == 1 else f"{self.group.size} processes of {self.here} each"
+        return self.local if self.group.size == 1 else f"{self.group.size} processes of {self.local} each"
 
 
 def choose(device: str, precision: Precision) -> Compute:
-    """The device and precision that train.device and train.precision ask for; auto takes the fastest at hand.
+    """Return the device and precision of train.device and train.precision; auto takes the fastest at hand.
 
-    Of several processes each takes the GPU of its own number.
+    Each of several processes takes the GPU of its local rank.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -69,6 +60,7 @@ def choose(device: str, precision: Precision) -> Compute:
 
 
 def has_native_bf16(device: torch.device) -> bool:
+    """Return whether a device multiplies bf16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()

@@ -1,4 +1,4 @@
-"""Encoders: texts to tokens to one pooled vector each."""
+"""Encoders: from texts to tokens to one pooled vector a text."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Pooling
-from counterpoint.model.cut import Cut
+from counterpoint.model.frozen import Cut
 from counterpoint.model.texts import Tokens
 
 transformers_logging.set_verbosity_error()
@@ -20,9 +20,10 @@ transformers_logging.disable_progress_bar()
 HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout")  # BERT's name, DistilBERT's
 ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 
-Frozen = int | Literal["all"] | None  # so many lower layers, all, or nothing
-Prompts = tuple[str | None, str | None]  # what stands before a text that is a point, and before one that is a counter
+Frozen = int | Literal["all"] | None  # the number of frozen lower layers, all, or none
+Prompts = tuple[str | None, str | None]  # before points, and before counters
 NO_PROMPTS: Prompts = (None, None)
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def _mean(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -39,7 +40,7 @@ POOLINGS: dict[Pooling, Callable[[Any, torch.Tensor], torch.Tensor]] = {
 
 
 class Encoder(nn.Module):
-    """A transformer and its tokenizer; forward gives one pooled vector a text, (B, width)."""
+    """A transformer and its tokenizer; forward returns one pooled vector a text, (B, width)."""
 
     def __init__(
         self, transformer: nn.Module, tokenizer: Any, pooling: Pooling, max_length: int, prompts: Prompts = NO_PROMPTS
@@ -53,35 +54,34 @@ class Encoder(nn.Module):
 
     @property
     def width(self) -> int:
+        """Return the width of hidden states and pooled vectors."""
         return self.transformer.config.hidden_size
 
-    def freeze(self, what: Frozen, key: str = "model.freeze") -> None:
-        """Let all of it learn nothing, or its embeddings and so many lower layers; None = all of it learns.
-
-        key is the param that errors name.
-        """
-        self.frozen = what
-        if what == "all":
+    def freeze(self, layers: Frozen, key: str = "model.freeze") -> None:
+        """Freeze all, or the embeddings and so many lower layers, or nothing (None); errors name the param key."""
+        self.frozen = layers
+        if layers == "all":
             self.transformer.requires_grad_(False)
-        elif what is not None:
-            self.cut = Cut(self.transformer, what, key)
+        elif layers is not None:
+            self.cut = Cut(self.transformer, layers, key)
             self.cut.freeze()
 
     def train(self, mode: bool = True) -> "Encoder":
-        super().train(mode and self.frozen != "all")  # no dropout in what does not learn
+        """Switch to training, or to evaluation; frozen layers have no dropout in either."""
+        super().train(mode and self.frozen != "all")
         if self.cut is not None:
-            self.cut.quiet()
+            self.cut.eval_lower()
         return self
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """The texts' tokens behind the prompts, cut at max_length."""
+        """Return the tokens of texts behind the prompts, cut at max_length."""
         sides = dict.fromkeys(prompt or "" for prompt in self.prompts)
         prompted = [prompt + text for prompt in sides for text in texts]
         encoded = self.tokenizer(prompted, truncation=True, max_length=self.max_length)
         return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id, len(texts) if len(sides) > 1 else 0)
 
     def forward(self, batch: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """batch holds token ids (B, L), or the states (B, L, width) that frozen layers have made of them."""
+        """Return the pooled vectors (B, width) of a batch: token ids (B, L), or hidden states (B, L, width) of frozen layers."""
         if batch.is_floating_point():
             assert self.cut is not None
             return POOLINGS[self.pooling](self.cut.upper(batch, mask), mask)
@@ -92,31 +92,28 @@ def load_encoder(
     directory: Path,
     pooling: Pooling,
     max_length: int,
-    dropout: float | None = None,
-    attention_dropout: float | None = None,
+    dropouts: tuple[float | None, float | None] = (None, None),
     prompts: Prompts = NO_PROMPTS,
 ) -> Encoder:
-    """Read an encoder in Hugging Face format; safetensors only, no code from the directory is run.
+    """Read an encoder in Hugging Face format: safetensors only, and no code of the directory is run.
 
-    dropout (of hidden states) and attention_dropout (of attention weights) replace the rates that the encoder's config
-    names; None leaves them. Raises InputError where weights or tokenizer are missing or unreadable, and where pooling or
-    max_length (tokens) ask for what the encoder has not.
+    dropouts, of hidden states and of attention weights, replace the rates in the encoder's config; None leaves them. Raise
+    InputError where weights or tokenizer are missing or unreadable, and where the encoder cannot have this pooling or
+    max_length (tokens).
     """
     where = f"model.encoder: {directory}"
     _check_files(directory, where)
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        _set_dropout(config, dropout, attention_dropout)
-        transformer, loading = AutoModel.from_pretrained(
-            directory,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(directory, **LOCAL)
+        _set_dropout(config, *dropouts)
+        options: dict[str, Any] = {
+            "config": config,
+            "dtype": torch.float32,
+            "use_safetensors": True,
+            "output_loading_info": True,
+        }
+        transformer, loading = AutoModel.from_pretrained(directory, **LOCAL, **options)
+        tokenizer = AutoTokenizer.from_pretrained(directory, **LOCAL)
     except Exception as error:  # a config with odd values can make the library stumble anywhere
         raise InputError(f"{where} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     _check_loaded(transformer, loading, tokenizer, pooling, where)

@@ -1,15 +1,13 @@
-"""The model in files: models/point (and models/counter) as SentenceTransformer directories, head and model.json beside."""
+"""The files of a model: models/point (and models/counter) as SentenceTransformer directories, pair head, model.json."""
 
-import errno
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from counterpoint.core.files import read_json, write_json
-from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.model.bi_encoder import BiEncoder, assemble
 from counterpoint.model.compute import Compute
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.pair_head import PairHead
@@ -19,14 +17,11 @@ from counterpoint.model.towers import Tower
 def save(directory: Path, model: BiEncoder, about: dict) -> None:
     """Write the model; about (encoder, its hash, the chosen epoch) joins the settings in model.json."""
     head = model.head
-    try:
-        _save_tower(directory / "point", model.point)
-        if model.sharing != "shared":
-            _save_tower(directory / "counter", model.counter)
-        if head is not None:
-            save_file(head.state_dict(), directory / "pair_head.safetensors")
-    except SafetensorError as error:  # no space left, say
-        raise OSError(errno.EIO, str(error), str(directory)) from None
+    _save_tower(directory / "point", model.point)
+    if model.sharing != "shared":
+        _save_tower(directory / "counter", model.counter)
+    if head is not None:
+        save_file(head.state_dict(), directory / "pair_head.safetensors")
     settings = {
         "pooling": model.point.encoder.pooling,
         "projection": model.point.width if isinstance(model.point.projection, nn.Linear) else None,
@@ -35,7 +30,7 @@ def save(directory: Path, model: BiEncoder, about: dict) -> None:
         "freeze": model.point.encoder.frozen,
         "max_length": model.point.encoder.max_length,
         "prompts": dict(zip(("point", "counter"), model.point.encoder.prompts, strict=True)),
-        "pair_head": head and {"fusion": head.fusion, "norm": isinstance(head.norm, nn.Sequential)},
+        "pair_head": head and {"fusion": head.fusion},
     }
     write_json(directory / "model.json", about | settings)
 
@@ -56,9 +51,9 @@ def load(directory: Path, compute: Compute) -> BiEncoder:
             towers[name].projection.load_state_dict({key.removeprefix("linear."): value for key, value in weights.items()})
     head = None
     if about := settings["pair_head"]:
-        head = PairHead(about["fusion"], towers["point"].width, towers["point"].encoder.width, norm=about["norm"])
+        head = PairHead(about["fusion"], towers["point"].width, towers["point"].encoder.width)
         head.load_state_dict(load_file(directory / "pair_head.safetensors"))
-    return BiEncoder(towers, head, compute).eval()
+    return assemble(towers, head, compute).eval()
 
 
 def _projection_directory(directory: Path) -> Path:
@@ -67,7 +62,7 @@ def _projection_directory(directory: Path) -> Path:
 
 
 def _save_tower(directory: Path, tower: Tower) -> None:
-    """As a SentenceTransformer: Transformer, Pooling, Dense (BERT's own pooler layer), Dense (projection), Normalize."""
+    """Write a SentenceTransformer: Transformer, Pooling, Dense (BERT's own pooler layer), Dense (projection), Normalize."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 

@@ -1,4 +1,4 @@
-"""A transformer in two parts: lower layers, which may be frozen, and the layers above them."""
+"""A transformer in two parts: frozen lower layers, and trainable upper layers."""
 
 import copy
 from typing import Any
@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from counterpoint.core.errors import InputError
+from counterpoint.model.compute import Compute
+from counterpoint.model.texts import Tokens
 
-# The param that asks for a cut -> what must be asked for instead where there can be none, and what else it can be.
+# param -> the rule where a transformer cannot be cut, and the other values that it can have
 UNCUT = {
     "model.freeze": ("model.freeze must be none or all", "none, all, or "),
     "rerank.freeze": ("rerank.kind must be head or none", ""),
@@ -18,52 +20,54 @@ UNCUT = {
 class Cut:
     """A transformer cut above some of its layers (at least 1), into views that share its parameters.
 
-    lower makes states (B, L, width) of token ids, upper makes of states what the transformer makes of the ids. Raises
-    InputError for a transformer that has no list of layers, or not so many; key is the param that it names.
+    lower turns token ids into hidden states (B, L, width); upper turns hidden states into the transformer's output. Raise
+    InputError for a transformer without a list of layers, or with too few; errors name the param key.
     """
 
     def __init__(self, transformer: nn.Module, layers: int, key: str = "model.freeze") -> None:
         self.transformer: Any = transformer
-        self.uncut, some = UNCUT[key]
+        self.uncut, others = UNCUT[key]
         path, whole = _layers(transformer, self.uncut)
         if not 1 <= layers < len(whole):
-            raise InputError(f"{key} must be {some}at least 1 and below the encoder's {len(whole)} layers; got {layers}")
+            raise InputError(f"{key} must be {others}at least 1 and below the encoder's {len(whole)} layers; got {layers}")
         self.below, self.above = whole[:layers], whole[layers:]
         self._lower = _with(transformer, path, nn.ModuleList(self.below))
-        self._upper = _with(_with(transformer, path, nn.ModuleList(self.above)), "embeddings", _Given())
+        self._upper = _with(_with(transformer, path, nn.ModuleList(self.above)), "embeddings", _HiddenStates())
 
     def freeze(self) -> None:
-        """Nothing learns but the layers above, and BERT's pooler."""
-        learns = {id(parameter) for layer in self.above for parameter in layer.parameters()}
+        """Freeze all but the upper layers and BERT's pooler."""
+        trainable = {id(parameter) for layer in self.above for parameter in layer.parameters()}
         if isinstance(pooler := getattr(self.transformer, "pooler", None), nn.Module):
-            learns |= {id(parameter) for parameter in pooler.parameters()}
+            trainable |= {id(parameter) for parameter in pooler.parameters()}
         for parameter in self.transformer.parameters():
-            parameter.requires_grad_(id(parameter) in learns)
+            parameter.requires_grad_(id(parameter) in trainable)
 
-    def quiet(self) -> None:
-        """No dropout below."""
+    def eval_lower(self) -> None:
+        """Switch off dropout in the frozen part."""
         for part in (self.transformer.embeddings, *self.below):
             part.eval()
 
     def lower(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        found: list[torch.Tensor] = []
+        """Return hidden states (B, L, width) of token ids and mask (B, L)."""
+        states: list[torch.Tensor] = []
 
         def keep(_module: nn.Module, _args: Any, output: Any) -> None:
-            found.append(output[0] if isinstance(output, tuple) else output)
+            states.append(output[0] if isinstance(output, tuple) else output)
 
         hook = self.below[-1].register_forward_hook(keep)  # not the last hidden state: some put a norm above their layers
         try:
             self._lower(input_ids=ids, attention_mask=mask)
         finally:
             hook.remove()
-        return found[0]
+        return states[0]
 
     def upper(self, states: torch.Tensor, mask: torch.Tensor) -> Any:
+        """Return the transformer's output for hidden states (B, L, width) and mask (B, L)."""
         return self._upper(inputs_embeds=states, attention_mask=mask)
 
     @torch.no_grad()
     def check(self, ids: torch.Tensor, mask: torch.Tensor) -> None:
-        """Raises InputError where the two parts do not make, of token ids, what the whole makes."""
+        """Raise InputError where both parts together differ from the whole, on token ids and mask (B, L)."""
         whole = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         try:
             parts = self.upper(self.lower(ids, mask), mask).last_hidden_state
@@ -74,15 +78,26 @@ class Cut:
             raise InputError(f"{self.uncut}: {kind} is more than embeddings and layers; got {n}")
 
 
-class _Given(nn.Module):
-    """In the place of embeddings: the states that stand for them."""
+@torch.no_grad()
+def compute_states(cut: Cut, compute: Compute, tokens: Tokens, store: torch.Tensor) -> None:
+    """Write the hidden states of tokens into store (tokens, width)."""
+    with compute.autocast():
+        for part in compute.micro_batches(tokens.lengths):
+            states = cut.lower(*tokens.batch(part, compute.device)).to("cpu", store.dtype)
+            for row, start, length in zip(states, tokens.starts[part], tokens.lengths[part], strict=True):
+                store[start : start + length] = row[:length]
 
-    def forward(self, *places: Any, **names: Any) -> torch.Tensor:
-        return next(each for each in (*places, *names.values()) if torch.is_tensor(each) and each.is_floating_point())
+
+class _HiddenStates(nn.Module):
+    """The place of the embeddings, through which hidden states pass unchanged."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the hidden states among the arguments."""
+        return next(value for value in (*args, *kwargs.values()) if torch.is_tensor(value) and value.is_floating_point())
 
 
 def _layers(transformer: Any, uncut: str) -> tuple[str, list[nn.Module]]:
-    """Where a transformer keeps its layers, and these."""
+    """The path of a transformer's list of layers, and the layers."""
     n = getattr(transformer.config, "num_hidden_layers", None)
     for path, module in transformer.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) == n and hasattr(transformer, "embeddings"):
@@ -91,9 +106,9 @@ def _layers(transformer: Any, uncut: str) -> tuple[str, list[nn.Module]]:
 
 
 def _with(module: nn.Module, path: str, part: nn.Module) -> Any:
-    """A copy of a module that has another part at a path, and shares all else with it."""
+    """A copy of a module with another part at a path; it shares all else."""
     name, _, rest = path.partition(".")
-    other = copy.copy(module)
-    other._modules = dict(module._modules)
-    other._modules[name] = _with(getattr(module, name), rest, part) if rest else part
-    return other
+    changed = copy.copy(module)
+    changed._modules = dict(module._modules)
+    changed._modules[name] = _with(getattr(module, name), rest, part) if rest else part
+    return changed

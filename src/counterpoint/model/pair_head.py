@@ -1,4 +1,4 @@
-"""The pair head, which re-ranks: is this counter the answer to that point?"""
+"""The pair head, a classifier of pairs: is this counter the answer to that point?"""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def _relate(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.cat([a, b, (a - b).abs()], dim=-1)
 
 
-# (point, counter) -> the features the pair head sees
+# (point, counter) -> input features of the pair head
 FUSIONS: dict[Fusion, Callable[[Vectors, Vectors], torch.Tensor]] = {
     "embedding": lambda point, counter: _relate(point.embedding, counter.embedding),
     "cls": lambda point, counter: _relate(point.pooled, counter.pooled),
@@ -24,19 +24,20 @@ FUSIONS: dict[Fusion, Callable[[Vectors, Vectors], torch.Tensor]] = {
 
 
 class PairHead(nn.Module):
-    """Tells right pairs of point and counter from wrong ones: logits (..., 2), label 1 = right."""
+    """A classifier of right and wrong pairs: logits (..., 2), label 1 = right."""
 
-    def __init__(self, fusion: Fusion, embedding_width: int, pooled_width: int, *, norm: bool) -> None:
+    def __init__(self, fusion: Fusion, embedding_width: int, pooled_width: int) -> None:
         super().__init__()
         self.fusion: Fusion = fusion
         width = 3 * {"embedding": embedding_width, "cls": pooled_width, "concat": embedding_width + pooled_width}[fusion]
-        self.norm = nn.Sequential(nn.LayerNorm(width), nn.ReLU()) if norm else nn.Identity()
+        self.norm = nn.Sequential(nn.LayerNorm(width), nn.ReLU())
         self.linear = nn.Linear(width, 2)
 
     def forward(self, point: Vectors, counter: Vectors) -> torch.Tensor:
+        """Return the logits (..., 2) of pairs."""
         return self.linear(self.norm(FUSIONS[self.fusion](point, counter))).float()
 
     def log_odds(self, point: Vectors, counter: Vectors) -> torch.Tensor:
-        """The logarithm of the odds that each pair is a right one, (...)."""
+        """Return the logarithm of the odds that each pair is a right one, (...)."""
         wrong, right = self(point, counter).unbind(-1)
         return right - wrong

@@ -1,4 +1,4 @@
-"""Towers: an encoder with projection and normalization, which makes vectors of texts."""
+"""Towers: an encoder with projection and normalization; and the vectors that towers return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from counterpoint.model.encoder import Encoder
 
 @dataclass(frozen=True)
 class Vectors:
-    """What a tower makes of texts: embedding (..., d), searched by distance, and pooled (..., width), before projection."""
+    """A tower's vectors of texts: embedding (..., d), searched by distance, and pooled (..., width), before projection."""
 
     embedding: torch.Tensor
     pooled: torch.Tensor
@@ -21,12 +21,35 @@ class Vectors:
         return Vectors(self.embedding[at], self.pooled[at])
 
     @classmethod
-    def joined(cls, parts: Sequence["Vectors"]) -> "Vectors":
+    def concatenated(cls, parts: Sequence["Vectors"]) -> "Vectors":
+        """Return the rows of all parts."""
         return cls(torch.cat([part.embedding for part in parts]), torch.cat([part.pooled for part in parts]))
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """The vectors of the same texts as points and as counters."""
+
+    points: Vectors
+    counters: Vectors
+
+    def __getitem__(self, at: torch.Tensor | np.ndarray | slice) -> "Embedded":
+        return Embedded(self.points[at], self.counters[at])
+
+    @classmethod
+    def concatenated(cls, parts: Sequence["Embedded"]) -> "Embedded":
+        """Return the rows of all parts."""
+        sides = ([part.points for part in parts], [part.counters for part in parts])
+        return cls(*map(Vectors.concatenated, sides))
+
+    @property
+    def embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embeddings (texts, d) as points and as counters."""
+        return self.points.embedding, self.counters.embedding
+
+
 class Tower(nn.Module):
-    """Encoder, projection and normalization; forward takes the encoder's pooled vectors (..., width).
+    """An encoder, a projection and normalization; forward takes the encoder's pooled vectors (..., width).
 
     A projection as wide as the encoder starts as the identity.
     """
@@ -39,10 +62,11 @@ class Tower(nn.Module):
 
     @property
     def width(self) -> int:
-        """Of the embedding."""
+        """Return the width of the embedding."""
         return self.projection.out_features if isinstance(self.projection, nn.Linear) else self.encoder.width
 
     def forward(self, pooled: torch.Tensor) -> Vectors:
+        """Return the vectors of texts from their pooled vectors (..., width)."""
         embedding = self.projection(pooled)
         return Vectors(nn.functional.normalize(embedding, dim=-1) if self.normalize else embedding, pooled)
 

@@ -1,4 +1,4 @@
-"""What an encoder does not see of texts: what is cut, what it has no token for, what it cannot tell apart."""
+"""The losses of tokenization: texts that are cut, unknown words, texts with the same tokens."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ MANY_UNKNOWN = 0.05  # of all tokens
 
 
 def blind_spots(texts: Sequence[str], tokens: Tokens, encoder: Encoder) -> Iterator[str]:
-    """A line for each kind of loss that there is; tokens are those of the texts, as cut."""
+    """Yield a line for each kind of loss; tokens are those of the texts, as cut."""
     sides = [(prompt, number * tokens.counters_at) for number, prompt in enumerate(dict.fromkeys(encoder.prompts))]
     lost = np.max([_cut(texts, tokens, encoder, *side) for side in sides], axis=0)
     if cut := int((lost > 0).sum()):
@@ -29,7 +29,7 @@ def blind_spots(texts: Sequence[str], tokens: Tokens, encoder: Encoder) -> Itera
 
 
 def _cut(texts: Sequence[str], tokens: Tokens, encoder: Encoder, prompt: str | None, start: int) -> np.ndarray:
-    """How many tokens each text loses behind a prompt (texts,); its tokens begin at row start."""
+    """The number of tokens that each text loses behind a prompt (texts,); its tokens begin at row start."""
     lengths = tokens.lengths[start : start + len(texts)]
     full = np.flatnonzero(lengths >= encoder.max_length)
     lost = np.zeros(len(texts), dtype=int)
@@ -40,7 +40,7 @@ def _cut(texts: Sequence[str], tokens: Tokens, encoder: Encoder, prompt: str | N
 
 
 def _alike(group: np.ndarray, keys: np.ndarray) -> int:
-    """Of how many different texts (by key) the token list is that of another, too."""
-    kinds = np.unique(np.stack([group, keys]), axis=1)[0]  # the token list of each text, twins once
+    """The number of distinct texts (by key) whose token list is also that of another text."""
+    kinds = np.unique(np.stack([group, keys]), axis=1)[0]  # the token list of each text, duplicates once
     sizes = np.bincount(kinds)
     return int(sizes[sizes > 1].sum())

@@ -1,1 +1,1 @@
-"""Which arguments are a query's candidates, in what order they come, and what that order is worth."""
+"""Candidate sets of queries, their order by distance, and measures of that order."""

@@ -1,4 +1,4 @@
-"""The settings: among which arguments a query's right answers are to be found."""
+"""The settings: each names the candidate set in which a query's positives are ranked."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from counterpoint.ranking.queries import Queries, by_row
 
 @dataclass(frozen=True)
 class Setting:
-    """Candidates share the query's scope (a column of the pool; None = the whole pool).
+    """A rule for candidates: they share the query's scope, a column of the pool; None = the whole pool.
 
-    counters_only leaves points out, opposing_only whatever is on the query's own side.
+    counters_only leaves out points; opposing_only leaves out arguments on the query's own side.
     """
 
     scope: str | None
@@ -23,7 +23,7 @@ class Setting:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Columns that must be known of every argument."""
+        """Return the columns that must be known of every argument."""
         return tuple(name for name in (self.scope, "side" if self.opposing_only else None) if name)
 
 
@@ -38,21 +38,18 @@ SETTINGS: dict[SettingName, Setting] = {
     "epc": Setting(None, counters_only=True),
     "epa": Setting(None, counters_only=False),
 }
-# of test points among the distinct texts of all splits
+# test points among the distinct texts of all splits
 BEIR: dict[str, Setting] = {"beir": Setting(None, counters_only=False)}
 
 
-def sensible(pool: Pool) -> dict[str, Setting]:
-    """Those of SETTINGS whose columns the corpus gives for every argument of the pool."""
+def settings_of(pool: Pool) -> dict[str, Setting]:
+    """Return those of SETTINGS whose columns are known of every argument of the pool."""
     known = {name for name in ("debate", "theme", "side") if (getattr(pool, name) != UNKNOWN).all()}
     return {name: setting for name, setting in SETTINGS.items() if known.issuperset(setting.needs)}
 
 
 def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarray:
-    """Which arguments stand where those of some queries are looked for: bool (chosen, n), or (1, n) where it is one for all.
-
-    That is the scope of any of a query's points.
-    """
+    """Return which arguments are in the scope of any of a query's points: bool (chosen, n), or (1, n) where all share one."""
     pool, (points, begin) = queries.pool, queries.members(chosen)
     if setting.scope is None and not setting.opposing_only:
         return ((pool.source != POINT) | (not setting.counters_only))[None]
@@ -68,15 +65,15 @@ def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarr
 
 
 def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.ndarray:
-    """Which answers are candidates of some queries: bool (chosen, items); scope is as `in_scope` has it.
+    """Return which answers are candidates of some queries: bool (chosen, items); scope comes from `in_scope`.
 
-    A text is one if an argument of that text is in scope; the query's own text never is. A row is one if it is in scope; the
-    query itself is none, a counter that is a twin of the true one is left out, and other twins stay in. Right answers always
-    are candidates.
+    By text, an answer is a candidate if an argument of that text is in scope; the query's own text never is. By row, an argument
+    is one if it is in scope; the query itself is none, duplicates of the true counter are left out, and other duplicates stay.
+    Positives always are candidates.
     """
     pool, point = queries.pool, queries.point[chosen]
     right, rows = queries.right[chosen], np.arange(len(chosen))
-    if queries.items == "text":
+    if queries.relevance == "text":
         order, begin = queries.by_item
         allowed = np.logical_or.reduceat(scope[:, order], begin[:-1], axis=1)
         allowed = np.repeat(allowed, len(chosen) // len(allowed), axis=0)
@@ -90,11 +87,11 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
 
 
 def count_pairs(pool: Pool) -> dict[str, int | None]:
-    """How many pairs of a query and a candidate each of SETTINGS has, by row; None for those that make no sense in the pool."""
-    queries, settings = by_row(pool), sensible(pool)
+    """Return how many pairs of a query and a candidate each of SETTINGS has, by row; None for a setting the pool cannot have."""
+    queries, settings = by_row(pool), settings_of(pool)
     counts = [
         [is_candidate(queries, chosen, in_scope(queries, chosen, setting)).sum() for setting in settings.values()]
         for chosen in queries.chunks()
     ]
-    found = dict(zip(settings, np.sum(counts, axis=0, dtype=int).tolist(), strict=True))
-    return {name: found.get(name) for name in SETTINGS}
+    totals = dict(zip(settings, np.sum(counts, axis=0, dtype=int).tolist(), strict=True))
+    return {name: totals.get(name) for name in SETTINGS}

@@ -1,4 +1,4 @@
-"""How far answers are from queries: of all of them at once, to a known error, and of single pairs, exactly."""
+"""The distances of queries and answers: of all at once, to a known error, and of single pairs, exactly."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,94 +6,96 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from counterpoint.model.towers import Vectors
+from counterpoint.model.towers import Embedded
 from counterpoint.ranking.queries import Queries
 
 PAIRS, ROWS = 2**13, 2**8  # pairs, and queries with all their answers, looked at together
 ROUNDING = 2.0**-24  # of float32
 
-# numbers of queries and of answers, (m,) each -> a value of each pair (m,)
-OfPairs = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# queries and answers by number, (m,) each -> a value of each pair (m,)
+PairValues = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Distance:
-    """near gives of queries (c,) how far every answer is from each (c, items), less shift, and off by at most error.
+    """The distances from queries to answers.
 
-    shift and error (queries,) are float64. exact gives of queries and answers, (m,) each, how far they are, in float64, the
-    same for equal texts; None where near is exact.
+    approximate maps queries (c,) to distances (c, answers) less shift, off by at most error; shift and error (queries,) are
+    float64. exact maps pairs of queries and answers, (m,) each, to float64 distances, the same for equal texts; None where
+    approximate is exact.
     """
 
-    near: Callable[[np.ndarray], np.ndarray]
+    approximate: Callable[[np.ndarray], np.ndarray]
     shift: np.ndarray
     error: np.ndarray
-    exact: OfPairs | None = None
+    exact: PairValues | None = None
 
     @classmethod
-    def of(cls, far: Callable[[np.ndarray], np.ndarray], queries: int) -> "Distance":
-        """One of so many queries that is exact as it is; equal texts must be equally far."""
-        none = np.zeros(queries)
-        return cls(far, none, none)
+    def of(cls, distances: Callable[[np.ndarray], np.ndarray], queries: int) -> "Distance":
+        """Return exact distances of so many queries; equal texts must be equally far."""
+        zeros = np.zeros(queries)
+        return cls(distances, zeros, zeros)
 
-    def between(self, chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """How far answers are from queries, (m,) each, in float64."""
+    def between(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Return the distances of pairs of queries and answers, (m,) each, in float64."""
         if self.exact is not None:
-            return self.exact(chosen, items)
-        asked, row = np.unique(chosen, return_inverse=True)
-        found = np.zeros(len(items))
-        for start in range(0, len(asked), ROWS):
+            return self.exact(queries, answers)
+        distinct, row = np.unique(queries, return_inverse=True)
+        distances = np.zeros(len(answers))
+        for start in range(0, len(distinct), ROWS):
             here = (row >= start) & (row < start + ROWS)
-            found[here] = self.near(asked[start : start + ROWS])[row[here] - start, items[here]]
-        return found
+            distances[here] = self.approximate(distinct[start : start + ROWS])[row[here] - start, answers[here]]
+        return distances
 
 
-def euclidean(queries: Queries, points: Vectors, counters: Vectors, penalty: torch.Tensor | None = None) -> Distance:
-    """Squared Euclidean distance of embeddings of pool.texts, from the points' and the counters' tower.
+def euclidean(queries: Queries, embedded: Embedded, penalty: torch.Tensor | None = None) -> Distance:
+    """Return squared Euclidean distances between embeddings of pool.texts.
 
-    penalty (texts,), float64, is added to how far each answer is. All at once it is a product of matrices in float32.
+    penalty (texts,), float64, is added to the distance of each answer. All distances at once are one product of float32
+    matrices.
     """
     texts, back = np.unique(queries.pool.text[queries.first], return_inverse=True)
-    q, t = points.embedding, counters.embedding
-    more = torch.zeros(len(t), dtype=torch.float64, device=t.device) if penalty is None else penalty
+    q, t = embedded.embeddings
+    added = torch.zeros(len(t), dtype=torch.float64, device=t.device) if penalty is None else penalty
     if len(texts) < len(t):
-        t, more = t[torch.as_tensor(texts)], more[torch.as_tensor(texts)]  # (texts, d), (texts,)
-    squares, asked = torch.einsum("nd,nd->n", t, t), queries.pool.text[queries.point]
-    added = squares if penalty is None else squares + more.float()
-    gather = None if np.array_equal(back, np.arange(len(texts))) else torch.as_tensor(back, device=t.device)
-    length = q[torch.as_tensor(asked)].double().square().sum(1).cpu().numpy()
+        t, added = t[torch.as_tensor(texts)], added[torch.as_tensor(texts)]  # (texts, d), (texts,)
+    squares, points = torch.einsum("nd,nd->n", t, t), queries.pool.text[queries.point]
+    constant = squares if penalty is None else squares + added.float()
+    columns = None if np.array_equal(back, np.arange(len(texts))) else torch.as_tensor(back, device=t.device)
+    length = q[torch.as_tensor(points)].double().square().sum(1).cpu().numpy()
     widest = 1.001 * float(squares.max()) if len(t) else 0.0
-    highest = float(more.abs().max()) if len(t) else 0.0
+    highest = float(added.abs().max()) if len(t) else 0.0
     error = rounding(t.shape[1], np.sqrt(length), widest**0.5, highest)
 
     @torch.no_grad()
-    def near(chosen: np.ndarray) -> np.ndarray:
-        far = torch.addmm(added, q[torch.as_tensor(asked[chosen])], t.T, alpha=-2)  # (c, texts)
-        return (far if gather is None else far[:, gather]).cpu().numpy()
+    def approximate(chosen: np.ndarray) -> np.ndarray:
+        distances = torch.addmm(constant, q[torch.as_tensor(points[chosen])], t.T, alpha=-2)  # (c, texts)
+        return (distances if columns is None else distances[:, columns]).cpu().numpy()
+
+    def of_texts(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return (q[left].double() - t[right].double()).square().sum(1) + added[right]
 
     @torch.no_grad()
-    def exact(chosen: np.ndarray, items: np.ndarray) -> np.ndarray:
-        def of(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-            return (q[left].double() - t[right].double()).square().sum(1) + more[right]
+    def exact(chosen: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        return once_a_pair(points[chosen], back[answers], len(texts), of_texts)
 
-        return of_pairs(asked[chosen], back[items], len(texts), of)
-
-    return Distance(near, length, error, exact)
+    return Distance(approximate, length, error, exact)
 
 
 def rounding(width: int, lengths: np.ndarray, widest: float, highest: float) -> np.ndarray:
-    """How far squared distances by one product of float32 matrices can be off, for queries of some lengths (queries,).
+    """Return the largest error of squared distances by one product of float32 matrices, for queries of lengths (queries,).
 
-    The longest answer has length widest, and highest is added to a distance at most: the error of sums of `width` products
+    The longest answer has length widest; at most highest is added to a distance. It is the error of sums of `width` products
     (Higham 2002, section 3.1).
     """
     return (width + 3) * ROUNDING * ((lengths + widest) ** 2 + highest)
 
 
-def of_pairs(
-    left: np.ndarray, right: np.ndarray, most: int, of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+def once_a_pair(
+    left: np.ndarray, right: np.ndarray, size: int, value: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ) -> np.ndarray:
-    """A value for pairs of texts (m,), right ones below most; asked once for each pair, so that ties are true ties."""
-    pairs, back = np.unique(left * most + right, return_inverse=True)
-    sides = (torch.as_tensor(texts).split(PAIRS) for texts in np.divmod(pairs, most))
-    parts = [of(a, b) for a, b in zip(*sides, strict=True)]
+    """Return a value of each pair of texts (m,), right ones below size; each pair is computed once, so that ties are true."""
+    pairs, back = np.unique(left * size + right, return_inverse=True)
+    sides = (torch.as_tensor(texts).split(PAIRS) for texts in np.divmod(pairs, size))
+    parts = [value(a, b) for a, b in zip(*sides, strict=True)]
     return torch.cat(parts).cpu().numpy()[back] if parts else np.zeros(0)

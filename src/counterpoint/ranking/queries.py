@@ -1,4 +1,4 @@
-"""What is asked of a pool, what may answer, and what answers right: read by text, or a row of the corpus at a time."""
+"""The queries of a pool, their answers and their positives, in a relevance mode: by text, or by row of the corpus."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.positives import padded, positive_groups
 from counterpoint.core.group import ALONE, Group
-from counterpoint.core.sections import Answers
+from counterpoint.core.sections import Relevance
 
 CHUNK = 2**23  # queries x arguments looked at together
 
@@ -17,14 +18,13 @@ CHUNK = 2**23  # queries x arguments looked at together
 class Queries:
     """The queries of a pool and their answers, each numbered from 0.
 
-    points (members,) are pool positions, those of a query together, start (queries,) where each query's begin. item (n,)
-    is the answer that an argument stands for, first (items,) the first argument of each: with items "text" an answer is a
-    text group, with "row" every argument is one of its own. right (queries, m) holds each query's right answers, padded
-    with -1.
+    points (members,) are pool positions, those of a query together; start (queries,) tells where each query's begin. item (n,)
+    is the answer of each argument, first (items,) the first argument of each answer. In the relevance mode "text" an answer is
+    a text group, in "row" an argument. right (queries, m) holds each query's positives, padded with -1.
     """
 
     pool: Pool
-    items: Answers
+    relevance: Relevance
     points: np.ndarray
     start: np.ndarray
     item: np.ndarray
@@ -36,49 +36,43 @@ class Queries:
 
     @property
     def point(self) -> np.ndarray:
-        """The pool position of each query's first point (queries,): the one that is embedded, and that names it."""
+        """Return the pool position of each query's first point (queries,), which is embedded and names the query."""
         return self.points[self.start]
 
     @cached_property
     def by_item(self) -> tuple[np.ndarray, np.ndarray]:
-        """The arguments by the answer they stand for, then in pool order, and where each answer's begin (items + 1,)."""
+        """Return the arguments sorted by answer, then in pool order, and the start of each answer's (items + 1,)."""
         order = np.argsort(self.item, kind="stable")
         return order, np.searchsorted(self.item[order], np.arange(len(self.first) + 1))
 
     def members(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The points of some queries, one query's after another's, and where each one's begin."""
+        """Return the points of some queries, one query's after another's, and the start of each."""
         sizes = np.diff(self.start, append=len(self.points))[chosen]
         begin = np.cumsum(sizes) - sizes
         within = np.arange(sizes.sum()) - np.repeat(begin, sizes)
         return self.points[np.repeat(self.start[chosen], sizes) + within], begin
 
     def of_members(self, values: np.ndarray) -> np.ndarray:
-        """Whether a bool of each argument's row (rows,) holds for all points of each query: (queries,)."""
+        """Return whether a bool of each argument's row (rows,) holds for all points of each query: (queries,)."""
         return np.logical_and.reduceat(values[self.pool.row[self.points]], self.start)
 
     def chunks(self, group: Group = ALONE) -> Iterator[np.ndarray]:
-        """The queries, or this process's part of them, in runs: so a mask over their points and all arguments stays small."""
-        own = group.part(np.arange(len(self)))
+        """Yield the queries, or this process's shard, in runs, so that a mask over their points and all arguments stays small."""
+        local = group.local_slice(np.arange(len(self)))
         parts = -(-len(self.points) * len(self.pool) // (CHUNK * group.size))
-        if len(own) or not group.rank:
-            yield from np.array_split(own, max(1, min(len(own), parts)))
+        if len(local) or group.is_main:
+            yield from np.array_split(local, max(1, min(len(local), parts)))
 
 
 def by_text(pool: Pool, points: np.ndarray | None = None) -> Queries:
-    """A query for each distinct text of the points (positions; default: all that have a counter), in order of appearance.
+    """Return a query for each distinct text of the points (positions; default: all with a counter), in order of appearance.
 
-    Right are the texts of the counters of any pair with that point, but for its own text; a point without such an answer is
-    no query.
+    Positives are the texts of the counters of any pair with that point, but for its own text; a point without one is no query.
     """
-    everyone = pool.queries
-    right: dict[int, list[int]] = {}
-    for group, counter in zip(pool.text_group[everyone], pool.text_group[pool.counter_of[everyone]], strict=True):
-        answers = right.setdefault(int(group), [])
-        if counter != group and counter not in answers:
-            answers.append(int(counter))
+    positives = {group: [p for p in counters if p != group] for group, counters in positive_groups(pool).items()}
     members: dict[int, list[int]] = {}
-    for point in everyone if points is None else points:
-        if right[group := int(pool.text_group[point])]:
+    for point in pool.queries if points is None else points:
+        if positives[group := int(pool.text_group[point])]:
             members.setdefault(group, []).append(int(point))
     sizes = np.array([len(positions) for positions in members.values()], dtype=np.int64)
     return Queries(
@@ -88,29 +82,21 @@ def by_text(pool: Pool, points: np.ndarray | None = None) -> Queries:
         start=np.cumsum(sizes) - sizes,
         item=pool.text_group,
         first=np.unique(pool.text_group, return_index=True)[1],
-        right=_padded([right[group] for group in members]),
+        right=padded([positives[group] for group in members]),
     )
 
 
 def by_row(pool: Pool) -> Queries:
-    """A query for each pair, whose own counter alone is right; every argument is an answer of its own."""
-    everything = np.arange(len(pool))
-    points = pool.queries
-    return Queries(pool, "row", points, np.arange(len(points)), everything, everything, pool.counter_of[points, None])
+    """Return a query for each pair, whose counter is the only positive; every argument is an answer."""
+    arguments, points = np.arange(len(pool)), pool.queries
+    return Queries(pool, "row", points, np.arange(len(points)), arguments, arguments, pool.counter_of[points, None])
 
 
 def by_row_among_texts(pool: Pool, points: np.ndarray) -> Queries:
-    """A query for each of the points (positions), whose own counter alone is right; the answers are distinct texts."""
+    """Return a query for each of the points (positions), whose counter is the only positive; answers are distinct texts."""
     first = np.unique(pool.text_group, return_index=True)[1]
     right = pool.text_group[pool.counter_of[points], None]
     return Queries(pool, "text", points, np.arange(len(points)), pool.text_group, first, right)
 
 
-READINGS: dict[Answers, Callable[[Pool], Queries]] = {"text": by_text, "row": by_row}  # evaluate.answers and select.answers
-
-
-def _padded(lists: list[list[int]]) -> np.ndarray:
-    padded = np.full((len(lists), max(map(len, lists), default=1)), -1)
-    for row, values in zip(padded, lists, strict=True):
-        row[: len(values)] = values
-    return padded
+MODES: dict[Relevance, Callable[[Pool], Queries]] = {"text": by_text, "row": by_row}

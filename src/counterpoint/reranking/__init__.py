@@ -1,1 +1,1 @@
-"""How the second step is trained: lists of candidates from the retriever, a reader that learns to tell the right one."""
+"""Reranking: the scorer seam and its kinds, the cross-encoder and its training, the weight beside distance."""

@@ -1,8 +1,10 @@
-"""How the reader learns: list by list, in parts after each of which a killed run can go on."""
+"""The cross-encoder's learner: list by list, in parts of an epoch, after each of which a killed run can resume."""
 
 import logging
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,106 +12,141 @@ from torch.nn import functional as F
 
 from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator, seed_torch
-from counterpoint.model.reader import JointReader
-from counterpoint.model.texts import States, Texts
+from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.model.encoder import Encoder, load_encoder
+from counterpoint.model.locate import locate
+from counterpoint.model.texts import HiddenStates
+from counterpoint.reranking.cross_encoder import CrossEncoder, CrossEncoderScorer, assemble
 from counterpoint.reranking.lists import Lists, ListSampler
+from counterpoint.reranking.scorer import Kind, Scorer, Setup, Trained
 from counterpoint.training.checkpoint import Checkpoint
-from counterpoint.training.epoch import refuse_infinite
 from counterpoint.training.optimizer import Optimizer
+from counterpoint.training.trainer import Trainer
 
 PARTS = 8  # an epoch
 
 
+class CrossEncoderKind(Kind):
+    """The cross-encoder, trained after the retriever on lists of its first candidates."""
+
+    uses_encoder = True
+
+    def encoder(self, params: Params) -> Encoder:
+        """Return the untrained encoder with its frozen layers."""
+        encoder = _untrained(params)
+        encoder.freeze(params.rerank.freeze, "rerank.freeze")
+        return encoder
+
+    def train(self, setup: Setup) -> Trained:
+        """Return a trained cross-encoder."""
+        params, compute = setup.params, setup.model.compute
+        checkpoint = Checkpoint.open(setup.identity, compute.group, str(compute))
+        seed_torch(params.seed, 0, "reranker")
+        model = assemble(self.encoder(params), compute)
+        tokens = model.encoder.tokenize(setup.training.pool.texts)
+        (texts,) = setup.cache.read(model.encoder, compute, [tokens])
+        assert isinstance(texts, HiddenStates)
+        sampler = ListSampler(setup.training.merged().pool, setup.embedded, params, compute.group)
+        progress = learn(model, texts, sampler, params, checkpoint)
+        scorer = CrossEncoderScorer(model, _untrained(params))
+        return Trained(scorer, progress.steps, progress.seconds, checkpoint.remove)
+
+    def load(self, directory: Path, model: BiEncoder) -> Scorer:
+        """Return the cross-encoder that reranker/ holds."""
+        return CrossEncoderScorer.load(directory, model.compute)
+
+
+def _untrained(params: Params) -> Encoder:
+    settings = params.model
+    dropouts = settings.dropout, settings.attention_dropout
+    return load_encoder(locate(settings.encoder), "mean", settings.max_length, dropouts, settings.prompts.both)
+
+
 @dataclass
 class Progress:
-    """What the reader has come to: parts done, a row {step, epoch, loss} a part, seconds."""
+    """The finished parts, a row {step, epoch, loss} a part, and seconds."""
 
     parts: int = 0
     steps: list[dict] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def learn(reader: JointReader, texts: Texts, sampler: ListSampler, params: Params, checkpoint: Checkpoint) -> Progress:
-    """Train a reader for params.rerank.epochs epochs; texts are those of the sampler's pool.
+def learn(model: CrossEncoder, texts: HiddenStates, sampler: ListSampler, params: Params, checkpoint: Checkpoint) -> Progress:
+    """Train for params.rerank.epochs epochs; texts are those of the sampler's pool.
 
-    Resumes from the checkpoint where it holds a state, and saves one after each part of an epoch.
+    Resume from the checkpoint where it holds a state, and save one after each part of an epoch.
     """
-    assert isinstance(texts, States)
-    rows, own = len(sampler.pool.queries), params.rerank
-    batches = -(-rows // own.batch_size)
-    rates = own.learning_rate, own.head_learning_rate
-    optimizer = Optimizer(reader.learning(), rates, params.train, own.epochs * batches, falls=True, group=reader.compute.group)
-    progress = unpacked(checkpoint.load(reader.compute.device), reader, optimizer)
-    for epoch in range(progress.parts // PARTS, own.epochs):
-        order = generator(params.seed, epoch, "lists").permutation(rows)
+    rows, rerank = len(sampler.pool.queries), params.rerank
+    batches, compute = -(-rows // rerank.batch_size), model.compute
+    rates, steps = (rerank.learning_rate, rerank.head_learning_rate), rerank.epochs * batches
+    parameters = model.trainable_parameters()
+    optimizer = Optimizer(parameters, rates, params.train, steps, falls=True, group=compute.group)
+    trainer = Trainer(model, compute, optimizer, checkpoint, "rerank")
+    saved = trainer.resume()
+    progress = Progress(**saved[0]) if saved else Progress()
+    if saved:
+        logging.info("resuming after part %d of an interrupted training of the cross-encoder", progress.parts)
+    for epoch in range(progress.parts // PARTS, rerank.epochs):
+        order = generator(params.seed, epoch, "list order").permutation(rows)
         lists, cut = sampler.draw(epoch, np.argsort(order) / rows), np.array_split(order, batches)
         if not progress.parts:
-            announce(reader, texts, lists, cut[0], own.epochs)
+            announce(model, texts, lists, cut[0], rerank.epochs)
         for part in np.array_split(np.arange(batches), PARTS)[progress.parts % PARTS :]:
-            seed_torch(params.seed, progress.parts, "reader", reader.compute.group.rank)
-            reader.train()
-            began, total = time.perf_counter(), 0.0
-            for batch in part:
-                loss = listwise(reader, texts, lists, cut[batch])
-                refuse_infinite("the loss", f"the reader's epoch {epoch}, batch {batch}", loss, section="rerank")
-                optimizer.zero()
-                loss.backward()
-                optimizer.step()
-                total += float(loss.detach())
-            if len(part):
+            seed_torch(params.seed, progress.parts, "reranker", compute.group.rank)
+            start = time.perf_counter()
+            losses = train_part(trainer, texts, lists, [(batch, cut[batch]) for batch in part], epoch)
+            if losses:
                 step = epoch * batches + int(part[-1]) + 1
-                progress.steps.append({"step": step, "epoch": epoch, "loss": total / len(part)})
-            refuse_infinite("every weight", f"the reader's epoch {epoch}", *reader.learnt().values(), section="rerank")
+                progress.steps.append({"step": step, "epoch": epoch, "loss": sum(losses) / len(losses)})
             progress.parts += 1
-            progress.seconds += time.perf_counter() - began
-            checkpoint.save(progress.parts, packed(reader, optimizer, progress))
-            tell(progress, own.epochs)
+            progress.seconds += time.perf_counter() - start
+            trainer.save(progress.parts, vars(progress))
+            log(progress, rerank.epochs)
     return progress
 
 
-def listwise(reader: JointReader, texts: States, lists: Lists, rows: np.ndarray) -> torch.Tensor:
-    """Cross-entropy of the right answer on each of some lists (rows).
+def train_part(
+    trainer: Trainer, texts: HiddenStates, lists: Lists, batches: list[tuple[int, np.ndarray]], epoch: int
+) -> list[float]:
+    """Train on some numbered batches of rows of an epoch; return their losses."""
+    model, losses = cast(CrossEncoder, trainer.model), []
+    model.train()
+    for number, rows in batches:
+        loss = listwise(model, texts, lists, rows)
+        trainer.step(loss, f"the cross-encoder's epoch {epoch}, batch {number}")
+        losses.append(float(loss.detach()))
+    trainer.refuse_infinite("every weight", f"the cross-encoder's epoch {epoch}", *model.trainable_state().values())
+    return losses
 
-    Of the logits alone: the distance to a training point's own counter is known by heart, and would leave little to learn.
+
+def listwise(model: CrossEncoder, texts: HiddenStates, lists: Lists, rows: np.ndarray) -> torch.Tensor:
+    """Return the cross-entropy of the positive on each of some lists (rows).
+
+    The logits alone enter it: the retriever knows the distances of training pairs by heart, so they would leave little to learn.
     """
     answers = lists.answers[rows]  # (B, 1 + K)
     points = np.broadcast_to(lists.points[rows][:, None], answers.shape)
-    logits = reader.logits(texts, points.ravel(), answers.ravel()).view(answers.shape)
+    logits = model.logits(texts, points.ravel(), answers.ravel()).view(answers.shape)
     return F.cross_entropy(logits, torch.zeros(len(rows), dtype=torch.long, device=logits.device))
 
 
-def announce(reader: JointReader, texts: States, lists: Lists, rows: np.ndarray, epochs: int) -> None:
-    """Tell what learning will cost, by the time that one batch takes; the reader stays as it is."""
+def announce(model: CrossEncoder, texts: HiddenStates, lists: Lists, rows: np.ndarray, epochs: int) -> None:
+    """Log the cost of training, from the time of one batch; the model stays as it is."""
     lengths = lists.lengths(texts)
-    reader.train()
-    began = time.perf_counter()
-    listwise(reader, texts, lists, rows).backward()
-    assert reader.linear.weight.grad is not None
-    float(reader.linear.weight.grad.sum())  # a GPU is done only when it is asked
-    each = (time.perf_counter() - began) / lengths[rows].sum()
-    reader.zero_grad()
-    pairs, tokens, minutes = epochs * lengths.size, epochs * lengths.sum(), epochs * lengths.sum() * each / 60
-    logging.info("reader: %d pairs of %.1f million tokens, about %.1f minutes", pairs, tokens / 1e6, minutes)
+    model.train()
+    start = time.perf_counter()
+    listwise(model, texts, lists, rows).backward()
+    assert model.linear.weight.grad is not None
+    float(model.linear.weight.grad.sum())  # waits for a GPU
+    per_token = (time.perf_counter() - start) / lengths[rows].sum()
+    model.zero_grad()
+    pairs, tokens, minutes = epochs * lengths.size, epochs * lengths.sum(), epochs * lengths.sum() * per_token / 60
+    logging.info("cross-encoder: %d pairs of %.1f million tokens, about %.1f minutes", pairs, tokens / 1e6, minutes)
 
 
-def tell(progress: Progress, epochs: int) -> None:
-    whole = epochs * PARTS
-    left = progress.seconds / progress.parts * (whole - progress.parts)
+def log(progress: Progress, epochs: int) -> None:
+    """Log a part's loss and the time left."""
+    parts = epochs * PARTS
+    left = progress.seconds / progress.parts * (parts - progress.parts)
     loss = progress.steps[-1]["loss"] if progress.steps else float("nan")
-    logging.info("reader: part %d/%d, loss %.4f, %.1f min left", progress.parts, whole, loss, left / 60)
-
-
-def packed(reader: JointReader, optimizer: Optimizer, progress: Progress) -> dict:
-    weights = {name: value.clone() for name, value in reader.learnt().items()}
-    return {"weights": weights, "optimizer": optimizer.state_dict(), "progress": vars(progress)}
-
-
-def unpacked(found: dict | None, reader: JointReader, optimizer: Optimizer) -> Progress:
-    """The progress that was packed, with weights and optimizer put in place; a new one for None."""
-    if found is None:
-        return Progress()
-    reader.take(found["weights"])
-    optimizer.load_state_dict(found["optimizer"])
-    progress = Progress(**found["progress"])
-    logging.info("going on after part %d of a reader that was interrupted", progress.parts)
-    return progress
+    logging.info("cross-encoder: part %d/%d, loss %.4f, %.1f min left", progress.parts, parts, loss, left / 60)

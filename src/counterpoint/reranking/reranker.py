@@ -1,83 +1,55 @@
-"""What stands in reranker/: everything about ranking that is learnt after the retriever."""
+"""The reranker of a run: the content of reranker/."""
 
-import errno
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-
 from counterpoint.core.files import read_json, write_text
 from counterpoint.model.bi_encoder import BiEncoder
-from counterpoint.model.reader import JointReader
-from counterpoint.model.reader_files import load_reader
-from counterpoint.model.states import states_of
-from counterpoint.model.towers import Vectors
-from counterpoint.ranking.correction import Hubs
-from counterpoint.ranking.distance import Distance, euclidean
+from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.model.towers import Embedded
 from counterpoint.ranking.queries import Queries
-from counterpoint.ranking.second_step import ByReader, Logit, by_head
+from counterpoint.ranking.ranking import Reordering
+from counterpoint.reranking.kinds import KINDS
+from counterpoint.reranking.scorer import PairLogits, Scorer, of_queries
+from counterpoint.reranking.weight import combined
 
-READER, BANK, ABOUT = "reader", "bank.safetensors", "reranker.json"
+ABOUT = "reranker.json"
 
 
 @dataclass(frozen=True)
 class Reranker:
-    """weight is the second step's beside distance, depth the length of the lists that it was chosen for.
+    """A scorer, the weight of its logit beside distance, and the depth of the lists that the weight was chosen for.
 
-    kind says what the second step is; None = there is none. hubs is None without a correction.
+    kind is that of `KINDS`; None = no reranking.
     """
 
     kind: str | None
     weight: float
     depth: int
-    hubs: Hubs | None = None
-    reader: JointReader | None = None
+    scorer: Scorer | None = None
 
     def save(self, directory: Path) -> None:
-        """Write reranker.json, and the bank where there is a correction; a reader is written apart."""
-        about: dict = {"kind": self.kind, "weight": self.weight, "depth": self.depth, "correction": None}
-        if self.hubs is not None:
-            about["correction"] = {"kind": self.hubs.kind, "constant": self.hubs.constant}
-            try:
-                save_file({"bank": self.hubs.bank.cpu().contiguous()}, directory / BANK)
-            except SafetensorError as error:  # no space left, say
-                raise OSError(errno.EIO, str(error), str(directory / BANK)) from None
+        """Write reranker.json and the scorer's files."""
+        about = {"kind": self.kind, "weight": self.weight, "depth": self.depth}
         write_text(directory / ABOUT, json.dumps(about, indent=2) + "\n")  # write_json would round a small weight to 0
+        if self.scorer is not None:
+            self.scorer.save(directory)
 
     @classmethod
     def load(cls, directory: Path, model: BiEncoder) -> "Reranker":
-        """Read what the stage rerank wrote, for the model it was made with."""
-        about, compute = read_json(directory / ABOUT), model.compute
-        hubs = None
-        if about["correction"]:
-            bank = load_file(directory / BANK, device=str(compute.device))["bank"]
-            hubs = Hubs(about["correction"]["kind"], about["correction"]["constant"], bank)
-        reader = load_reader(directory / READER, compute) if about["kind"] == "joint" else None
-        return cls(about["kind"], about["weight"], about["depth"], hubs, reader)
+        """Read the reranker of a model."""
+        about = read_json(directory / ABOUT)
+        return cls(**about, scorer=KINDS[about["kind"]].load(directory, model))
 
-    def distance(self, queries: Queries, points: Vectors, counters: Vectors, *, normalized: bool) -> Distance:
-        """How far the answers are from the queries, corrected where there is a correction."""
-        if self.hubs is None:
-            return euclidean(queries, points, counters)
-        return self.hubs.distance(queries, points, counters, normalized=normalized)
+    def logits(self, texts: Sequence[str], embedded: Embedded, cache: HiddenStateCache | None) -> PairLogits | None:
+        """Return the logits of pairs among texts; None where nothing is reranked, or with weight 0."""
+        return None if self.scorer is None or not self.weight else self.scorer.over(texts, embedded, cache)
 
-    def logits(
-        self,
-        model: BiEncoder,
-        texts: Sequence[Sequence[str]],
-        vectors: Sequence[tuple[Vectors, Vectors]],
-        everything: Sequence[str],
-        limit: float,
-    ) -> list[Logit | None]:
-        """What the second step says of pairs among each of some lists of texts, whose vectors are given; None where it says
-        nothing, or nothing that counts. everything and limit are those of `states_of`."""
-        if self.kind is None or not self.weight:
-            return [None] * len(texts)
-        if self.reader is None:
-            return [by_head(model, *own) for own in vectors]
-        encoder = self.reader.encoder
-        read = states_of(encoder, self.reader.compute, [encoder.tokenize(own) for own in texts], everything, limit)
-        return [ByReader(self.reader, own) for own in read]
+    def reordering(self, queries: Queries, logits: PairLogits | None, depth: int) -> Reordering | None:
+        """Return the new order of the first candidates of queries; None without logits."""
+        if logits is None:
+            return None
+        values = of_queries(queries, logits)
+        return Reordering(depth, lambda chosen, answers, distances: combined(distances, values(chosen, answers), self.weight))

@@ -1,24 +1,29 @@
-"""How much the second step counts beside distance: the weight under which validation queries fare best."""
+"""The weight of the logit beside distance: the one under which validation queries rank best."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from counterpoint.core import ties
 from counterpoint.core.group import ALONE, Group
+from counterpoint.ranking.candidates import Setting, in_scope, is_candidate
 from counterpoint.ranking.counting import Counted
-from counterpoint.ranking.distance import Distance, OfPairs
+from counterpoint.ranking.distance import Distance, PairValues
 from counterpoint.ranking.queries import Queries
-from counterpoint.ranking.second_step import scores
-from counterpoint.ranking.settings import Setting, in_scope, is_candidate
 
 APART = 1e-5  # of a weight: none is chosen between two that are nearer to each other than this
+
+
+def combined(distance: np.ndarray, logit: np.ndarray, weight: float | np.ndarray) -> np.ndarray:
+    """Return the scores that order candidates (...): weight x logit - distance, highest first."""
+    return weight * logit - distance
 
 
 @dataclass(frozen=True)
 class Shortlists:
     """The first candidates of some queries, in the order of retrieval: distance, logit and right, (queries, depth) each.
 
-    Where a query has fewer, distance is inf. rank (queries,) is the best right answer's, by distance.
+    Where a query has fewer, distance is inf. rank (queries,) is that of the best positive by distance.
     """
 
     distance: np.ndarray
@@ -26,51 +31,46 @@ class Shortlists:
     right: np.ndarray
     rank: np.ndarray
 
-    @classmethod
-    def of(
-        cls,
-        queries: Queries,
-        mask: np.ndarray,
-        distance: Distance,
-        setting: Setting,
-        logit: OfPairs,
-        depth: int,
-        group: Group = ALONE,
-    ) -> "Shortlists":
-        """Of the queries in a mask (queries,), under one setting; each process of a group sees to its part of them."""
-        parts = [
-            _shortlists(queries, own, distance, setting, logit, depth)
-            for chosen in queries.chunks(group)
-            if len(own := chosen[mask[chosen]])
-        ]
-        parts = [part for parts in group.joined(parts) for part in parts]
-        return cls(*(np.concatenate([part[i] for part in parts]) for i in range(4)))
 
+@dataclass(frozen=True)
+class Shortlister:
+    """Makes shortlists of queries in one setting: `depth` candidates each, with the logits of a scorer."""
 
-def _shortlists(
-    queries: Queries, chosen: np.ndarray, distance: Distance, setting: Setting, logit: OfPairs, depth: int
-) -> tuple[np.ndarray, ...]:
-    allowed = is_candidate(queries, chosen, in_scope(queries, chosen, setting))
-    counted = Counted(distance, chosen, distance.near(chosen), allowed)
-    top = counted.nearest(depth)
-    rows, items = np.repeat(np.arange(len(top)), [len(each) for each in top]), np.concatenate(top)
-    place = np.concatenate([np.arange(len(each)) for each in top])
-    far, likely = np.full((len(top), depth), np.inf), np.zeros((len(top), depth))
-    far[rows, place], likely[rows, place] = counted.exact(rows, items), logit(chosen[rows], items)
-    right = np.zeros(far.shape, dtype=bool)
-    right[rows, place] = (queries.right[chosen][rows] == items[:, None]).any(1)
-    who, column = np.nonzero(queries.right[chosen] >= 0)
-    ranks, _ = counted.ranks(who, queries.right[chosen][who, column])
-    best = np.full(len(chosen), np.iinfo(np.int64).max)
-    np.minimum.at(best, who, ranks)
-    return far, likely, right, best
+    queries: Queries
+    distance: Distance
+    setting: Setting
+    logit: PairValues
+    depth: int
+
+    def of(self, mask: np.ndarray, group: Group = ALONE) -> Shortlists:
+        """Return the shortlists of the queries in a mask (queries,); each process of a group makes its shard."""
+        shards = [self._part(part) for chosen in self.queries.chunks(group) if len(part := chosen[mask[chosen]])]
+        parts = [part for shard in group.all_gather(shards) for part in shard]
+        return Shortlists(*(np.concatenate([part[i] for part in parts]) for i in range(4)))
+
+    def _part(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+        queries = self.queries
+        allowed = is_candidate(queries, chosen, in_scope(queries, chosen, self.setting))
+        counted = Counted(self.distance, chosen, self.distance.approximate(chosen), allowed)
+        top = counted.nearest(self.depth)
+        rows, answers = np.repeat(np.arange(len(top)), [len(first) for first in top]), np.concatenate(top)
+        place = np.concatenate([np.arange(len(first)) for first in top])
+        distance, logit = np.full((len(top), self.depth), np.inf), np.zeros((len(top), self.depth))
+        distance[rows, place], logit[rows, place] = counted.exact(rows, answers), self.logit(chosen[rows], answers)
+        right = np.zeros(distance.shape, dtype=bool)
+        right[rows, place] = (queries.right[chosen][rows] == answers[:, None]).any(1)
+        row, column = np.nonzero(queries.right[chosen] >= 0)
+        ranks, _ = counted.ranks(row, queries.right[chosen][row, column])
+        best = np.full(len(chosen), np.iinfo(np.int64).max)
+        np.minimum.at(best, row, ranks)
+        return distance, logit, right, best
 
 
 def best_weight(lists: Shortlists) -> float:
-    """The weight of the logit for which top1 is highest, then MRR; of equal ones the smallest, 0 = distance alone.
+    """Return the weight of the highest top1, then MRR; of equal ones the smallest, 0 = distance alone.
 
-    As the weight rises, two candidates of a list change places once at most, where weight x logit - distance is the same
-    for both. Between two such weights no rank changes, so that one weight between each two is enough to try all there are.
+    As the weight rises, two candidates of a list change places at most once, where weight x logit - distance is the same for
+    both. Between two such weights no rank changes, so one weight between each two covers all there are.
     """
     turns, hits, gains = _changes(lists)
     ends, number = np.unique(turns, return_inverse=True)
@@ -79,12 +79,12 @@ def best_weight(lists: Shortlists) -> float:
     between = np.append((ends[:-1] + ends[1:]) / 2, 2 * ends[-1] if ends[-1] else 1.0) if len(ends) else ends
     apart = np.append(np.diff(ends) > APART * ends[1:], True) if len(ends) else ends.astype(bool)
     between = np.array([float(f"{weight:.7g}") for weight in between])  # as it is written and read again
-    found = [(0.0, 0.0, 0.0), *zip(np.round(top1[apart]), np.round(mrr[apart], 9), -between[apart], strict=True)]
-    return abs(float(max(found)[2]))
+    choices = [(0.0, 0.0, 0.0), *zip(np.round(top1[apart]), np.round(mrr[apart], 9), -between[apart], strict=True)]
+    return abs(float(max(choices)[2]))
 
 
 def _changes(lists: Shortlists) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The weights (m,) from which on a query fares otherwise, and by how much its top1 and its reciprocal rank rise there."""
+    """The weights (m,) at which a query's rank changes, and the rise of its top1 and of its reciprocal rank there."""
     turns, hits, gains = [], [], []
     for distance, logit, right, rank in zip(lists.distance, lists.logit, lists.right, lists.rank, strict=True):
         if not right.any():
@@ -93,24 +93,23 @@ def _changes(lists: Shortlists) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         with np.errstate(divide="ignore", invalid="ignore"):
             met = (distance[right, None] - distance[~right]) / (logit[right, None] - logit[~right])
         ends = np.unique(met[(met > 0) & (met < np.inf)])
-        tried = np.append((np.append(0.0, ends[:-1]) + ends) / 2, 2 * ends[-1] if len(ends) else 1.0)
-        ranks = np.append(rank, _ranks(scores(distance, logit, tried[:, None]), right))
+        weights = np.append((np.append(0.0, ends[:-1]) + ends) / 2, 2 * ends[-1] if len(ends) else 1.0)
+        ranks = np.append(rank, _ranks(combined(distance, logit, weights[:, None]), right))
         turns.append(np.append(0.0, ends))
         hits.append(np.diff((ranks == 1).astype(float)))
         gains.append(np.diff(1 / ranks))
     return tuple(np.concatenate([np.zeros(0), *parts]) for parts in (turns, hits, gains))  # type: ignore[return-value]
 
 
-def _ranks(ordered_by: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The rank of the best right candidate of one list, for each row of scores (weights, depth)."""
-    order = np.argsort(-ordered_by, axis=1, kind="stable")
-    return 1 + right[order].argmax(1)
+def _ranks(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The rank of the best positive for each row of scores (rows, depth); right is (depth,), or (rows, depth)."""
+    order = ties.order(-scores)
+    return 1 + np.take_along_axis(np.broadcast_to(right, scores.shape), order, 1).argmax(1)
 
 
 def ranks_by(lists: Shortlists, weight: float) -> np.ndarray:
-    """The rank of each query's best right answer under a weight (queries,)."""
+    """Return the rank of each query's best positive under a weight (queries,)."""
     ranks = lists.rank.copy()
     here = lists.right.any(1)
-    order = np.argsort(-scores(lists.distance, lists.logit, weight), axis=1, kind="stable")
-    ranks[here] = 1 + np.take_along_axis(lists.right, order, 1).argmax(1)[here]
+    ranks[here] = _ranks(combined(lists.distance, lists.logit, weight), lists.right)[here]
     return ranks

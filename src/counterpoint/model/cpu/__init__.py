@@ -1,1 +1,1 @@
-"""What makes a model fast on a CPU and changes none of its results, behind one call: `speed_up`."""
+"""Faster parts for a model on a CPU, with the same results, behind one call: `place`."""

@@ -1,4 +1,4 @@
-"""Attention for a CPU: torch's fused kernels where they are the faster, else plain matrix products."""
+"""Attention for a CPU: torch's fused kernels where they are faster, else plain matrix products."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ def attend(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers asks for it: query, key, value (B, heads, L, d) to (B, L, heads, d); no weights are returned.
+    """Return attention (B, L, heads, d) of query, key, value (B, heads, L, d), as transformers calls it, and no weights.
 
-    attention_mask (B, 1, 1 or L, L) is added to the scores. Fused for float32, and in bf16 where nothing learns: its backward
-    in bf16 takes twice as long as that of plain products, and its dropout's numbers are drawn one by one.
+    attention_mask (B, 1, 1 or L, L) is added to the scores. Fused for float32, and in bf16 without gradients: the fused backward
+    in bf16 takes twice as long as plain products, and its dropout draws numbers one by one.
     """
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     if attention_mask is not None:  # in float32 it would make all that follows so
@@ -40,11 +40,11 @@ def attend(
     return out.transpose(1, 2).contiguous(), None
 
 
-def short_mask(**asked: Any) -> torch.Tensor | None:
-    """What transformers asks for, to be added to scores; for an encoder a row a text, (B, 1, 1, L), or None without padding."""
-    if asked["mask_function"] is not bidirectional_mask_function:
-        return eager_mask(**asked)
-    sees = asked["attention_mask"]  # (B, L)
+def short_mask(**kwargs: Any) -> torch.Tensor | None:
+    """Return the mask to add to scores; for an encoder one row a text, (B, 1, 1, L), or None without padding."""
+    if kwargs["mask_function"] is not bidirectional_mask_function:
+        return eager_mask(**kwargs)
+    sees = kwargs["attention_mask"]  # (B, L)
     if sees is None or sees.all():
         return None
     return torch.where(sees[:, None, None].bool(), 0.0, torch.finfo(torch.float32).min)

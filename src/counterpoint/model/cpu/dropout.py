@@ -1,4 +1,4 @@
-"""Dropout whose random numbers do not cost more than the matrix products around them."""
+"""Dropout that draws its random numbers four at a time."""
 
 import torch
 from torch import nn
@@ -7,9 +7,9 @@ STEPS = 2**16  # 16 random bits a number: a rate of 0.1 is 6554/65536
 
 
 def drop(x: torch.Tensor, rate: float) -> torch.Tensor:
-    """x (...), on a CPU, with each entry 0 with probability rate, to 1/65536, else divided by 1 - rate.
+    """Return x (...), on a CPU, with entries set to 0 with probability rate, to 1/65536, else divided by 1 - rate.
 
-    torch's own draws its numbers one by one; here four come from each 64 bits of the same generator.
+    torch draws its numbers one by one; here four come from 64 bits of the same generator.
     """
     limit = round(rate * STEPS)
     if not limit:
@@ -20,14 +20,15 @@ def drop(x: torch.Tensor, rate: float) -> torch.Tensor:
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout, by `drop` where it runs on a CPU."""
+    """An nn.Dropout that uses `drop` on a CPU."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x (...) after dropout."""
         return drop(x, self.p) if self.training and x.device.type == "cpu" else super().forward(x)
 
 
-def quicken(module: nn.Module) -> None:
-    """Put `Dropout` in place of every nn.Dropout inside."""
+def replace_dropout(module: nn.Module) -> None:
+    """Replace every nn.Dropout inside by `Dropout`."""
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:

@@ -1,4 +1,4 @@
-"""Word embeddings' gradients: sparse while passes add to them, dense when a step is due."""
+"""The gradients of word embeddings: sparse while micro-batches add to them, dense for the step."""
 
 from typing import Any
 
@@ -7,14 +7,13 @@ from torch import nn
 
 
 class DenseGradients:
-    """A hook before an optimizer's step. Word embeddings' gradients have a row a token, from several passes; AdamW asks for
-    one of all words.
+    """A hook before an optimizer's step that makes sparse gradients dense, since AdamW needs a row of every word.
 
-    That one is kept from step to step, and only the rows of the last one cleared: to zero it all is a tenth of a step.
+    The dense gradient is kept from step to step, and only its last rows are cleared: zeroing all takes a tenth of a step.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[nn.Parameter, tuple[torch.Tensor, torch.Tensor]] = {}  # the gradient, and its rows that are not 0
+        self.kept: dict[nn.Parameter, tuple[torch.Tensor, torch.Tensor]] = {}  # the gradient, and its nonzero rows
 
     def __call__(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         """Put dense gradients in place of the sparse ones."""
