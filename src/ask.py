@@ -38,7 +38,7 @@ def main() -> None:
         )
         arguments = searched(asked, folder)
         with progress() as told:
-            retriever.index(arguments, keep=INDEX, told=told)
+            retriever.index(arguments, keep=INDEX, tell=told)
     only = None
     if asked.counters_only:
         only = [each.source == "counter" for each in arguments]
@@ -153,9 +153,9 @@ def progress() -> Iterator:
 def shown(point: Argument, hits: Sequence[Hit]) -> Iterator[str]:
     yield f"{' '.join(point.text.split())}"
     for place, hit in enumerate(hits, start=1):
-        twins = f" = {', '.join(hit.twins)}" if hit.twins else ""
+        duplicates = f" = {', '.join(hit.duplicates)}" if hit.duplicates else ""
         logit = "" if hit.logit is None else f", logit {hit.logit:+.2f}"
-        yield f"{place:>4}. {hit.distance:.4f}{logit}  [{hit.id}{twins}]"
+        yield f"{place:>4}. {hit.distance:.4f}{logit}  [{hit.id}{duplicates}]"
         yield f"      {' '.join(hit.text.split())}"
     if not hits:
         yield "      no argument is left that may answer"

@@ -1,9 +1,9 @@
-"""Stage baselines: BM25 and the untrained encoder rank what the trained model will rank, apart from all training."""
+"""Stage baselines: BM25 and the untrained encoder rank the same queries as the trained model."""
 
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin(launched=True)  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin(launched=True)  # before the slow imports: an orphan of a killed dvc must write nothing
 
 import logging
 from collections.abc import Iterator
@@ -20,17 +20,18 @@ from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_table
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import locate, weights_sha256
-from counterpoint.model.towers import Vectors
-from counterpoint.ranking.correction import Hubs, best_constant
+from counterpoint.model.towers import Embedded
+from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
+from counterpoint.ranking.hubness import NAME, Correction, best_correction
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.settings import SETTINGS
 
 TRIPLES, BASELINES = Path("data/triples"), Path("data/baselines")
 
 
 def main() -> None:
+    """Write data/baselines/."""
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     directory = locate(params.model.encoder)
@@ -38,40 +39,41 @@ def main() -> None:
     triples = read_triples(TRIPLES)
     tasks = read_tasks(triples, beir=params.evaluate.beir)
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
-    vectors = embed_tasks(tasks, model)
-    hubs = correction(triples, tasks[0], vectors[0], model)
+    embedded = embed_tasks(tasks, model)
+    correction = choose_correction(triples, tasks[0], embedded[0], model)
 
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
-        by_step = {
+        distances = {
             "bm25": bm25(queries),
-            "zero_shot": euclidean(queries, *vectors[number]),
-            "zero_shot_corrected": hubs.distance(queries, *vectors[number], normalized=True),
+            "zero_shot": euclidean(queries, embedded[number]),
+            "zero_shot_corrected": correction.distance(queries, embedded[number]),
         }
-        for step, distance in by_step.items():
-            found = rank(queries, distance, tasks[number].settings, None, compute.group).items()
-            yield Ranked(step, distance, {name: (ranking.candidates, ranking.retrieved) for name, ranking in found})
+        for stage, distance in distances.items():
+            rankings = rank(queries, distance, tasks[number].settings, None, compute.group).items()
+            yield Ranked(stage, distance, {name: (ranking.candidates, ranking.retrieved) for name, ranking in rankings})
 
     tables = ranks_tables(tasks, ranked)
-    if not compute.group.leads:
+    if not compute.group.is_main:
         return
     for split, table in tables.items():
         write_table(BASELINES / f"{split}.csv", table)
-    about = {"encoder_sha256": weights_sha256(directory), "correction": hubs.kind, "constant": hubs.constant}
+    about = {"encoder_sha256": weights_sha256(directory), "correction": NAME, "constant": correction.beta}
     write_json(BASELINES / "zero_shot.json", about)
 
 
-def correction(triples: Triples, validation: Task, vectors: tuple[Vectors, Vectors], model: BiEncoder) -> Hubs:
-    """Inverted softmax over the training points, with the constant that fares best on all of validation in epa: what a
-    training gains by keeping hubs away can be had without any."""
+def choose_correction(triples: Triples, validation: Task, embedded: Embedded, model: BiEncoder) -> Correction:
+    """Return the hubness correction that is best on all of validation in epa; its bank are the training points.
+
+    It shows what training gains beyond keeping hubs away.
+    """
     points = list(dict.fromkeys(pair.point for pair in triples.pairs["training"]))
-    bank = model.embed(model.point.encoder.tokenize(points))[0].embedding
+    bank = model.embed(model.point.encoder.tokenize(points)).points.embedding
     queries, epa = validation.queries["text"], {"epa": SETTINGS["epa"]}
 
-    def fares(hubs: Hubs) -> np.ndarray:
-        distance = hubs.distance(queries, *vectors, normalized=True)
-        return rank(queries, distance, epa, None, model.compute.group)["epa"].retrieved.rank
+    def ranks_under(correction: Correction) -> np.ndarray:
+        return rank(queries, correction.distance(queries, embedded), epa, None, model.compute.group)["epa"].retrieved.rank
 
-    return best_constant("inverted_softmax", bank, fares)
+    return best_correction(bank, ranks_under)
 
 
 if __name__ == "__main__":

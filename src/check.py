@@ -15,13 +15,14 @@ from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.core.sections import SPLITS
 
-if TYPE_CHECKING:  # what checks the corpus is imported when params are known to be right
+if TYPE_CHECKING:  # slow imports wait until params are known to be right
     from counterpoint.arguments.triples import Triples
 
-FETCHED = Path("data/arguana")  # what a stage of its own brings
+FETCHED = Path("data/arguana")  # a stage of its own brings it
 
 
 def main() -> None:
+    """Check params, repository, corpus and encoder."""
     params = load_params()
     if subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True).returncode:
         raise InputError(f"DVC needs a Git repository; {Path.cwd()} is in none: git init, git add and commit, or clone it")
@@ -31,14 +32,14 @@ def main() -> None:
 
 
 def check_corpus(params: Params) -> "Triples":
-    """What prepare and train would refuse."""
+    """Refuse what prepare and train would refuse; return the triples."""
     from counterpoint.corpus.splits import read_splits, unseen
-    from counterpoint.negatives.first import first_negatives
+    from counterpoint.negatives.initial import initial_negatives
 
     splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
     pools = {name: triples.pool(name) for name in triples.pairs}
-    first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
+    initial_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
     sizes = ", ".join(f"{counts['points']:,} {name}" for name, counts in splits.counts.items())
     logging.info("corpus %s: %s points", params.corpus, sizes)
 
@@ -49,33 +50,30 @@ def check_corpus(params: Params) -> "Triples":
 
 
 def check_encoder(params: Params, triples: "Triples | None") -> None:
-    """What train and baselines would refuse, and what the encoder does not see of the texts."""
+    """Refuse what train, baselines and rerank would refuse, and log what the encoder loses of the texts."""
     from counterpoint.model.compute import choose
     from counterpoint.model.encoder import load_encoder
+    from counterpoint.model.hidden_states import HiddenStateCache
     from counterpoint.model.locate import locate
-    from counterpoint.model.states import announced
     from counterpoint.model.vocabulary import blind_spots
-    from counterpoint.negatives.first import first_negatives
+    from counterpoint.negatives.initial import initial_negatives
     from counterpoint.negatives.search import require_backend
-    from counterpoint.training.teacher import refuse_no_teacher
+    from counterpoint.reranking.kinds import KINDS
+    from counterpoint.training.checkpoint import kept
 
-    if params.loss.distill.weight:
-        refuse_no_teacher(Path(params.loss.distill.teacher))
+    kept()
     require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision)
     model = params.model
     encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length, prompts=model.prompts.both)
     encoder.freeze(model.freeze)
-    reading = None
-    if params.rerank.kind == "joint":
-        reading = load_encoder(locate(model.encoder), "mean", model.max_length, prompts=model.prompts.both)
-        reading.freeze(params.rerank.freeze, "rerank.freeze")
+    reranking = KINDS[params.rerank.kind].encoder(params)
+    if params.rerank.freeze == model.freeze:
+        reranking = None  # both read the same hidden states
     size = sum(parameter.numel() for parameter in encoder.parameters())
     logging.info("encoder %s: width %d, %.1f million weights; on %s", model.encoder, encoder.width, size / 1e6, compute)
     if triples is None:
         return
-    if params.rerank.freeze == model.freeze:
-        reading = None  # what it keeps is the retriever's
     for name in SPLITS:
         pool = triples.pool(name)
         tokens = encoder.tokenize(pool.texts)
@@ -84,10 +82,11 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
         if name == "training":
             for group in tokens.groups:
                 pool = pool.merged(group)
-            first_negatives(pool, params.negatives.per_point, params.prepare.seed)
-    for own in (encoder, reading):
-        if own is not None and (kept := announced(own, triples.texts, compute, params.states.limit)):
-            logging.info("%s", kept)
+            initial_negatives(pool, params.negatives.per_point, params.prepare.seed)
+    cache = HiddenStateCache(triples.texts)
+    for reader in filter(None, (encoder, reranking)):
+        if line := cache.announce(reader, compute):
+            logging.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage publish: the model with an honest label, published/point (and published/counter), for hubs and registries."""
+"""Stage publish: the model with a model card, published/point (and published/counter), for hubs and registries."""
 
 from counterpoint.core import process
 
@@ -18,6 +18,7 @@ MODELS, METRICS, PUBLISHED = Path("models"), Path("metrics"), Path("published")
 
 
 def main() -> None:
+    """Write published/."""
     params, model = load_params(), read_json(MODELS / "model.json")
     facts = Facts(
         params,
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def code() -> str:
-    """The last commit that changed what this and the stages before run: commits of results or docs do not count."""
+    """Return the last commit that changed the code of the stages; commits of results or docs do not count."""
     paths = code_of(lambda stage: stage != "plot")
     log = subprocess.run(["git", "log", "-1", "--format=%h", "--abbrev=12", "--", *paths], capture_output=True, text=True)
     if log.returncode or not log.stdout.strip():

@@ -1,9 +1,9 @@
-"""Stage rank: the model embeds validation and test, and ranks them in two steps, by text and by row."""
+"""Stage rank: the model embeds validation and test, and ranks them in two stages, by text and by row."""
 
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin(launched=True)  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin(launched=True)  # before the slow imports: an orphan of a killed dvc must write nothing
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,36 +16,37 @@ from counterpoint.evaluation.table import EVALUATED, STEPS, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
-from counterpoint.model.states import with_states
+from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.queries import Queries
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.reranker import Reranker
-from counterpoint.ranking.second_step import SecondStep, of_queries
+from counterpoint.reranking.reranker import Reranker
 
 TRIPLES, MODELS, RERANKER, RANKS = Path("data/triples"), Path("models"), Path("reranker"), Path("data/ranks")
 
 
 def main() -> None:
+    """Write data/ranks/."""
     params = load_params()
     compute = choose(params.train.device, params.train.precision)
     model, group = load(MODELS, compute), compute.group
     triples = read_triples(TRIPLES)
+    cache = HiddenStateCache(triples.texts)
     tasks = read_tasks(triples, beir=params.evaluate.beir)
-    vectors = embed_tasks(tasks, model, lambda parts: with_states(model, parts, triples.texts, params.states.limit))
-
+    embedded = embed_tasks(tasks, model, lambda parts: cache.read(model.point.encoder, compute, parts))
     reranker = Reranker.load(RERANKER, model)
     depth = params.evaluate.rerank_depth or reranker.depth
-    logits = reranker.logits(model, [task.pool.texts for task in tasks], vectors, triples.texts, params.states.limit)
+    logits = [reranker.logits(task.pool.texts, embedded[i], cache) for i, task in enumerate(tasks)]
 
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
-        distance, logit = reranker.distance(queries, *vectors[number], normalized=model.point.normalize), logits[number]
-        second = None if logit is None else SecondStep(of_queries(queries, logit), reranker.weight, depth)
-        found = rank(queries, distance, tasks[number].settings, second, group).items()
-        for step in STEPS:
-            yield Ranked(step, distance, {name: (ranking.candidates, getattr(ranking, step)) for name, ranking in found})
+        distance = euclidean(queries, embedded[number])
+        reordering = reranker.reordering(queries, logits[number], depth)
+        rankings = rank(queries, distance, tasks[number].settings, reordering, group).items()
+        for stage in STEPS:
+            yield Ranked(stage, distance, {name: (ranking.candidates, getattr(ranking, stage)) for name, ranking in rankings})
 
     tables = ranks_tables(tasks, ranked)
-    if not group.leads:
+    if not group.is_main:
         return
     for split, table in tables.items():
         write_table(RANKS / f"{split}.csv", table)

@@ -1,1 +1,1 @@
-"""The loop: draw, learn, embed, score, keep, save; and what it needs to go on after a kill."""
+"""Training: the loop, losses, selection and checkpoints; and the trainer core that reranking uses, too."""

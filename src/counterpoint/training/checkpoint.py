@@ -1,4 +1,4 @@
-"""A run's state after each epoch, kept outside DVC's outputs, so that a killed run goes on where it was."""
+"""Checkpoints: the state of a run after each epoch, kept outside DVC's outputs, so that a killed run can resume."""
 
 import hashlib
 import json
@@ -13,52 +13,62 @@ from typing import IO, Any, BinaryIO, cast
 
 import torch
 
+from counterpoint.core.errors import InputError
 from counterpoint.core.files import imported_code
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.locks import Lock, hold
 
-BY = "by"  # the file that says what a directory's states were computed on
-STATE = re.compile(r"state-(\d+)-([0-9a-f]{8})\.pt")  # the epochs it has finished, the crc32 of the file
+BY = "by"  # the file that names the device, threads and processes of a directory's states
+STATE = re.compile(r"state-(\d+)-([0-9a-f]{8})\.pt")  # the finished epochs, the crc32 of the file
 
 
 def fingerprint(source: Path, *facts: Any) -> str:
-    """What a checkpoint must have been made with: JSON-able facts, and the code under source that is imported by now."""
+    """Return a hash of JSON-able facts and of the code below source that is imported by now."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for file in imported_code(source):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-class Checkpoint:
-    """States in a directory named by a fingerprint; CHECKPOINT_DIR, else .checkpoints/, holds the directories.
+def kept() -> int:
+    """Return CHECKPOINT_KEEP, how many interrupted runs keep their checkpoint; raise InputError where it is no integer from 0."""
+    text = os.environ.get("CHECKPOINT_KEEP") or "3"
+    if not text.isascii() or not text.isdigit():
+        raise InputError(f"CHECKPOINT_KEEP must be an integer of at least 0; got {text!r}")
+    return int(text)
 
-    What grows with the epochs stands beside a state, in parts that are written once. Of the directories that other runs left,
-    the newest keep stay; those that a run holds are not touched. Of several processes the first one keeps them. What it
-    computes on, by, is part of a directory's name: another number of processes or threads rounds otherwise.
+
+class Checkpoint:
+    """States in a directory of CHECKPOINT_DIR, else .checkpoints/, named by a fingerprint and by the device (computed_by).
+
+    Data that grows with the epochs stands beside a state, in parts that are written once. The main process alone keeps states.
+    Another number of processes or threads rounds otherwise, so it has another directory.
     """
 
-    def __init__(self, name: str, keep: int, group: Group = ALONE, by: str = "") -> None:
-        self.name, self.group = f"{name}-{zlib.crc32(by.encode()):08x}" if by else name, group
+    def __init__(self, name: str, group: Group = ALONE, computed_by: str = "") -> None:
+        self.name, self.group = f"{name}-{zlib.crc32(computed_by.encode()):08x}" if computed_by else name, group
         self.parts: dict[str, str] = {}  # the file of each part
         self.directory = Path(os.environ.get("CHECKPOINT_DIR") or ".checkpoints") / self.name
         self.lock: Lock | None = None
-        if not group.leads:
-            return
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.lock = hold(self.directory)
-        if self.lock is None:
-            logging.warning("checkpoint %s is in use by another run; this one keeps none", self.directory)
-        if by:
-            self._tell_others(name, by)
-        os.utime(self.directory)
-        self._prune(keep)
+
+    @classmethod
+    def open(cls, name: str, group: Group = ALONE, computed_by: str = "") -> "Checkpoint":
+        """Lock the directory of a run, and remove those of interrupted runs but for the newest `kept`."""
+        keep, checkpoint = kept(), cls(name, group, computed_by)
+        if group.is_main:
+            checkpoint.directory.mkdir(parents=True, exist_ok=True)
+            checkpoint.lock = hold(checkpoint.directory)
+            if checkpoint.lock is None:
+                logging.warning("checkpoint %s is in use by another run; this one keeps none", checkpoint.directory)
+            if computed_by:
+                checkpoint._compare(name, computed_by)
+            os.utime(checkpoint.directory)
+            checkpoint._prune(keep)
+        return checkpoint
 
     def load(self, device: torch.device) -> dict | None:
-        """The state of the latest epoch that can be trusted, under "parts" its parts by name, or None.
-
-        There is a line for each that cannot be trusted.
-        """
-        return self.group.from_lead(self._load(device if self.group.size == 1 else torch.device("cpu")))
+        """Return the state of the latest intact epoch, with its parts by name under "parts", or None; log each damaged one."""
+        return self.group.broadcast(self._load(device if self.group.size == 1 else torch.device("cpu")))
 
     def _load(self, device: torch.device) -> dict | None:
         if self.lock is None:
@@ -66,7 +76,7 @@ class Checkpoint:
         for file in self._states():
             try:
                 state = self._read(file, device)
-                parts = {name: self._read(self.directory / other, device) for name, other in state["parts"].items()}
+                parts = {name: self._read(self.directory / part, device) for name, part in state["parts"].items()}
                 self.parts = state["parts"]
                 return state | {"parts": parts}
             except Exception as error:  # a torn or foreign file can make the reader stumble anywhere
@@ -74,16 +84,16 @@ class Checkpoint:
         return None
 
     def _read(self, file: Path, device: torch.device) -> dict:
-        found = f"{zlib.crc32(file.read_bytes()):08x}"
-        if found != (named := file.stem.rpartition("-")[2]):
-            raise ValueError(f"the crc32 of {file.name} is {found}, not {named}")
+        crc = f"{zlib.crc32(file.read_bytes()):08x}"
+        if crc != (named := file.stem.rpartition("-")[2]):
+            raise ValueError(f"the crc32 of {file.name} is {crc}, not {named}")
         content = torch.load(file, map_location=device, weights_only=True)
         if content["fingerprint"] != self.name:
             raise ValueError(f"it belongs to run {content['fingerprint']}")
         return content["content"]
 
     def save(self, epochs: int, state: dict, parts: Mapping[str, dict] | None = None) -> None:
-        """Put a state in the place of the last one, and beside it those parts that are not there yet.
+        """Replace the last state, and write those parts that are not there yet.
 
         They hold tensors, numbers, strings, lists and dicts.
         """
@@ -99,7 +109,7 @@ class Checkpoint:
                 before.unlink()
 
     def _write(self, name: str, content: dict) -> Path:
-        """A file whose name ends in its crc32, whole or not at all."""
+        """Write a file whose name ends in its crc32, whole or not at all."""
         unfinished = self.directory / "state.unfinished"
         with unfinished.open("wb") as stream:
             summed = _Summed(stream)
@@ -115,6 +125,7 @@ class Checkpoint:
         return file
 
     def remove(self) -> None:
+        """Remove the directory, and release it."""
         if self.lock is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
         self.release()
@@ -130,13 +141,13 @@ class Checkpoint:
         files = (directory or self.directory).iterdir()
         return sorted((file for file in files if STATE.fullmatch(file.name)), reverse=True)
 
-    def _tell_others(self, name: str, by: str) -> None:
-        """A line where this run has a state, but one that was computed on something else."""
-        (self.directory / BY).write_text(by, encoding="utf-8")
-        for other in self.directory.parent.glob(f"{name}-????????"):
-            if not self._states() and self._states(other) and (other / BY).exists():
-                theirs = (other / BY).read_text(encoding="utf-8")
-                logging.info("a checkpoint of this run is there, by %s; by %s it starts anew", theirs, by)
+    def _compare(self, name: str, computed_by: str) -> None:
+        """Log a line where this run has a state, but one that another device or number of threads computed."""
+        (self.directory / BY).write_text(computed_by, encoding="utf-8")
+        for directory in self.directory.parent.glob(f"{name}-????????"):
+            if not self._states() and self._states(directory) and (directory / BY).exists():
+                theirs = (directory / BY).read_text(encoding="utf-8")
+                logging.info("this run has a checkpoint, computed by %s; by %s it starts anew", theirs, computed_by)
 
     def _prune(self, keep: int) -> None:
         others = [path for path in self.directory.parent.iterdir() if path.is_dir() and path != self.directory]
@@ -147,7 +158,7 @@ class Checkpoint:
 
 
 class _Summed:
-    """A stream to write to that sums up what goes through, since torch does not look at the sums in its files."""
+    """A stream that sums up the bytes written to it, since torch does not check the sums in its files."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream, self.crc = stream, 0

@@ -1,4 +1,4 @@
-"""What a run shows while it is under way: the series as rows come, a bar at a terminal, a line an epoch elsewhere."""
+"""Progress of a run: the series as rows come, a bar at a terminal, a log line an epoch."""
 
 import logging
 import sys
@@ -12,9 +12,9 @@ from counterpoint.training.state import State
 
 
 class Progress:
-    """Writes history.json and steps.json into series, and tells of each epoch; batches are those of one epoch.
+    """A writer of history.json and steps.json into series, and of a log line an epoch; batches is their number an epoch.
 
-    Without series it shows nothing: of several processes one is enough.
+    Without series it writes nothing; the main process alone shows progress.
     """
 
     def __init__(self, series: Path | None, epochs: int, batches: int) -> None:
@@ -24,7 +24,7 @@ class Progress:
         self.epoch(State())
 
     def step(self, state: State) -> None:
-        """A row of steps.json has come."""
+        """Show a new row of steps.json."""
         self.stepped = True
         if time.monotonic() - self.written > 1:
             self._write_steps(state)
@@ -36,27 +36,27 @@ class Progress:
             self.bar.refresh()
 
     def epoch(self, state: State) -> None:
-        """A row of history.json has come, or rows have come back from a checkpoint."""
+        """Show a new row of history.json, or the rows of a checkpoint."""
         if self.series is None:
             return
         self._write_steps(state)
         write_series(self.series / "history.json", "epochs", state.epochs)
         if state.epochs:
-            self._tell(state.epochs, time.monotonic())
+            self._log(state.epochs, time.monotonic())
 
     def _write_steps(self, state: State) -> None:
         if self.series is not None:
             write_series(self.series / "steps.json", "steps", state.steps)
         self.written = time.monotonic()
 
-    def _tell(self, rows: list[dict], now: float) -> None:
+    def _log(self, rows: list[dict], now: float) -> None:
         row = rows[-1]
         left = (now - self.epoch_began) * (self.epochs - len(rows))
         self.epoch_began = now
         parts = [f"epoch {row['epoch'] + 1}/{self.epochs}" if self.epochs else "untrained", f"rate {row['random_rate']:.3f}"]
         parts += [f"loss {row['loss']:.4f}"] if row["loss"] is not None else []
         parts += [f"validation top1 {row['validation_top1']:.3f}", f"selection score {row['selection_score']:.3f}"]
-        if self.stepped and len(rows) < self.epochs:  # not of rows that were restored
+        if self.stepped and len(rows) < self.epochs:  # not for restored rows
             parts.append(f"{left / 60:.1f} min left")
         with tqdm.external_write_mode():
             logging.info(", ".join(parts))

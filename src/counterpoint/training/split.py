@@ -1,4 +1,4 @@
-"""A split as training and selection see it."""
+"""A split for training and selection."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +13,9 @@ from counterpoint.model.texts import Texts, Tokens
 
 @dataclass(frozen=True)
 class Split:
-    """A split's arguments, their tokens (rows = pool.texts) and, per pair, whether nothing of it stands in training.
+    """A split's arguments, their tokens (rows = pool.texts), and a flag of each pair without a text in training.
 
-    texts is what the model reads of the same rows: the tokens, or what its frozen part has made of them.
+    texts is the model's input for the same rows: the tokens, or cached hidden states.
     """
 
     pool: Pool
@@ -25,14 +25,14 @@ class Split:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], encoder: Encoder, documents: Sequence[Document] = ()) -> "Split":
-        """The split of usable pairs and what else its queries search, tokenized for an encoder."""
+        """Return the split of usable pairs and documents, tokenized for an encoder."""
         pool = Pool.of(pairs, documents)
         unseen = np.array([pair.seen == "none" for pair in pairs])
         tokens = encoder.tokenize(pool.texts)
         return cls(pool, tokens, tokens, unseen)
 
     def merged(self) -> "Split":
-        """The split in which arguments of the same token ids are twins: no encoder can tell them apart."""
+        """Return the split in which arguments of the same token ids are duplicates: no encoder can tell them apart."""
         pool = self.pool
         for group in self.tokens.groups:
             pool = pool.merged(group)

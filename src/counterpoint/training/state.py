@@ -1,4 +1,4 @@
-"""A training run as it stands, and the same as what a checkpoint can hold."""
+"""The state of a training run, and the form of it that a checkpoint can hold."""
 
 import logging
 import time
@@ -14,107 +14,106 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.sections import TrainParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import Negatives, NegativeSampler
-from counterpoint.training.epoch import Learner
 from counterpoint.training.losses import by_name
+from counterpoint.training.selection import Scores
+from counterpoint.training.trainer import Trainer
 
-ARRAYS = ("ids", "was_random", "was_kept", "was_filtered", "distance", "to_counter")
-MADE_OF = ("random_share", "kept_share", "filtered_share", "same_debate_share", "point_share", "hardness")
+ARRAYS = ("ids", "was_random", "was_filtered", "distance", "to_counter")
+MAKE_UP = ("random_share", "filtered_share", "same_debate_share", "point_share", "hardness")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch: its selection score (top1, mrr) and its trainable weights."""
+
+    epoch: int
+    score: tuple[float, float]
+    weights: dict[str, torch.Tensor]
 
 
 @dataclass
 class State:
-    """What a run has come to: rows of the two series, the best epoch's weights, seconds by phase.
-
-    best has epoch, score ([top1, mrr]) and weights.
-    """
+    """The rows of the two series, the best epoch, and seconds by phase."""
 
     epochs: list[dict] = field(default_factory=list)
     steps: list[dict] = field(default_factory=list)
-    best: dict = field(default_factory=dict)
+    best: Best | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
+        """Add the time of the work inside to a phase."""
         start = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
-    def logged(self, row: dict) -> "State":
-        """The state with one more row of steps.json."""
+    def with_step(self, row: dict) -> "State":
+        """Return the state with one more row of steps.json."""
         self.steps.append(row)
         return self
 
-    def keep_if_best(self, epoch: int, score: list[float], model: BiEncoder) -> None:
+    def keep_if_best(self, epoch: int, score: tuple[float, float], model: BiEncoder) -> None:
         """Keep the weights where the score, compared entry by entry, is above all before; the first of equals stays."""
-        if not self.best or score > self.best["score"]:
-            self.best = {"epoch": epoch, "score": score, "weights": copy_of(model)}
+        if self.best is None or score > self.best.score:
+            self.best = Best(epoch, score, model.copy_trainable())
 
     def left(self, params: TrainParams) -> Iterator[int]:
-        """The epochs that are still to be run, until as many as params.patience in a row were no better than the best."""
+        """Yield the epochs to run, until params.patience epochs in a row were no better than the best."""
         for epoch in range(len(self.epochs), params.epochs):
-            if params.patience and self.best and epoch - 1 - self.best["epoch"] >= params.patience:
-                logging.info("no epoch since %d was better: the end of training", self.best["epoch"])
+            if params.patience and self.best and epoch - 1 - self.best.epoch >= params.patience:
+                logging.info("no epoch since %d was better: the end of training", self.best.epoch)
                 return
             yield epoch
 
 
-def copy_of(model: BiEncoder) -> dict[str, torch.Tensor]:
-    """The weights that learn, apart from the model that goes on learning."""
-    return {name: value.clone() for name, value in model.learnt().items()}
-
-
-def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict, score: dict, pool: Pool) -> dict:
-    """A row of plots/series/history.json; negatives is None and means empty for the untrained model."""
-    made_of: dict[str, float | None] = dict.fromkeys(MADE_OF)
+def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict, scores: Scores, pool: Pool) -> dict:
+    """Return a row of plots/series/history.json; negatives is None and means empty for the untrained model."""
+    make_up: dict[str, float | None] = dict.fromkeys(MAKE_UP)
     if negatives is not None:
         debate = pool.debate[pool.queries, None]
         known = (debate >= 0).all()
-        made_of = {
+        make_up = {
             "random_share": float(negatives.was_random.mean()),
-            "kept_share": float(negatives.was_kept.mean()),
             "filtered_share": float(negatives.was_filtered.mean()),
             "same_debate_share": float((pool.debate[negatives.ids] == debate).mean()) if known else None,
             "point_share": float((pool.source[negatives.ids] == POINT).mean()),
             "hardness": negatives.hardness,
         }
-    top1 = {f"{name}_top1": score[name] for name in ("training", "validation", "test", "unseen_test")}
-    return {"epoch": epoch, "random_rate": rate} | made_of | by_name(means) | top1 | {"selection_score": score["selection"][0]}
+    top1 = {f"{name}_top1": getattr(scores, name) for name in ("training", "validation", "test", "unseen_test")}
+    return {"epoch": epoch, "random_rate": rate} | make_up | by_name(means) | top1 | {"selection_score": scores.selection[0]}
 
 
 # --- for a checkpoint ------------------------------------------------------------------------------------------------
 
 
-def packed(state: State, learner: Learner) -> dict:
-    """All that `unpacked` needs but the draws, in what a checkpoint can hold.
-
-    The best weights stand there only where the current ones are others.
-    """
-    learning = {"weights": copy_of(learner.model), "optimizer": learner.optimizer.state_dict()}
+def progress_of(state: State) -> dict:
+    """Return the state as a checkpoint can hold it; the best weights only where they are not the current ones."""
     best = state.best
-    if best["epoch"] == state.epochs[-1]["epoch"]:
-        best = {name: value for name, value in best.items() if name != "weights"}
-    return vars(state) | {"best": best} | learning
+    assert best is not None
+    weights = None if best.epoch == state.epochs[-1]["epoch"] else best.weights
+    return vars(state) | {"best": {"epoch": best.epoch, "score": list(best.score), "weights": weights}}
 
 
-def packed_draws(sampler: NegativeSampler) -> dict[str, dict]:
-    """The draws, each under the name of the epoch that drew it: parts of a checkpoint."""
-    draws = {_named(sampler.drawn_at(epoch)): negatives for epoch, negatives in enumerate(sampler.draws)}
+def draw_parts(sampler: NegativeSampler) -> dict[str, dict]:
+    """Return the draws as parts of a checkpoint, each named by the epoch that drew it."""
+    draws = {_part(sampler.draw_epoch(epoch)): negatives for epoch, negatives in enumerate(sampler.draws)}
     return {name: {key: torch.as_tensor(getattr(draw, key)) for key in ARRAYS} for name, draw in draws.items()}
 
 
-def unpacked(found: dict | None, learner: Learner, sampler: NegativeSampler) -> State:
-    """The run that was packed, with weights, optimizer and draws put in place; a new run for None."""
-    if found is None:
+def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
+    """Return the run that the trainer's checkpoint holds, with the sampler's draws put in place; else a new run."""
+    saved = trainer.resume()
+    if saved is None:
         return State()
-    learner.model.take(found["weights"])
-    learner.optimizer.load_state_dict(found["optimizer"])
-    draws = {name: _negatives(arrays) for name, arrays in found["parts"].items()}
-    sampler.draws = [draws[_named(sampler.drawn_at(epoch))] for epoch in range(len(found["epochs"]))]
-    best = {"weights": copy_of(learner.model)} | found["best"]
-    return State(found["epochs"], found["steps"], best, found["seconds"])
+    progress, parts = saved
+    draws = {name: _negatives(arrays) for name, arrays in parts.items()}
+    sampler.draws = [draws[_part(sampler.draw_epoch(epoch))] for epoch in range(len(progress["epochs"]))]
+    best = progress["best"]
+    weights = trainer.model.copy_trainable() if best["weights"] is None else best["weights"]
+    return State(**progress | {"best": Best(best["epoch"], tuple(best["score"]), weights)})
 
 
-def _named(epoch: int) -> str:
+def _part(epoch: int) -> str:
     return f"draw-{epoch:05}"
 
 

@@ -13,7 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from counterpoint.arguments.text import text_key
+from counterpoint.core import ties
 from counterpoint.core.files import replacing
+from counterpoint.model.towers import Vectors
 from counterpoint.ranking.distance import rounding
 
 CHUNK = 2**24  # queries x texts looked at together
@@ -21,16 +23,14 @@ CHUNK = 2**24  # queries x texts looked at together
 
 @dataclass(frozen=True)
 class Index:
-    """m distinct texts of n arguments, as counters; twins are one text, and the first of them stands for all.
+    """m distinct texts of n arguments, embedded as counters; the first of duplicates stands for all.
 
-    embedding (m, d) and pooled (m, width) are float32, pooled only where a pair head looks at it; penalty (m,), float64, is
-    what the correction for hubs adds to a squared distance. first (m,) is the place of each among the arguments, group (n,)
-    the number of each argument's text, key (m,) a hash of what makes it a twin.
+    embedding (m, d) and pooled (m, width) are float32; pooled is (m, 0) without a pair head. first (m,) is the place of each
+    text among the arguments, group (n,) the number of each argument's text, key (m,) a hash of the text's `text_key`.
     """
 
     embedding: torch.Tensor
     pooled: torch.Tensor
-    penalty: torch.Tensor
     first: torch.Tensor
     group: torch.Tensor
     key: torch.Tensor
@@ -40,75 +40,80 @@ class Index:
 
     @cached_property
     def squares(self) -> torch.Tensor:
-        """The squared length of each embedding (m,)."""
+        """Return the squared length of each embedding (m,)."""
         return torch.einsum("md,md->m", self.embedding, self.embedding)
 
     @cached_property
     def _by_text(self) -> tuple[np.ndarray, np.ndarray]:
-        """The places of arguments, those of a text together, and where each text's begin."""
+        """The places of arguments, those of a text together, and the start of each text's."""
         group = self.group.cpu().numpy()
         order = np.argsort(group, kind="stable")
         return order, np.searchsorted(group[order], np.arange(len(self) + 1))
 
     def members(self, item: int) -> list[int]:
-        """The places of a text's arguments, the first one first."""
+        """Return the places of a text's arguments, the first one first."""
         order, begin = self._by_text
         return order[begin[item] : begin[item + 1]].tolist()
 
+    def vectors(self, items: np.ndarray) -> Vectors:
+        """Return the vectors of some texts."""
+        at = torch.as_tensor(items, device=self.embedding.device)
+        return Vectors(self.embedding[at], self.pooled[at])
+
     def save(self, file: Path) -> None:
+        """Write the index, whole or not at all."""
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as unfinished:
             save_file({field.name: getattr(self, field.name).cpu().contiguous() for field in fields(self)}, unfinished)
 
     @classmethod
     def load(cls, file: Path, device: torch.device) -> "Index | None":
-        """What `save` wrote; None, with a line, where the file is not whole, and nothing is said where there is none."""
+        """Read a saved index; return None where there is no file, or, with a log line, a damaged one."""
         if not file.exists():
             return None
         try:
             return cls(**load_file(file, device=str(device)))
         except (SafetensorError, TypeError, OSError) as error:
-            logging.info("%s is not whole (%s): made again", file, " ".join(str(error).split())[:80])
+            logging.info("%s is damaged (%s): made again", file, " ".join(str(error).split())[:80])
             return None
 
     def nearest(
         self, queries: torch.Tensor, k: int, allowed: Callable[[int], torch.Tensor]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Of each query (q, d) the k nearest texts in scope, nearest first: their numbers and their distances, (k,) each.
+        """Yield for each query (q, d) the numbers and distances of its k nearest texts in scope, nearest first: (k,) each.
 
-        Distances are squared Euclidean ones plus penalty, exact to float64; of equals the first text comes first. allowed
-        gives of a query's number what is in scope (m,).
+        Distances are squared Euclidean, exact to float64. allowed maps a query's number to the texts in scope (m,).
         """
-        added = self.squares + self.penalty.float()
         lengths = queries.double().norm(dim=1).cpu().numpy()
-        widest, highest = float(self.squares.max().sqrt()), float(self.penalty.abs().max())
-        error = rounding(queries.shape[1], lengths, widest, highest).tolist()
+        error = rounding(queries.shape[1], lengths, float(self.squares.max().sqrt()), 0.0).tolist()
         for part in torch.arange(len(queries)).split(max(1, CHUNK // len(self))):
-            far = torch.addmm(added, queries[part], self.embedding.T, alpha=-2)  # (part, m), less the query's own square
-            for number, row in zip(part.tolist(), far, strict=True):
+            # less the query's own square: (part, m)
+            distances = torch.addmm(self.squares, queries[part], self.embedding.T, alpha=-2)
+            for number, row in zip(part.tolist(), distances, strict=True):
                 row[~allowed(number)] = torch.inf
                 yield self._first(queries[number], row, k, error[number])
 
-    def _first(self, query: torch.Tensor, far: torch.Tensor, k: int, error: float) -> tuple[np.ndarray, np.ndarray]:
-        """Those that may be among the first k by far (m,), which is off by at most error, in their exact order."""
-        k = min(k, int(far.isfinite().sum()))
+    def _first(self, query: torch.Tensor, distances: torch.Tensor, k: int, error: float) -> tuple[np.ndarray, np.ndarray]:
+        """The first k by distances (m,), which are off by at most error, in their exact order."""
+        k = min(k, int(distances.isfinite().sum()))
         if not k:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        last = far.topk(k, largest=False).values[-1]
-        near = torch.nonzero(far <= last + 2 * error + 1e-6 * last.abs())[:, 0]
-        exact = (query.double() - self.embedding[near].double()).square().sum(1) + self.penalty[near]
-        order = torch.argsort(exact, stable=True)[:k]
-        return near[order].cpu().numpy(), exact[order].cpu().numpy()
+        last = distances.topk(k, largest=False).values[-1]
+        at = torch.nonzero(distances <= last + 2 * error + 1e-6 * last.abs())[:, 0]
+        exact = (query.double() - self.embedding[at].double()).square().sum(1).cpu().numpy()
+        items = at.cpu().numpy()
+        order = ties.order_by(exact, items)[:k]
+        return items[order], exact[order]
 
 
 def distinct(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """first (m,), group (n,) and key (m,) of texts, as an index has them."""
+    """Return first (m,), group (n,) and key (m,) of texts, as an index has them."""
     numbers: dict[str, int] = {}
     group = np.array([numbers.setdefault(text_key(text), len(numbers)) for text in texts], dtype=np.int64)
     first = np.unique(group, return_index=True)[1]
-    return first, group, np.array([key_of(key) for key in numbers], dtype=np.int64)
+    return first, group, np.array([hash_of(key) for key in numbers], dtype=np.int64)
 
 
-def key_of(key: str) -> int:
-    """64 bits that stand for a `text_key`."""
+def hash_of(key: str) -> int:
+    """Return 64 bits that stand for a `text_key`."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little", signed=True)
