@@ -51,7 +51,7 @@ def test_validation_that_is_missing_is_drawn_out_of_training_and_test_stays(tmp_
     pairs = [(f"q{i}", f"d{i}", 1) for i in range(9)]
     beir = write_beir(tmp_path / "beir", documents, queries, {"train": pairs[:6], "test": pairs[6:]})
     with caplog.at_level(logging.INFO):
-        splits = read_splits(beir, SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)).triples.pairs
+        splits = read_splits(beir, SplitShares(training=0.6, validation=0.2, test=0.2)).triples.pairs
     assert [pair.id for pair in splits["test"]] == ["q6 > d6", "q7 > d7", "q8 > d8"]
     assert {name: len(members) for name, members in splits.items()} == {"training": 4, "validation": 2, "test": 3}
     assert "it names no validation split: drawn by prepare.split, 4 training, 2 validation pairs" in caplog.text

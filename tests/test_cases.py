@@ -23,7 +23,7 @@ from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.settings import SETTINGS
 
 CASES = Path(__file__).parent / "cases"
-SHARES = SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)
+SHARES = SplitShares(training=0.6, validation=0.2, test=0.2)
 
 
 def pool_of(name):

@@ -7,21 +7,27 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SplitShares
+from counterpoint.corpus import splits as splits_module
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, say_oddities, split_rows
 
-SHARES = SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)
+SHARES = SplitShares(training=0.6, validation=0.2, test=0.2)
+PINNED = {"training": "2 3 6 7 8 9 10 12 13 15", "validation": "4 5 14", "test": "0 1 11"}  # ids
 
 
 def rows(n, debate=lambda i: None, text=lambda i: f"text {i}"):
     return [(None, Pair(str(i), None, debate(i), None, text(i), f"counter {i}")) for i in range(n)]
 
 
-def test_a_drawn_split_has_the_shares_asked_for_and_depends_on_its_seed_alone():
+def test_a_drawn_split_has_the_shares_of_the_params_and_is_the_same_each_time():
     splits = split_rows(rows(100), SHARES)
     assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 60, "validation": 20, "test": 20}
     assert split_rows(rows(100), SHARES) == splits
-    assert split_rows(rows(100), SHARES.model_copy(update={"seed": 1})) != splits
+
+
+def test_a_drawn_split_stays_what_it_always_was():
+    splits = split_rows(rows(16, debate=lambda i: f"debate {i // 2}" if i < 8 else None), SHARES)
+    assert {name: " ".join(pair.id for pair in pairs) for name, pairs in splits.items()} == PINNED
 
 
 def test_what_shares_a_debate_or_a_text_stays_together():
@@ -104,9 +110,9 @@ def test_what_a_query_can_be_right_with_is_counted():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_six_independent_pairs_are_split_two_each(seed):
-    rows = [(None, Pair(str(i), None, None, None, f"p{i}", f"c{i}")) for i in range(6)]
-    splits = split_rows(rows, SplitShares(training=0.6, validation=0.2, test=0.2, seed=seed))
+def test_six_independent_pairs_are_split_two_each(seed, monkeypatch):
+    monkeypatch.setattr(splits_module, "SPLIT_SEED", seed)
+    splits = split_rows(rows(6), SHARES)
     assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 2, "validation": 2, "test": 2}
 
 

@@ -54,7 +54,6 @@ class SplitShares(Section):
     training: PositiveShare = key("share of the pairs that are trained on, for a corpus that names no splits")
     validation: PositiveShare = key("share that chooses the epoch, the same")
     test: PositiveShare = key("share that is measured on, the same")
-    seed: Seed = key("of the split")
 
     @model_validator(mode="after")
     def _add_up(self) -> "SplitShares":
