@@ -1,9 +1,9 @@
-"""Stage prepare: a corpus of dialogue pairs becomes triples, one JSONL file a split."""
+"""Stage prepare: write the triples of a corpus, one JSONL file a split, and the counts of each split."""
 
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin()  # before the slow imports, so that this process ends with a killed dvc
 
 import logging
 from dataclasses import replace
@@ -20,21 +20,23 @@ TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 
 
 def main() -> None:
+    """Read and split the corpus, draw the initial negatives, and write data/triples/ and metrics/prepare.json."""
     params = load_params()
     splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
-    pools = {name: triples.pool(name) for name in triples.pairs}
+    pools = {split: triples.pool(split) for split in triples.pairs}
     negatives = first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
     training = with_negatives(triples.pairs["training"], pools["training"], negatives)
     write_triples(TRIPLES, replace(triples, pairs={**triples.pairs, "training": training}))
     rows = []
-    for name, counts in splits.counts.items():
-        logging.info("%s: %s", name, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items() if n))
-        rows.append({"split": name} | counts | {"setting_pairs": (pairs := count_pairs(pools[name]))})
-        if without := [setting for setting, n in pairs.items() if n is None]:
-            logging.info("%s: not every pair says its debate, theme and stance: no %s", name, ", ".join(without))
+    for split, counts in splits.counts.items():
+        logging.info("%s: %s", split, ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in counts.items() if n))
+        setting_pairs = count_pairs(pools[split])
+        rows.append({"split": split} | counts | {"setting_pairs": setting_pairs})
+        if missing := [setting for setting, n in setting_pairs.items() if n is None]:
+            logging.info("%s: not every pair says its debate, theme and stance: no %s", split, ", ".join(missing))
     if triples.documents is not None:
-        logging.info("documents: every split searches all of them, %s in no pair", f"{len(triples.documents):,}")
+        logging.info("documents: every split searches all of them; %s are in no pair", f"{len(triples.documents):,}")
     write_series(METRICS, "splits", rows)
 
 

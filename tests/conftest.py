@@ -152,7 +152,7 @@ floor: 0.0
 schedule: linear
 prepare:
   seed: 13
-  split: {training: 0.6, validation: 0.2, test: 0.2, seed: 0}
+  split: {training: 0.6, validation: 0.2, test: 0.2}
 negatives: {search: exact, per_point: 1, every: 1, window: [1, 1], margin: none, keep: 0.0}
 model:
   {encoder: tiny, pooling: mean, projection: 8, normalize: true, fusion: concat, head_norm: true, sharing: shared,

@@ -42,7 +42,7 @@ def test_the_counts(corpus, split, debates, points, pairs, leaked, unseen):
     assert [counts[name] for name in names] == [debates, points, pairs, pairs, leaked, unseen]
 
 
-def test_the_twins_of_training(corpus):
+def test_the_duplicates_of_training(corpus):
     pool = Pool.of([pair for pair in corpus[0]["training"] if pair.counter])
     size = np.bincount(pool.text_group)[pool.text_group]
     assert [(size[pool.source == source] > 1).sum() for source in (0, 1)] == [1844, 1862]
@@ -58,8 +58,8 @@ def test_the_pairs_of_the_settings(corpus, split):
 def test_bm25_on_the_test_split(corpus):
     pool = Pool.of([pair for pair in corpus[0]["test"] if pair.counter])
     queries = by_row(pool)
-    found = rank(queries, bm25(queries), SETTINGS)
-    assert [100 * top_k(ranking.retrieved.ties_hit, 1) for ranking in found.values()] == pytest.approx(BM25, abs=0.2)
+    rankings = rank(queries, bm25(queries), SETTINGS)
+    assert [100 * top_k(ranking.retrieved.ties_hit, 1) for ranking in rankings.values()] == pytest.approx(BM25, abs=0.2)
 
 
 def test_by_text_a_query_is_a_distinct_point(corpus):
@@ -67,6 +67,6 @@ def test_by_text_a_query_is_a_distinct_point(corpus):
     queries = by_text(Pool.of(pairs))
     assert (len(queries), len(queries.first), queries.right.shape[1]) == (1294, 2586, 1)  # no point has two counters
     assert queries.of_members(np.array([pair.seen == "none" for pair in pairs])).sum() == 721
-    (found,) = rank(queries, bm25(queries), {"epa": SETTINGS["epa"]}).values()
-    assert (found.candidates == 2585).all()
-    assert top_k(found.retrieved.rank, 1) == pytest.approx(0.160, abs=0.0005)
+    (ranking,) = rank(queries, bm25(queries), {"epa": SETTINGS["epa"]}).values()
+    assert (ranking.candidates == 2585).all()
+    assert top_k(ranking.retrieved.rank, 1) == pytest.approx(0.160, abs=0.0005)

@@ -34,7 +34,7 @@ def small(folder, **qrels):
 QRELS = {"train": [("q0", "d0", 1), ("q0", "d1", 2)], "dev": [("q1", "d0", 1), ("q1", "d3", 0)], "test": [("q2", "d2", 1)]}
 
 
-def test_a_pair_is_a_relevant_document_and_what_is_in_none_is_kept_apart(tmp_path):
+def test_a_pair_has_a_relevant_document_and_documents_in_no_pair_are_kept_apart(tmp_path):
     corpus = read_corpus(small(tmp_path, **QRELS))
     assert [(split, pair.id, pair.point, pair.counter) for split, pair in corpus.rows] == [
         ("training", "q0 > d0", "query 0", "text 0"),
@@ -45,16 +45,16 @@ def test_a_pair_is_a_relevant_document_and_what_is_in_none_is_kept_apart(tmp_pat
     assert corpus.documents == [Document("d3", "text 3"), Document("d4", "text 4")]
 
 
-def test_validation_that_is_missing_is_drawn_out_of_training_and_test_stays(tmp_path, caplog):
+def test_a_missing_validation_split_is_drawn_out_of_training_and_test_stays(tmp_path, caplog):
     documents = [{"_id": f"d{i}", "text": f"text {i}"} for i in range(9)]
     queries = [{"_id": f"q{i}", "text": f"query {i}"} for i in range(9)]
     pairs = [(f"q{i}", f"d{i}", 1) for i in range(9)]
     beir = write_beir(tmp_path / "beir", documents, queries, {"train": pairs[:6], "test": pairs[6:]})
     with caplog.at_level(logging.INFO):
-        splits = read_splits(beir, SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)).triples.pairs
+        splits = read_splits(beir, SplitShares(training=0.6, validation=0.2, test=0.2)).triples.pairs
     assert [pair.id for pair in splits["test"]] == ["q6 > d6", "q7 > d7", "q8 > d8"]
     assert {name: len(members) for name, members in splits.items()} == {"training": 4, "validation": 2, "test": 3}
-    assert "it names no validation split: drawn by prepare.split, 4 training, 2 validation pairs" in caplog.text
+    assert "splits drawn by prepare.split: 4 training, 2 validation pairs (at least 2 each)" in caplog.text
 
 
 def test_with_test_alone_all_splits_are_drawn(tmp_path, caplog):
@@ -64,7 +64,7 @@ def test_with_test_alone_all_splits_are_drawn(tmp_path, caplog):
     assert "without both qrels/train.tsv and test.tsv, splits are drawn over all pairs" in caplog.text
 
 
-def test_a_pair_in_two_splits_stays_in_both_and_what_cannot_be_seen_in_none(tmp_path, caplog):
+def test_a_pair_in_two_splits_stays_in_both_and_a_pair_without_visible_text_is_left_out(tmp_path, caplog):
     qrels = QRELS | {"test": [("q0", "d0", 2), ("q2", "d2", 1), ("q3", "d4", 1)]}
     beir = small(tmp_path, **qrels)
     (beir / "corpus.jsonl").write_text((beir / "corpus.jsonl").read_text().replace("text 4", "\u200b"))
@@ -72,8 +72,8 @@ def test_a_pair_in_two_splits_stays_in_both_and_what_cannot_be_seen_in_none(tmp_
         corpus = read_corpus(beir)
     assert [pair.id for split, pair in corpus.rows if split == "test"] == ["q0 > d0 (test)", "q2 > d2"]
     assert corpus.documents == [Document("d3", "text 3")]
-    assert "pairs left out, of whose query or document nothing can be seen: 1" in caplog.text
-    assert "test.tsv: grades above 0 all count as 1" in caplog.text
+    assert "left out pairs whose query or document has no visible text: 1" in caplog.text
+    assert "test.tsv: all grades above 0 count as 1" in caplog.text
 
 
 @pytest.mark.slow
@@ -92,13 +92,13 @@ def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(run, 
 
     model = SentenceTransformer(str(tmp_path / "models/point"), device="cpu")
     vectors = model.encode([text["text"] for text in documents]).astype(float)
-    found = {}
+    run_of_model = {}
     for i in cuts["test"]:
-        far = np.linalg.norm(vectors - model.encode(queries[i]["text"]).astype(float), axis=1)
-        found[f"q{i}"] = {f"d{d}": -float(distance) for d, distance in enumerate(far)}
+        distances = np.linalg.norm(vectors - model.encode(queries[i]["text"]).astype(float), axis=1)
+        run_of_model[f"q{i}"] = {f"d{d}": -float(distance) for d, distance in enumerate(distances)}
     truth = {f"q{i}": {f"d{d}": 1 for d in relevant[f"q{i}"]} for i in cuts["test"]}
     names = {"ndcg10": "ndcg_cut_10", "map": "map", "mrr": "recip_rank", "recall10": "recall_10", "recall100": "recall_100"}
-    theirs = pytrec_eval.RelevanceEvaluator(truth, {"ndcg_cut", "map", "recip_rank", "recall"}).evaluate(found)
+    theirs = pytrec_eval.RelevanceEvaluator(truth, {"ndcg_cut", "map", "recip_rank", "recall"}).evaluate(run_of_model)
     rows = json.loads((tmp_path / "metrics/settings.json").read_text())["settings"]
     (row,) = (
         row
@@ -111,7 +111,7 @@ def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(run, 
     (epa,) = {row["candidates_mean"] for row in rows if (row["split"], row["setting"], row["n"]) == ("test", "epa", 15)}
     assert epa == 5200 + 14
     triples = tmp_path / "data/triples"
-    in_pairs = {d for each in relevant.values() for d in each}
+    in_pairs = {d for documents_of_query in relevant.values() for d in documents_of_query}
     assert len((triples / "documents.jsonl").read_text().splitlines()) == 5200 - len(in_pairs)
     drawn = [json.loads(line)["negatives"][0][0] for line in (triples / "training.jsonl").read_text().splitlines()]
     assert 2 in drawn  # training draws documents that are in no pair

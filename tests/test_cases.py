@@ -1,4 +1,4 @@
-"""Inputs on which Counterpoint once gave wrong numbers, or none, with what is right for each; all texts are invented."""
+"""Inputs for which Counterpoint once gave wrong numbers, or none, with the right ones; all texts are invented."""
 
 import csv
 import logging
@@ -23,7 +23,7 @@ from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.settings import SETTINGS
 
 CASES = Path(__file__).parent / "cases"
-SHARES = SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)
+SHARES = SplitShares(training=0.6, validation=0.2, test=0.2)
 
 
 def pool_of(name):
@@ -37,10 +37,10 @@ def pool_of(name):
 def words_shared(queries):
     """A distance that brings up what shares words with the query: points and counters of one matter."""
     texts = [set(text_key(text).split()) for text in queries.pool.texts]
-    asked, items = queries.pool.text[queries.point], queries.pool.text[queries.first]
+    points, candidates = queries.pool.text[queries.point], queries.pool.text[queries.first]
 
     def far(chosen):
-        return np.array([[-len(texts[q] & texts[item]) for item in items] for q in asked[chosen]], dtype=float)
+        return np.array([[-len(texts[q] & texts[candidate]) for candidate in candidates] for q in points[chosen]], dtype=float)
 
     return Distance.of(far, len(queries))
 
@@ -51,24 +51,24 @@ def test_multi_any_of_three_counters_on_top_is_a_hit_and_the_point_itself_never_
     answers = {}
     for row in rows:
         answers.setdefault(row["point"], set()).add(row["counter"])
-    assert (len(queries), {len(found) for found in answers.values()}) == (20, {3})
-    asked, items = ([pool.texts[i] for i in pool.text[at]] for at in (queries.point, queries.first))
+    assert (len(queries), {len(counters) for counters in answers.values()}) == (20, {3})
+    points, candidates = ([pool.texts[i] for i in pool.text[at]] for at in (queries.point, queries.first))
 
     def far(chosen):  # the point itself is nearest, then, in another order for each, its answers
-        where = np.array([[items.index(counter) for counter in sorted(answers[asked[q]], key=hash)] for q in chosen])
-        distances = np.full((len(chosen), len(items)), 9.0)
+        where = np.array([[candidates.index(counter) for counter in sorted(answers[points[q]], key=hash)] for q in chosen])
+        distances = np.full((len(chosen), len(candidates)), 9.0)
         np.put_along_axis(distances, where, np.arange(1, 4)[None], 1)
-        distances[np.arange(len(chosen)), [items.index(asked[q]) for q in chosen]] = 0
+        distances[np.arange(len(chosen)), [candidates.index(points[q]) for q in chosen]] = 0
         return distances
 
-    for setting, found in rank(
+    for setting, ranking in rank(
         queries, Distance.of(far, len(queries)), {name: SETTINGS[name] for name in ("epc", "epa")}
     ).items():
-        assert (found.candidates == {"epc": 60, "epa": 79}[setting]).all()
-        assert found.retrieved.best_right.all()
-        assert found.retrieved.right.tolist() == [[1, 2, 3]] * 20
-        found = rank(queries, words_shared(queries), {setting: SETTINGS[setting]})[setting].retrieved
-        for query, best, hit in zip(queries.point, found.best, found.best_right, strict=True):
+        assert (ranking.candidates == {"epc": 60, "epa": 79}[setting]).all()
+        assert ranking.retrieved.best_right.all()
+        assert ranking.retrieved.right.tolist() == [[1, 2, 3]] * 20
+        retrieved = rank(queries, words_shared(queries), {setting: SETTINGS[setting]})[setting].retrieved
+        for query, best, hit in zip(queries.point, retrieved.best, retrieved.best_right, strict=True):
             point, top = (pool.texts[pool.text[i]] for i in (query, best))
             assert (top != point, hit) == (True, top in answers[point])
 
@@ -77,17 +77,19 @@ def test_chain_a_right_answer_counts_where_it_stands_as_a_point_too():
     pool, rows = pool_of("chain.csv")
     queries = by_text(pool)
     assert len({row["counter"] for row in rows} & {row["point"] for row in rows}) > 0
-    items = pool.text[queries.first]
+    candidates = pool.text[queries.first]
     answer = {row["point"]: row["counter"] for row in rows}
 
     def right_one_nearest(chosen):
-        asked = pool.text[queries.point[chosen]]
-        return np.array([[pool.texts[item] != answer[pool.texts[q]] for item in items] for q in asked], dtype=float)
+        points = pool.text[queries.point[chosen]]
+        return np.array(
+            [[pool.texts[candidate] != answer[pool.texts[q]] for candidate in candidates] for q in points], dtype=float
+        )
 
     distance = Distance.of(right_one_nearest, len(queries))
-    found = rank(queries, distance, {"epa": SETTINGS["epa"]})["epa"].retrieved
-    assert (found.rank == 1).all()
-    assert (found.ties_hit == 1).all()
+    ranking = rank(queries, distance, {"epa": SETTINGS["epa"]})["epa"].retrieved
+    assert (ranking.rank == 1).all()
+    assert (ranking.ties_hit == 1).all()
 
 
 def test_dupes_split_is_as_if_every_row_stood_once(tmp_path):
@@ -100,13 +102,13 @@ def test_dupes_split_is_as_if_every_row_stood_once(tmp_path):
         writer.writeheader()
         writer.writerows(once)
     for split in ("validation", "test"):
-        found = []
+        results = []
         for file in (CASES / "dupes_split.csv", tmp_path / "once.csv"):
             queries = by_text(read_splits(file, None).triples.pool(split))
             (ranking,) = rank(queries, words_shared(queries), {"epa": SETTINGS["epa"]}).values()
             measured = {name: values.mean() for name, values in gains(ranking.retrieved.right).items()}
-            found.append((len(queries), ranking.candidates.tolist(), measured))
-        assert found[0] == found[1]
+            results.append((len(queries), ranking.candidates.tolist(), measured))
+        assert results[0] == results[1]
 
 
 def test_quote_swallow_has_thirty_pairs():
@@ -117,7 +119,7 @@ def test_quote_swallow_has_thirty_pairs():
     assert sum(text.endswith('20"') for pair in pairs for text in pair.texts) == 1
 
 
-def test_nfdtrain_composed_and_decomposed_are_twins_and_so_never_negatives():
+def test_nfdtrain_composed_and_decomposed_are_duplicates_and_so_never_negatives():
     training = read_splits(CASES / "nfdtrain.csv", None).triples.pairs["training"]
     assert len({pair.point for pair in training}) == 24  # as code points
     pool = Pool.of(training)
@@ -125,16 +127,16 @@ def test_nfdtrain_composed_and_decomposed_are_twins_and_so_never_negatives():
     right = right_groups(pool)
     everything = np.tile(np.arange(len(pool)), (len(right), 1))
     for wrong in is_wrong(pool, right, everything):
-        assert wrong.sum() == len(pool) - 4  # the point, its counter, and a twin of each
+        assert wrong.sum() == len(pool) - 4  # the point, its counter, and a duplicate of each
 
 
 def test_nfdtrain_what_training_has_in_the_other_form_is_seen(tmp_path):
     training = read_splits(CASES / "nfdtrain.csv", None).triples.pairs["training"]
-    other = next(pair for pair in training[1:] if text_key(pair.point) == text_key(training[0].point))
+    duplicate = next(pair for pair in training[1:] if text_key(pair.point) == text_key(training[0].point))
     rows = [
         ("training", training[0]),
         ("training", training[2]),
-        ("test", other),
+        ("test", duplicate),
         ("test", Pair("x", None, None, None, "p", "c")),
     ]
     rows += [("validation", Pair(f"v{i}", None, None, None, f"p{i}", f"c{i}")) for i in range(2)]
@@ -147,11 +149,11 @@ def test_nfdtrain_what_training_has_in_the_other_form_is_seen(tmp_path):
 def test_zh2_bm25_is_above_chance_and_a_line_says_how_words_are_made(caplog):
     with caplog.at_level(logging.INFO):
         pool, _ = pool_of("zh2.csv")
-    assert "texts put no spaces between words: BM25 takes pairs of characters" in caplog.text
+    assert "texts have no spaces between words: BM25 takes pairs of characters" in caplog.text
     queries = by_text(pool)
-    found = rank(queries, bm25(queries), {"epc": SETTINGS["epc"]})["epc"]
-    assert gains(found.retrieved.right)["mrr"].mean() > 3 * np.mean(
-        [np.mean(1 / np.arange(1, n + 1)) for n in found.candidates]
+    ranking = rank(queries, bm25(queries), {"epc": SETTINGS["epc"]})["epc"]
+    assert gains(ranking.retrieved.right)["mrr"].mean() > 3 * np.mean(
+        [np.mean(1 / np.arange(1, n + 1)) for n in ranking.candidates]
     )
 
 

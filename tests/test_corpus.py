@@ -53,9 +53,9 @@ def test_the_name_of_a_folder_above_is_no_split(arguana, tmp_path, name):
 
 
 def test_other_parts_of_the_arguana_deposit_are_left_alone(arguana, tmp_path):
-    other = tmp_path / "all" / "01-other" / "training" / "t" / "d" / "pro"
-    other.mkdir(parents=True)
-    (other / "pro01a-point.txt").write_text("from another part")
+    elsewhere = tmp_path / "all" / "01-other" / "training" / "t" / "d" / "pro"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "pro01a-point.txt").write_text("from another part")
     (tmp_path / "all" / "02-extracted-arguments").mkdir()
     shutil.copytree(arguana / "02-extracted-arguments", tmp_path / "all" / "02-extracted-arguments", dirs_exist_ok=True)
     assert read_corpus(tmp_path / "all").rows == read_corpus(arguana).rows
@@ -121,9 +121,9 @@ def test_the_sample_is_read():
         ("x.jsonl", '{"point": "\u200b", "counter": "b"}'.encode(), "x.jsonl:1: point must not be empty"),
         ("x.jsonl", b'{"point": "a", "counter": ["c", ["b"]]}', "x.jsonl:1: counter must be a string; got ['b']"),
         ("a\0b.csv", None, "cannot be a path: "),
-        ("x.json", b'{"point": "a"}', "x.json must be a JSON array of objects; got dict"),
+        ("x.json", b'{"point": "a"}', 'x.json must be a JSON array of objects; got \'{"point": "a"}\''),
         ("x.json", b"[1]", "x.json: entry 1 must be an object; got '1'"),
-        ("x.csv", b"\xff\xfea", "x.csv must be UTF-16, as its first bytes say; truncated data at"),
+        ("x.csv", b"\xff\xfea", "x.csv must be UTF-16, as its first bytes say; got byte 0x61 at 2 (truncated data)"),
         ("x.csv.gz", b"no gzip", "x.csv.gz must be a readable gzip"),
         ("x.jsonl", b'{"point":"a","counter":"b","id":"i"}\n{"point":"c","counter":"d","id":"i"}', "unique; got 'i' twice"),
         ("x.jsonl", b'{"point":"a","counter":"b","split":"test"}\n{"point":"c","counter":"d"}', "for all rows or for none"),
@@ -136,7 +136,7 @@ def test_the_sample_is_read():
         ("x.xlsx", b"", "must be a directory or end in .zip, .jsonl, .csv, .tsv, .json, .parquet (or these with .gz)"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_file_and_line(tmp_path, name, content, says):
+def test_unusable_input_is_refused_with_file_and_line(tmp_path, name, content, says):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as refused:
@@ -160,11 +160,11 @@ def test_in_tsv_a_quote_is_a_character_unless_the_cell_begins_and_ends_with_one(
     ]
 
 
-def test_other_names_of_columns_and_columns_that_are_ignored(tmp_path, caplog):
+def test_other_names_of_columns_and_ignored_columns(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        found = rows_of(tmp_path, "x.csv", "query,answer,year,point\na,b,1990,c\n", point="query", counter="answer")
-    assert found == [(None, "row-2", "a", "b")]
-    assert re.search(r"x.csv: columns that are ignored: point, year$", caplog.text, re.M)
+        rows = rows_of(tmp_path, "x.csv", "query,answer,year,point\na,b,1990,c\n", point="query", counter="answer")
+    assert rows == [(None, "row-2", "a", "b")]
+    assert re.search(r"x.csv: ignored columns: point, year$", caplog.text, re.M)
 
 
 def test_a_list_of_counters_is_a_pair_each_and_numbers_may_name(tmp_path):
@@ -189,7 +189,7 @@ def test_numbers_that_are_none_and_counters_that_are_empty(tmp_path):
     assert read_corpus(tmp_path / "x.jsonl").rows[0][1].debate is None
 
 
-def test_splits_by_their_usual_names_and_ids_without_the_file_s(tmp_path, caplog):
+def test_splits_by_their_usual_names_and_rows_without_ids(tmp_path, caplog):
     for name in ("train.CSV", "dev.csv", "Test.csv", "extra.csv"):
         (tmp_path / name).write_text("point,counter\na,b\n")
     with caplog.at_level(logging.INFO):
@@ -197,7 +197,7 @@ def test_splits_by_their_usual_names_and_ids_without_the_file_s(tmp_path, caplog
     assert [(split, pair.id) for split, pair in rows] == [
         ("training", "training-2"), ("validation", "validation-2"), ("test", "test-2"),
     ]  # fmt: skip
-    assert "tables that are ignored, since they name no split: extra.csv" in caplog.text
+    assert "ignored tables, whose names are no split: extra.csv" in caplog.text
     assert [row[0] for row in rows_of(tmp_path, "x.csv", "point,counter,split\na,b,train\nc,d,valid\ne,f,TEST\n")] == [
         "training", "validation", "test",
     ]  # fmt: skip
@@ -206,10 +206,10 @@ def test_splits_by_their_usual_names_and_ids_without_the_file_s(tmp_path, caplog
 def test_placeholders_are_listed(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         rows_of(tmp_path, "x.csv", "point,counter\na,nan\nb,[deleted]\nc,NaN\nd,\u2026\n")
-    assert "texts that look like placeholders for one: NaN (1), [deleted] (1), nan (1), \u2026 (1)" in caplog.text
+    assert "texts that look like placeholders: nan (1), [deleted] (1), NaN (1), \u2026 (1)" in caplog.text
 
 
-def test_what_a_corpus_holds_in_all_is_bounded_as_declared_and_as_it_comes(tmp_path, monkeypatch):
+def test_the_bytes_of_a_corpus_are_bounded_as_declared_and_as_read(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "MAX_BYTES", 1000)
     says = r"must hold at most 1,000 bytes in all; it has [12],\d{3} or more"
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -281,7 +281,7 @@ def test_a_damaged_zip_is_refused(arguana, tmp_path):
     ("name", "content", "says"),
     [
         ("training/t/d/pro/pro09b-counter.txt", b"x", "a counter needs its point; training/t/d/pro09"),
-        ("training/t/d/pro/pro01a-point.txt", b" \n", "an argument must have text; training/t/d/pro01a-point.txt is empty"),
+        ("training/t/d/pro/pro01a-point.txt", b" \n", "training/t/d/pro/pro01a-point.txt is empty"),
         ("training/t/d/pro/pro01a-point.txt", b"\xe9t\xe9", "pro01a-point.txt must be UTF-8; got byte 0xe9 at 0"),
         ("training/t/pro/pro01a-point.txt", b"x", "an argument must be <split>/<theme>/<debate>"),
         ("training/t/d/pro/con01a-point.txt", b"x", "an argument must be <split>/<theme>/<debate>"),
@@ -304,8 +304,8 @@ def test_parquet(tmp_path):
         {"id": 2, "point": "d", "counter": None, "year": None},
     ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
-    found = [(pair.id, pair.point, pair.counter) for _, pair in read_corpus(tmp_path / "x.parquet").rows]
-    assert found == [("1.1", "a", "b"), ("1.2", "a", "c"), ("2", "d", None)]
+    rows_read = [(pair.id, pair.point, pair.counter) for _, pair in read_corpus(tmp_path / "x.parquet").rows]
+    assert rows_read == [("1.1", "a", "b"), ("1.2", "a", "c"), ("2", "d", None)]
     (tmp_path / "y.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(InputError, match=r"y.parquet must be a readable Parquet file; got: "):
         read_corpus(tmp_path / "y.parquet")

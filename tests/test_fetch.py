@@ -12,15 +12,15 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves DATA; cut_at ends the next answer after so many bytes; ranges says whether it knows Range."""
+    """Serves DATA; cut_at ends the next response after that many bytes; ranges: whether it supports Range."""
 
-    cut_at, ranges, asked = None, True, ()
+    cut_at, ranges, requested = None, True, ()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = self.headers.get("Range")
-        self.server.asked += (wanted,)
+        self.server.requested += (wanted,)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
         if self.path.partition("?")[0] != "/corpus.zip":
             return self.send_error(404)
@@ -57,28 +57,28 @@ def test_a_corpus_is_fetched_and_checked(server, tmp_path):
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_an_interrupted_download_goes_on_where_it_was(server, tmp_path, ranges):
+def test_an_interrupted_download_is_continued(server, tmp_path, ranges):
     server.cut_at, server.ranges = 100_000, ranges
-    with pytest.raises(InputError, match=r"100000 of 512000 bytes came.*run again to go on"):
+    with pytest.raises(InputError, match=r"received 100000 of 512000 bytes.*run again to continue the download"):
         fetch(server.url, SHA256, tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
     fetch(server.url, SHA256, tmp_path / "x.zip")
     assert (tmp_path / "x.zip").read_bytes() == DATA
-    assert server.asked == (None, "bytes=100000-")
+    assert server.requested == (None, "bytes=100000-")
 
 
-def test_a_download_that_came_whole_but_was_not_named_yet_is_not_fetched_again(server, tmp_path):
+def test_a_complete_part_is_not_downloaded_again(server, tmp_path):
     fetch(server.url, SHA256, tmp_path / "x.zip")
     part = hashlib.sha256(server.url.encode()).hexdigest()[:8]
     (tmp_path / "x.zip").rename(tmp_path / f"x.zip.{part}.part")
     fetch(server.url, SHA256, tmp_path / "x.zip")
     assert (tmp_path / "x.zip").read_bytes() == DATA
-    assert server.asked == (None, f"bytes={len(DATA)}-")
+    assert server.requested == (None, f"bytes={len(DATA)}-")
 
 
-def test_what_came_from_one_address_is_not_continued_from_another(server, tmp_path):
+def test_a_part_of_one_address_is_not_continued_from_another(server, tmp_path):
     server.cut_at = 100_000
-    with pytest.raises(InputError, match="run again to go on"):
+    with pytest.raises(InputError, match="run again to continue"):
         fetch(server.url + "?a", None, tmp_path / "x.zip")
     fetch(server.url, None, tmp_path / "x.zip")
     assert (tmp_path / "x.zip").read_bytes() == DATA
@@ -97,12 +97,12 @@ def test_a_local_copy_serves_as_well(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["http://127.0.0.1:9/x.zip", "file:///nowhere/x.zip", "no address", "ftp:x", "http://[x"])
-def test_what_cannot_be_fetched_is_one_line(tmp_path, path):
+def test_a_failed_download_is_an_error_of_one_line(tmp_path, path):
     with pytest.raises(InputError, match=r"^fetch.url: .* cannot be fetched \(") as refused:
         fetch(path, None, tmp_path / "x.zip")
     assert "\n" not in str(refused.value)
 
 
-def test_an_unknown_page_is_one_line(server, tmp_path):
+def test_an_unknown_page_is_an_error_of_one_line(server, tmp_path):
     with pytest.raises(InputError, match=r"cannot be fetched .*Not Found"):
         fetch(server.url + "x", None, tmp_path / "x.zip")

@@ -73,22 +73,22 @@ def test_the_arguments_of_a_debate_share_vocabulary(splits, texts):
         a, b = set(words(a)) - common, set(words(b)) - common
         return len(a & b) / min(len(a), len(b))
 
-    same, other = [], []
+    same, different = [], []
     for a, b in permutations([pair for members in splits.values() for pair in members], 2):
         if a.theme == b.theme:
-            (same if a.debate == b.debate else other).append(overlap(a.point, b.counter))
-    assert sum(same) / len(same) > 1.5 * sum(other) / len(other)
+            (same if a.debate == b.debate else different).append(overlap(a.point, b.counter))
+    assert sum(same) / len(same) > 1.5 * sum(different) / len(different)
 
 
 def test_bm25_finds_some_of_the_test_counters_within_their_debate(splits):
     pairs = splits["test"]
     tokens = [words(text) for pair in pairs for text in (pair.point, pair.counter)]
-    found = 0
+    hits = 0
     for pair in pairs:
-        candidates = [other for other in pairs if other.debate == pair.debate]
-        scores = [bm25_score(words(pair.point), words(other.counter), tokens) for other in candidates]
-        found += candidates[scores.index(max(scores))] is pair
-    assert 0.35 <= found / len(pairs) <= 0.75
+        candidates = [candidate for candidate in pairs if candidate.debate == pair.debate]
+        scores = [bm25_score(words(pair.point), words(candidate.counter), tokens) for candidate in candidates]
+        hits += candidates[scores.index(max(scores))] is pair
+    assert 0.35 <= hits / len(pairs) <= 0.75
 
 
 def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
@@ -96,5 +96,5 @@ def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
     model = zero_shot(locate(BUNDLED), 256, choose("cpu", "fp32"))
     vectors = model.embed(model.point.encoder.tokenize(pool.texts))
     queries = by_text(pool)
-    found = top_k(rank(queries, euclidean(queries, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
-    assert 0.25 <= found <= 0.75
+    top1 = top_k(rank(queries, euclidean(queries, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
+    assert 0.25 <= top1 <= 0.75

@@ -7,28 +7,34 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SplitShares
+from counterpoint.corpus import splits as splits_module
 from counterpoint.corpus.read import read_corpus
-from counterpoint.corpus.splits import count, mark_seen, say_oddities, split_rows
+from counterpoint.corpus.splits import count, log_oddities, mark_seen, split_rows
 
-SHARES = SplitShares(training=0.6, validation=0.2, test=0.2, seed=0)
+SHARES = SplitShares(training=0.6, validation=0.2, test=0.2)
+PINNED = {"training": "2 3 6 7 8 9 10 12 13 15", "validation": "4 5 14", "test": "0 1 11"}  # ids
 
 
 def rows(n, debate=lambda i: None, text=lambda i: f"text {i}"):
     return [(None, Pair(str(i), None, debate(i), None, text(i), f"counter {i}")) for i in range(n)]
 
 
-def test_a_drawn_split_has_the_shares_asked_for_and_depends_on_its_seed_alone():
+def test_a_drawn_split_has_the_shares_of_the_params_and_is_the_same_each_time():
     splits = split_rows(rows(100), SHARES)
     assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 60, "validation": 20, "test": 20}
     assert split_rows(rows(100), SHARES) == splits
-    assert split_rows(rows(100), SHARES.model_copy(update={"seed": 1})) != splits
 
 
-def test_what_shares_a_debate_or_a_text_stays_together():
-    # debates of 4 pairs; pair 0 of debate i has a twin in pair 1 of debate i + 1 for even i, so debates hang in twos
+def test_a_drawn_split_stays_what_it_always_was():
+    splits = split_rows(rows(16, debate=lambda i: f"debate {i // 2}" if i < 8 else None), SHARES)
+    assert {name: " ".join(pair.id for pair in pairs) for name, pairs in splits.items()} == PINNED
+
+
+def test_pairs_with_a_common_debate_or_text_stay_together():
+    # debates of 4 pairs; pair 0 of debate i and pair 1 of debate i + 1 have the same text for even i, so debates join in twos
     def text(i):
         debate, k = divmod(i, 4)
-        return f"Twin {debate // 2}" if (k == 0 and debate % 2 == 0) or (k == 1 and debate % 2) else f"text {i}"
+        return f"Same {debate // 2}" if (k == 0 and debate % 2 == 0) or (k == 1 and debate % 2) else f"text {i}"
 
     splits = split_rows(rows(80, debate=lambda i: f"d{i // 4}", text=text), SHARES)
     homes = {}
@@ -40,23 +46,23 @@ def test_what_shares_a_debate_or_a_text_stays_together():
     assert sum(len(pairs) for pairs in splits.values()) == 80
 
 
-def test_the_corpus_s_own_split_is_kept():
-    own = [
+def test_the_splits_that_a_corpus_names_are_kept():
+    named = [
         (split, Pair(f"{split}{i}", None, None, None, f"{split} {i}", "c"))
         for i, split in product(range(3), ("test", "training"))
     ]
-    own += [("validation", Pair(f"v{i}", None, None, None, f"v {i}", "c")) for i in range(2)]
-    assert [pair.id for pair in split_rows(own, SHARES)["test"]] == ["test0", "test1", "test2"]
+    named += [("validation", Pair(f"v{i}", None, None, None, f"v {i}", "c")) for i in range(2)]
+    assert [pair.id for pair in split_rows(named, SHARES)["test"]] == ["test0", "test1", "test2"]
 
 
 def test_a_split_of_one_pair_is_refused():
-    own = [(split, Pair(f"{split}{i}", None, None, None, "p", "c")) for split in ("training", "test") for i in range(2)]
-    own.append(("validation", Pair("v", None, None, None, "p", "c")))
+    named = [(split, Pair(f"{split}{i}", None, None, None, "p", "c")) for split in ("training", "test") for i in range(2)]
+    named.append(("validation", Pair("v", None, None, None, "p", "c")))
     with pytest.raises(InputError, match="each split must have at least 2 pairs; validation has 1"):
-        split_rows(own, SHARES)
+        split_rows(named, SHARES)
 
 
-def test_seen_says_what_of_a_pair_stands_in_training():
+def test_seen_says_which_texts_of_a_pair_training_has():
     def pair(name, point, counter):
         return Pair(name, None, None, None, point, counter)
 
@@ -93,7 +99,7 @@ def test_the_counts_of_the_fixture(arguana):
     assert counts["test"]["unseen_pairs"] == 7
 
 
-def test_what_a_query_can_be_right_with_is_counted():
+def test_the_positives_of_queries_are_counted():
     pairs = [
         Pair("0", None, None, None, "A", "B"),
         Pair("1", None, None, None, "a", "C"),
@@ -104,13 +110,13 @@ def test_what_a_query_can_be_right_with_is_counted():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_six_independent_pairs_are_split_two_each(seed):
-    rows = [(None, Pair(str(i), None, None, None, f"p{i}", f"c{i}")) for i in range(6)]
-    splits = split_rows(rows, SplitShares(training=0.6, validation=0.2, test=0.2, seed=seed))
+def test_six_independent_pairs_are_split_two_each(seed, monkeypatch):
+    monkeypatch.setattr(splits_module, "SPLIT_SEED", seed)
+    splits = split_rows(rows(6), SHARES)
     assert {name: len(pairs) for name, pairs in splits.items()} == {"training": 2, "validation": 2, "test": 2}
 
 
-def test_what_holds_pairs_together_is_said_where_they_cannot_be_split():
+def test_pairs_that_cannot_be_split_are_refused_with_the_text_and_debate_that_connect_them():
     rows = [(None, Pair(str(i), "t", "all", None, f"p{i}", "One answer")) for i in range(30)]
     rows += [(None, Pair(f"x{i}", "t", f"x{i}", None, f"x{i}", f"y{i}")) for i in range(2)]
     with pytest.raises(InputError) as refused:
@@ -119,11 +125,11 @@ def test_what_holds_pairs_together_is_said_where_they_cannot_be_split():
     assert "the largest has 30, and 30 of these have the debate 'all' and the text 'one answer'" in str(refused.value)
 
 
-def test_what_is_odd_but_usable_gets_a_line(caplog):
-    own = [Pair(str(i), None, None, None, f"P {i}", f"p  {i}") for i in range(2)]
+def test_odd_but_usable_pairs_are_logged(caplog):
+    same = [Pair(str(i), None, None, None, f"P {i}", f"p  {i}") for i in range(2)]
     with caplog.at_level(logging.INFO):
-        say_oddities({"training": own, "test": [Pair("x", None, None, None, "我们城市应该", "不应该")]})
+        log_oddities({"training": same, "test": [Pair("x", None, None, None, "我们城市应该", "不应该")]})
     assert [record.message for record in caplog.records] == [
-        "corpus: pairs whose counter is the point itself, which answers nothing: 2 (0, 1)",
-        "corpus: 2 of 6 texts put no spaces between words: BM25 takes pairs of characters",
+        "corpus: pairs whose counter is the point, no positive: 2, such as 0, 1",
+        "corpus: 2 of 6 texts have no spaces between words: BM25 takes pairs of characters",
     ]

@@ -215,8 +215,8 @@ CORPORA = {
     "invisible": (file("x.csv", "point,counter\n\u200b,b\n"), r"corpus: x.csv:2: point must not be empty"),
     "no-gzip": (file("x.csv.gz", "no gzip"), r"corpus: x.csv.gz must be a readable gzip; got: Not a gzipped file"),
     "no-parquet": (file("x.parquet", ""), r"corpus: x.parquet (needs pyarrow|must be a readable Parquet file)"),
-    "utf16-cut": (file("x.csv", b"\xff\xfea"), r"corpus: x.csv must be UTF-16, as its first bytes say; truncated data"),
-    "json-no-array": (file("x.json", "{}"), r"corpus: x.json must be a JSON array of objects; got dict"),
+    "utf16-cut": (file("x.csv", b"\xff\xfea"), r"corpus: x.csv must be UTF-16, as its first bytes say; got byte 0x61 at 2 .truncated data."),
+    "json-no-array": (file("x.json", "{}"), r"corpus: x.json must be a JSON array of objects; got '{}'"),
     "bomb-by-sum": (archive(many_members), r"corpus: arguana.zip must hold at most 500,000,000 bytes in all; it has 1,080,"),
     "hub": (file("x.csv", "point,counter\n" + "".join(f"p{i},one answer\n" for i in range(9))), r"9 pairs form 1 group .* all of them|the text 'one answer'"),
     "beir-no-query": (beir(qrels="q9\td1\t1"), r"qrels/test.tsv:2: 'q9' must be in queries.jsonl; it is not"),
@@ -253,7 +253,7 @@ CORPORA = {
     ),
     "50-mb-file": (
         arguana(lambda root: (root / POINT).write_text("a" * 50_000_000)),
-        r"pro01a-point.txt must have at most 1,000,000 characters; it has 50,000,000 bytes",
+        r"pro01a-point.txt must have at most 1,000,000 characters; got 50,000,000",
     ),
     "id-twice": (
         file("x.jsonl", '{"id": "i", "point": "a", "counter": "b"}\n{"id": "i", "point": "c", "counter": "d"}'),
@@ -311,7 +311,7 @@ CORPORA = {
     "zip-absolute": (archive(add("/x.txt")), r"arguana.zip: names in a zip must stay inside it; got '/x.txt'"),
     "zip-drive": (archive(add("C:\\x.txt")), r"arguana.zip: names in a zip must stay inside it; got "),
     "zip-twice": (archive(add(POINT)), r"arguana.zip: a zip must hold a name once; got '.*pro01a-point.txt' twice"),
-    "zip-bomb-declared": (archive(declare_large), r"arguana.zip: .* must have at most 1,000,000 characters; it has 2,147,483,648 bytes"),
+    "zip-bomb-declared": (archive(declare_large), r"corpus: arguana.zip must hold at most 500,000,000 bytes in all; it has [0-9,]{13,} or more"),
     "zip-bomb-hidden": (archive(inflate), r"corpus: arguana.zip must be a readable zip; got: "),
     "zip-tables": (archive(lambda path: (path.unlink(), add("training.csv", "point,counter")(path))), r"must hold 02-extracted"),
 }  # fmt: skip

@@ -1,1 +1,1 @@
-"""From a corpus to pairs in three splits; `prepare` alone opens this room."""
+"""Readers of a corpus and the draw of its splits; of the stages only `prepare` imports this room."""

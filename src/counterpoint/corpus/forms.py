@@ -1,74 +1,69 @@
-"""The forms of a table: what each makes of a file's bytes, a row at a time."""
+"""The file formats of a table, each a function from the bytes of a file to its rows."""
 
 import csv
 import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.optional import require
 from counterpoint.corpus.checks import decoded
-from counterpoint.corpus.source import Budget
+from counterpoint.corpus.source import Budget, kind, read_bytes
 
-Rows = Iterator[tuple[int, dict]]  # line number, the values by column
-Form = Callable[[str, bytes, Budget], Rows]
+Rows = Iterator[tuple[int, dict]]  # line number, values by column
+Lines = Iterator[tuple[int, list[str]]]  # line number, cells
+
+
+def read_rows(file: Path, budget: Budget) -> Rows:
+    """Return the rows of a table in the format that its ending names, one of FORMS."""
+    return FORMS[kind(file)[1]](str(file), read_bytes(file, budget), budget)
 
 
 def _jsonl(where: str, data: bytes, budget: Budget) -> Rows:
     for number, line in enumerate(decoded(data, where).split("\n"), start=1):
         if line.strip():
-            values = _parsed(line, f"{where}:{number} must be a JSON object")
-            if not isinstance(values, dict):
-                raise InputError(f"corpus: {where}:{number} must be a JSON object; got {line[:60]!r}")
-            yield number, values
+            yield number, _parsed(line, dict, f"{where}:{number} must be a JSON object")
 
 
 def _json(where: str, data: bytes, budget: Budget) -> Rows:
-    values = _parsed(decoded(data, where) or "null", f"{where} must be a JSON array of objects")
-    if not isinstance(values, list):
-        raise InputError(f"corpus: {where} must be a JSON array of objects; got {type(values).__name__}")
-    for number, row in enumerate(values, start=1):
+    for number, row in enumerate(_parsed(decoded(data, where), list, f"{where} must be a JSON array of objects"), start=1):
         if not isinstance(row, dict):
             raise InputError(f"corpus: {where}: entry {number} must be an object; got {str(row)[:60]!r}")
         yield number, row
 
 
-def _parsed(text: str, rule: str) -> object:
+def _parsed(text: str, expected: type, rule: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"corpus: {rule}; {str(error).splitlines()[0]}") from None
+    if not isinstance(value, expected):
+        raise InputError(f"corpus: {rule}; got {text[:60]!r}")
+    return value
 
 
-def _csv(where: str, data: bytes, budget: Budget) -> Rows:
+def _csv(where: str, text: str) -> Lines:
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(decoded(data, where), newline=""), strict=True)
-    header: list[str] = []
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     start = 1
     try:
         for cells in reader:
-            if cells and not header:
-                _refuse_twice(header := cells, where)
-            elif cells:
-                yield start, _row(header, cells, f"{where}:{start}")
+            yield start, cells
             start = reader.line_num + 1
     except csv.Error as error:
-        rule = "must close the quotes that it opens, before a comma or the line's end"
+        rule = "must close the quotes that it opens before a comma or the line's end"
         raise InputError(f"corpus: {where}: the row that begins in line {start} {rule}; {error}") from None
 
 
-def _tsv(where: str, data: bytes, budget: Budget) -> Rows:
-    """A line a row; a quote is a character, unless a cell begins and ends with one."""
-    header: list[str] = []
-    for number, line in enumerate(decoded(data, where).split("\n"), start=1):
-        if not (line := line.removesuffix("\r")):
-            continue
-        cells = [_unquoted(cell) for cell in line.split("\t")]
-        if not header:
-            _refuse_twice(header := cells, where)
-        else:
-            yield number, _row(header, cells, f"{where}:{number}")
+def _tsv(where: str, text: str) -> Lines:
+    # one line a row; a quote is an ordinary character, unless a cell begins and ends with one
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line := line.removesuffix("\r"):
+            yield number, [_unquoted(cell) for cell in line.split("\t")]
 
 
 def _unquoted(cell: str) -> str:
@@ -76,30 +71,40 @@ def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if quoted else cell
 
 
-def _row(header: list[str], cells: list[str], where: str) -> dict:
-    if len(cells) != len(header):
-        raise InputError(f"corpus: {where} must have as many cells as the header, {len(header)}; it has {len(cells)}")
-    return dict(zip(header, cells, strict=True))
-
-
-def _refuse_twice(header: list[str], where: str) -> None:
-    if twice := [name for name, n in Counter(header).items() if n > 1 and name.strip()]:
-        raise InputError(f"corpus: {where}:1 must name each column once; got {twice[0]!r} twice")
+def _with_header(read_lines: Callable[[str, str], Lines], where: str, data: bytes, budget: Budget) -> Rows:
+    """Yield the values of each line by the names in the first one; empty lines are left out."""
+    header: list[str] = []
+    for number, cells in read_lines(where, decoded(data, where)):
+        if not header:
+            header = cells
+            if repeated := [name for name, n in Counter(header).items() if n > 1 and name.strip()]:
+                raise InputError(f"corpus: {where}:1 must name each column once; got {repeated[0]!r} twice")
+        elif cells:
+            if len(cells) != len(header):
+                rule = f"must have as many cells as the header, {len(header)}"
+                raise InputError(f"corpus: {where}:{number} {rule}; it has {len(cells)}")
+            yield number, dict(zip(header, cells, strict=True))
 
 
 def _parquet(where: str, data: bytes, budget: Budget) -> Rows:
     parquet = require("pyarrow.parquet", f"corpus: {where}")
     try:
         file = parquet.ParquetFile(io.BytesIO(data))
-        budget.declared(sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)))
+        budget.check(sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups)))
         rows = []
         for batch in file.iter_batches(batch_size=1000):
-            budget.charge(batch.nbytes)
+            budget.spend(batch.nbytes)
             rows += batch.to_pylist()
-    except (OSError, ValueError) as error:  # what pyarrow's errors are
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these classes
         raise InputError(f"corpus: {where} must be a readable Parquet file; got: {str(error).splitlines()[0]}") from None
     yield from enumerate(rows, start=1)
 
 
-# the end of a file's name -> (how errors call it, its bytes, what the corpus may still hold) -> rows
-FORMS: dict[str, Form] = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv, ".json": _json, ".parquet": _parquet}
+# the ending of a file's name -> (file's name in errors, its bytes, budget of the corpus) -> rows
+FORMS: dict[str, Callable[[str, bytes, Budget], Rows]] = {
+    ".jsonl": _jsonl,
+    ".csv": partial(_with_header, _csv),
+    ".tsv": partial(_with_header, _tsv),
+    ".json": _json,
+    ".parquet": _parquet,
+}

@@ -9,81 +9,68 @@ from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
-from counterpoint.corpus.beir import is_beir, read_beir
+from counterpoint.corpus.beir import read_beir
 from counterpoint.corpus.forms import FORMS
-from counterpoint.corpus.rows import Corpus, Row
+from counterpoint.corpus.rows import Corpus
 from counterpoint.corpus.source import Budget, kind
-from counterpoint.corpus.tables import is_table, read_table, split_of
+from counterpoint.corpus.tables import SPLIT_NAMES, read_table
 
-PLACEHOLDERS = {"nan", "none", "null", "n/a", "na", "-", "...", "[deleted]", "[removed]"}  # as text_key has them
+PLACEHOLDERS = {"nan", "none", "null", "n/a", "na", "-", "...", "[deleted]", "[removed]"}  # after text_key
 
 
 def read_corpus(path: str | Path, columns: Mapping[str, str] | None = None) -> Corpus:
-    """Read a corpus; InputError names file and line of whatever cannot be used.
+    """Read a corpus; InputError names file and line of a row that cannot be used.
 
-    columns: what a table calls point and counter, where it calls them otherwise.
+    `columns` maps point and counter to their names in a table, where these differ.
     """
     try:
         corpus = _read(Path(path), columns or {})
+    except IsADirectoryError as error:
+        raise InputError(f"corpus: {error.filename} must be a file; it is a directory") from None
     except OSError as error:
-        raise InputError(f"corpus: {path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # of a path with a NUL character
+        raise InputError(f"corpus: {error.filename or path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a path with a NUL character
         raise InputError(f"corpus: {str(path)!r} cannot be a path: {error}") from None
-    _say_placeholders(corpus.rows, path)
+    if not any(pair.counter is not None for _, pair in corpus.rows):
+        raise InputError(f"corpus: {path} must hold at least one pair of a point and a counter; got none")
+    unsplit = [pair.id for split, pair in corpus.rows if split is None]
+    if unsplit and len(unsplit) < len(corpus.rows):
+        raise InputError(f"corpus: {path}: split must be given for all rows or for none; {unsplit[0]} has none")
+    if repeated := [name for name, n in Counter(pair.id for _, pair in corpus.rows).items() if n > 1]:
+        raise InputError(f"corpus: {path}: id must be unique; got {repeated[0]!r} twice")
+    placeholders = Counter(text.strip() for _, pair in corpus.rows for text in pair.texts if text_key(text) in PLACEHOLDERS)
+    if placeholders:
+        listed = ", ".join(f"{text} ({n:,})" for text, n in placeholders.most_common())
+        logging.info("corpus: %s: texts that look like placeholders: %s", path, listed)
     return corpus
 
 
 def _read(path: Path, columns: Mapping[str, str]) -> Corpus:
     try:
-        path.stat()  # a link may lead round in a circle
+        path.stat()  # raises for a circle of links, too
     except FileNotFoundError:
-        apart = ".dvc/tmp/exps" in Path.cwd().as_posix()
-        why = ": a --temp or --queue run sees what Git tracks and whole paths only; name it by its whole path" if apart else ""
-        raise InputError(f"corpus: {path} does not exist{why}") from None
+        in_copy = ".dvc/tmp/exps" in Path.cwd().as_posix()
+        hint = ": a --temp or --queue run sees only files that Git tracks; name it by its whole path" if in_copy else ""
+        raise InputError(f"corpus: {path} does not exist{hint}") from None
     ending, budget = kind(path)[1], Budget(path)
-    if path.is_dir() and ending in (".zip", *FORMS):
-        raise InputError(f"corpus: {path} must be a file; it is a directory")
+    if ending == ".zip":
+        return read_zip(path, budget)
+    if ending in FORMS:
+        return Corpus(list(read_table(path, None, columns, budget)))
     if path.is_dir():
-        corpus = read_beir(path, budget) if is_beir(path) else _tables(path, columns, budget) or read_directory(path, budget)
-    elif ending == ".zip":
-        corpus = read_zip(path, budget)
-    elif ending in FORMS:
-        corpus = Corpus(list(read_table(path, None, columns, budget)))
-    else:
-        raise InputError(f"corpus: {path} must be a directory or end in .zip, {', '.join(FORMS)} (or these with .gz)")
-    _check_rows(corpus.rows, path)
-    return corpus
+        return read_beir(path, budget) or _tables(path, columns, budget) or read_directory(path, budget)
+    raise InputError(f"corpus: {path} must be a directory or end in .zip, {', '.join(FORMS)} (or these with .gz)")
 
 
 def _tables(path: Path, columns: Mapping[str, str], budget: Budget) -> Corpus | None:
-    """The tables of a directory that are named after a split; None where there is none."""
-    tables = sorted(file for file in path.iterdir() if is_table(file))
-    named = {file: split for file in tables if (split := split_of(kind(file)[0]))}
-    if not named:
+    """Read the tables of a directory that are named after a split; return None where there is none."""
+    files = sorted(file for file in path.iterdir() if kind(file)[1] in FORMS)
+    tables = {file: split for file in files if (split := SPLIT_NAMES.get(kind(file)[0]))}
+    if not tables:
         return None
-    if len(set(named.values())) < len(named):
-        raise InputError(f"corpus: {path} must hold one table a split; got {', '.join(file.name for file in named)}")
-    if others := [file.name for file in tables if file not in named]:
-        logging.info("corpus: %s: tables that are ignored, since they name no split: %s", path, ", ".join(others))
-    order = sorted(named, key=lambda file: SPLITS.index(named[file]))
-    return Corpus([row for file in order for row in read_table(file, named[file], columns, budget)])
-
-
-def _check_rows(rows: list[Row], path: Path) -> None:
-    if not any(pair.counter is not None for _, pair in rows):
-        raise InputError(f"corpus: {path} must hold at least one pair of a point and a counter; got none")
-    unsplit = [pair.id for split, pair in rows if split is None]
-    if unsplit and len(unsplit) < len(rows):
-        raise InputError(f"corpus: {path}: split must be given for all rows or for none; {unsplit[0]} has none")
-    ids = set()
-    for _, pair in rows:
-        if pair.id in ids:
-            raise InputError(f"corpus: {path}: id must be unique; got {pair.id!r} twice")
-        ids.add(pair.id)
-
-
-def _say_placeholders(rows: list[Row], path: str | Path) -> None:
-    found = Counter(text.strip() for _, pair in rows for text in pair.texts if text_key(text) in PLACEHOLDERS)
-    if found:
-        listed = ", ".join(f"{text} ({n:,})" for text, n in sorted(found.items(), key=lambda item: (-item[1], item[0])))
-        logging.info("corpus: %s: texts that look like placeholders for one: %s", path, listed)
+    if len(set(tables.values())) < len(tables):
+        raise InputError(f"corpus: {path} must hold one table a split; got {', '.join(file.name for file in tables)}")
+    if ignored := [file.name for file in files if file not in tables]:
+        logging.info("corpus: %s: ignored tables, whose names are no split: %s", path, ", ".join(ignored))
+    order = sorted(tables, key=lambda file: SPLITS.index(tables[file]))
+    return Corpus([row for file in order for row in read_table(file, tables[file], columns, budget)])

@@ -1,4 +1,4 @@
-"""What every reader makes of a corpus: (split, Pair) rows."""
+"""The common result of all readers: a corpus of (split, Pair) rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ STANCES = ("pro", "con")
 
 @dataclass(frozen=True)
 class Corpus:
-    """Rows in an order that does not depend on the file system; a pair without a counter has counter None.
+    """Rows in an order that does not depend on the file system; a counterless point is a pair with counter None.
 
-    empty_debates counts, per split, the debates that the corpus lists but that hold no argument; documents are those of a
-    collection that no pair has, None where the corpus is no collection.
+    `empty_debates` counts the listed debates without arguments, by split. `documents` are the documents that stand in no
+    pair; it is None where the corpus is not in BEIR's form.
     """
 
     rows: list[Row]

@@ -1,4 +1,4 @@
-"""Splits that do not leak, and what a split shares with training."""
+"""Splits without leaks, and which texts of a split training has, too."""
 
 import logging
 from collections import Counter
@@ -18,25 +18,26 @@ from counterpoint.core.seeds import generator
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.rows import Row
 
-LEAST = 2  # pairs of a split: a query needs a wrong answer
+MIN_PAIRS = 2  # of a split: a query needs a negative
+SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class Splits:
-    """A corpus in three splits: the triples, every pair with what of it was `seen`, and what metrics/prepare.json says."""
+    """A corpus in three splits: its triples, with `seen` in every pair, and the counts of metrics/prepare.json by split."""
 
     triples: Triples
     counts: dict[str, dict[str, int]]
 
 
 def read_splits(path: str | Path, shares: SplitShares | None, columns: Mapping[str, str] | None = None) -> Splits:
-    """Read a corpus and split it: by the splits that it names, else by shares, which may be None where it names them.
+    """Read a corpus and split it as it names, else by `shares`, which may be None for a corpus that names its splits.
 
-    columns is what `read_corpus` takes. What is odd but usable gets a line of the log each.
+    `columns` is that of `read_corpus`. Log what is odd but usable.
     """
     corpus = read_corpus(path, columns)
     splits = mark_seen(split_rows(corpus.rows, shares))
-    say_oddities(splits)
+    log_oddities(splits)
     triples = Triples(
         pairs={name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()},
         unpaired=[replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
@@ -46,98 +47,90 @@ def read_splits(path: str | Path, shares: SplitShares | None, columns: Mapping[s
 
 
 def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, list[Pair]]:
-    """The pairs of each split, counterless points among them: the corpus's own split, else a drawn one.
+    """Return the pairs of each split, with the counterless points: the splits that the corpus names, else drawn ones.
 
-    Where the corpus has training and test, but no validation, that is drawn out of training.
+    Where the corpus names training and test, but no validation, validation is drawn out of training.
     """
     named = {split for split, _ in rows}
-    drawn = tuple(SPLITS) if named == {None} else ("training", "validation") if named == {"training", "test"} else ()
+    drawn: Sequence[str] = SPLITS if named == {None} else SPLITS[:2] if named == {"training", "test"} else ()
     if drawn:
         assert shares is not None, "a corpus that does not name its splits needs shares"
-        from_these = [pair for split, pair in rows if split in (None, "training")]
-        rows = [*draw(from_these, shares, drawn), *(row for row in rows if row[0] == "test")]
+        pairs = [pair for split, pair in rows if split in (None, "training")]
+        rows = [*draw(pairs, shares, drawn), *(row for row in rows if row[0] == "test")]
     splits = {name: [pair for split, pair in rows if split == name] for name in SPLITS}
     usable = {name: sum(pair.counter is not None for pair in pairs) for name, pairs in splits.items()}
-    for name, n in usable.items():
-        if n < LEAST:
-            raise InputError(f"corpus: each split must have at least {LEAST} pairs; {name} has {n}")
+    if small := [name for name, n in usable.items() if n < MIN_PAIRS]:
+        raise InputError(f"corpus: each split must have at least {MIN_PAIRS} pairs; {small[0]} has {usable[small[0]]}")
     if drawn:
-        what = "no splits" if len(drawn) == len(SPLITS) else "no validation split"
         sizes = ", ".join(f"{usable[name]:,} {name}" for name in drawn)
-        logging.info("corpus: it names %s: drawn by prepare.split, %s pairs (at least %d each)", what, sizes, LEAST)
+        logging.info("corpus: splits drawn by prepare.split: %s pairs (at least %d each)", sizes, MIN_PAIRS)
     return splits
 
 
-def draw(pairs: list[Pair], shares: SplitShares, names: Sequence[str] = SPLITS) -> list[Row]:
-    """Splits that keep together what shares a debate or a text group (connected components), so that nothing leaks.
+def draw(pairs: list[Pair], shares: SplitShares, names: Sequence[str]) -> list[Row]:
+    """Draw splits that keep pairs with a common debate or text together (connected components), so that nothing leaks.
 
-    Each component in a random order goes to the split that is furthest below its share of the pairs; then splits that have
-    too few pairs take small components of those that can spare them. InputError says what holds the pairs together where
-    that leaves a split with too few.
+    Components in a random order go to the split that is furthest below its share of the pairs. Then a split with fewer than
+    MIN_PAIRS takes small components from splits that can spare them. InputError says what connects the pairs where none can.
     """
     component = clusters(pairs)
-    size = np.bincount(component, [pair.counter is not None for pair in pairs]).astype(int)
-    everything = np.bincount(component)
+    size = np.bincount(component)  # pairs of each component, counterless points among them
+    usable = np.bincount(component, [pair.counter is not None for pair in pairs]).astype(int)
     target = np.array([getattr(shares, name) for name in names])
     filled = np.zeros(len(names))
-    home = np.empty(len(size), dtype=int)
-    for c in generator(shares.seed, 0, "split").permutation(len(size)):
-        home[c] = np.argmin(filled / target)
-        filled[home[c]] += everything[c]
-    for poor in range(len(names)):
-        while (has := np.bincount(home, size, len(names)).astype(int))[poor] < LEAST:
-            spare = [c for c in np.argsort(size, kind="stable") if size[c] and has[home[c]] - size[c] >= LEAST]
-            if not (spare := [c for c in spare if home[c] != poor]):
-                raise InputError(_why_not(pairs, component, size, len(names)))
-            home[spare[0]] = poor
-    return [(names[home[c]], pair) for c, pair in zip(component, pairs, strict=True)]
+    split = np.empty(len(size), dtype=int)  # of each component
+    for c in generator(SPLIT_SEED, 0, "split").permutation(len(size)):
+        split[c] = np.argmin(filled / target)
+        filled[split[c]] += size[c]
+    for small in range(len(names)):
+        while (held := np.bincount(split, usable, len(names)).astype(int))[small] < MIN_PAIRS:
+            spare = (usable > 0) & (split != small) & (held[split] - usable >= MIN_PAIRS)
+            if not spare.any():
+                raise InputError(_why_not(pairs, component, usable, len(names)))
+            split[np.argmin(np.where(spare, usable, len(pairs)))] = small
+    return [(names[split[c]], pair) for c, pair in zip(component, pairs, strict=True)]
 
 
-def _why_not(pairs: list[Pair], component: np.ndarray, size: np.ndarray, splits: int) -> str:
-    """What the pairs of the largest component hang on, and what would help."""
-    if size.max() == 1:
-        return f"corpus: it must have at least {splits * LEAST} pairs, to be split into {splits}; got {size.sum()}"
-    groups = int((size > 0).sum())
-    largest = [pair for c, pair in zip(component, pairs, strict=True) if c == size.argmax()]
+def _why_not(pairs: list[Pair], component: np.ndarray, usable: np.ndarray, splits: int) -> str:
+    """Return the message that no splits can be drawn: what connects the largest component, and what would help."""
+    if usable.max() == 1:
+        return f"corpus: it must have at least {splits * MIN_PAIRS} pairs, to be split into {splits}; got {usable.sum()}"
+    groups = int((usable > 0).sum())
+    largest = [pair for c, pair in zip(component, pairs, strict=True) if c == usable.argmax()]
     shared = Counter(("debate", pair.debate) for pair in largest if pair.debate is not None)
-    shared.update(("text", key) for pair in largest for key in {text_key(text): None for text in pair.texts})
-    (_, most), *_ = shared.most_common(1)
-    why = [f"the {what} {_short(name)!r}" for (what, name), n in shared.most_common(2) if n == most]
-    kinds = f"{size.sum():,} pairs form {groups:,} group{'s' * (groups != 1)} that share a debate or a text"
+    shared.update(("text", key) for pair in largest for key in dict.fromkeys(map(text_key, pair.texts)))
+    most = max(shared.values())
+    reasons = [f"the {what} {name[:60]!r}" for (what, name), n in shared.most_common(2) if n == most]
     return (
-        f"corpus: {kinds}; splits of at least {LEAST} pairs each cannot be made of them: the largest has {size.max():,}, and "
-        f"{most:,} of these have {' and '.join(why)}. Name the splits in a column split, or leave such rows out"
+        f"corpus: {usable.sum():,} pairs form {groups:,} group{'s' * (groups != 1)} that share a debate or a text; splits of "
+        f"at least {MIN_PAIRS} pairs each cannot be made of them: the largest has {usable.max():,}, and {most:,} of these "
+        f"have {' and '.join(reasons)}. Name the splits in a column split, or leave such rows out"
     )
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def say_oddities(splits: dict[str, list[Pair]]) -> None:
-    """A line for each thing that is usable, but that one should know of."""
-    usable = {name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()}
-    own = [pair.id for pairs in usable.values() for pair in pairs if text_key(pair.point) == text_key(pair.counter or "")]
-    if own:
-        names = ", ".join(own[:3]) + ", …" * (len(own) > 3)
-        logging.info("corpus: pairs whose counter is the point itself, which answers nothing: %d (%s)", len(own), names)
-    texts = [text for pairs in splits.values() for pair in pairs for text in pair.texts]
-    if (n := sum(is_unspaced(text) for text in texts)) > len(texts) / 20:
-        logging.info("corpus: %d of %d texts put no spaces between words: BM25 takes pairs of characters", n, len(texts))
+def log_oddities(splits: dict[str, list[Pair]]) -> None:
+    """Log a line for each kind of pair or text that is odd but usable."""
+    pairs = [pair for members in splits.values() for pair in members]
+    same = [pair.id for pair in pairs if pair.counter is not None and text_key(pair.point) == text_key(pair.counter)]
+    if same:
+        logging.info("corpus: pairs whose counter is the point, no positive: %d, such as %s", len(same), ", ".join(same[:3]))
+    texts = [text for pair in pairs for text in pair.texts]
+    if (n := sum(map(is_unspaced, texts))) > len(texts) / 20:
+        logging.info("corpus: %d of %d texts have no spaces between words: BM25 takes pairs of characters", n, len(texts))
 
 
 def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """Set each pair's seen: does the pair, its point, its counter or nothing of it stand in training, by text group.
+    """Set `seen` of each pair: whether training has the pair, its point, its counter or none of them, by text group.
 
-    Where both texts stand in training, but in different pairs, seen is point.
+    Where training has both texts, but in different pairs, `seen` is point.
     """
     training = splits["training"]
-    pairs = {(text_key(pair.point), text_key(pair.counter)) for pair in training if pair.counter is not None}
+    pairs = {tuple(map(text_key, pair.texts)) for pair in training if pair.counter is not None}
     texts = {text_key(text) for pair in training for text in pair.texts}
 
     def seen(pair: Pair) -> str:
-        keys = [text_key(text) for text in pair.texts]
-        if tuple(keys) in pairs:
+        keys = tuple(map(text_key, pair.texts))
+        if keys in pairs:
             return "pair"
         return next((name for name, key in zip(("point", "counter"), keys, strict=False) if key in texts), "none")
 
@@ -145,21 +138,22 @@ def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
 
 
 def unseen(pairs: Sequence[Pair]) -> np.ndarray:
-    """Of which pairs nothing stands in training: bool (pairs,)."""
+    """Return for each pair whether training has none of its texts: bool (pairs,)."""
     return np.array([pair.seen == "none" for pair in pairs])
 
 
 def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
-    """What metrics/prepare.json says of a split; twin texts are arguments of its pairs that another one equals.
+    """Return a split's counts for metrics/prepare.json.
 
-    Queries are distinct points with a counter; a query has a twin where its text stands in another place of the split, too.
+    Twin texts are arguments of pairs with a duplicate in the split. Queries are distinct points with a positive; a query
+    has a twin where its text stands in another place of the split, too.
     """
     usable = [(pair, text_key(pair.point), text_key(pair.counter)) for pair in pairs if pair.counter is not None]
     groups = Counter(key for _, *keys in usable for key in keys)
-    answers: dict[str, set[str]] = {}
+    positives: dict[str, set[str]] = {}
     for _, point, counter in usable:
-        if counter != point:  # what answers itself asks nothing
-            answers.setdefault(point, set()).add(counter)
+        if counter != point:  # a point is no positive of itself
+            positives.setdefault(point, set()).add(counter)
     return {
         "debates": len({(pair.theme, pair.debate) for pair in pairs if pair.debate is not None}) + empty_debates,
         "debates_without_points": empty_debates,
@@ -169,9 +163,9 @@ def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
         "counterless_points": len(pairs) - len(usable),
         "twin_texts": sum(n for n in groups.values() if n > 1),
         "distinct_texts": len(groups),
-        "queries": len(answers),
-        "queries_with_several_answers": sum(len(counters) > 1 for counters in answers.values()),
-        "queries_with_a_twin": sum(groups[point] > 1 for point in answers),
+        "queries": len(positives),
+        "queries_with_several_answers": sum(len(counters) > 1 for counters in positives.values()),
+        "queries_with_a_twin": sum(groups[point] > 1 for point in positives),
         "pairs_also_in_training": sum(pair.seen == "pair" for pair, *_ in usable),
         "unseen_pairs": sum(pair.seen == "none" for pair, *_ in usable),
     }
