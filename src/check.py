@@ -85,8 +85,8 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
             initial_negatives(pool, params.negatives.per_point, params.prepare.seed)
     cache = HiddenStateCache(triples.texts)
     for reader in filter(None, (encoder, reranking)):
-        if line := cache.announce(reader, compute):
-            logging.info("%s", line)
+        if announced := cache.announce(reader, compute):
+            logging.info("%s", announced)
 
 
 if __name__ == "__main__":

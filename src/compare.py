@@ -9,7 +9,7 @@ import pandas as pd
 
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
-from counterpoint.core.sections import Answers
+from counterpoint.core.sections import Relevance
 from counterpoint.evaluation.table import EVALUATED, QUERIES, RANKED, STEPS, read_table
 from counterpoint.experiments.comparison import FORMATS, compare
 from counterpoint.experiments.dvc_runs import read_output
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--queries", choices=QUERIES, default="all", help="default: all")
     parser.add_argument("--stage", choices=RANKED, default="retrieved", help="of both runs (default: retrieved)")
     parser.add_argument(
-        "--answers", choices=get_args(Answers), default="text", help="what is right: evaluate.answers (default: text)"
+        "--answers", choices=get_args(Relevance), default="text", help="what is right: evaluate.answers (default: text)"
     )
     parser.add_argument("--split", choices=EVALUATED, default="test", help="default: test")
     form = parser.add_mutually_exclusive_group()

@@ -26,7 +26,7 @@ METRICS, SERIES, PLOTS, TEST = Path("metrics"), Path("plots/series"), Path("plot
 
 def zero_shot(measured: list[dict], params: Params) -> dict[str, float]:
     """The untrained encoder's top1 by split, as training scored it; of none where training read the answers otherwise."""
-    if params.select.answers != params.evaluate.answers:
+    if params.evaluate.answers != "text":
         return {}
     asked = (params.select.setting, "all", "zero_shot")
     return {row["split"]: row["top1"] for row in measured if (row["setting"], row["queries"], row["stage"]) == asked}
@@ -49,7 +49,7 @@ def main() -> None:
     title = Schedule.of(params).title
     drawn = {
         "accuracy": figures.accuracy(
-            history, chosen, zero_shot(measured, params), f"{params.select.setting}, {params.select.stage}", title
+            history, chosen, zero_shot(measured, params), f"{params.select.setting}", title
         ),
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(curve, "epa", n, title),

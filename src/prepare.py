@@ -13,8 +13,8 @@ from counterpoint.arguments.triples import write_triples
 from counterpoint.core.files import write_series
 from counterpoint.core.params_file import load_params
 from counterpoint.corpus.splits import read_splits
-from counterpoint.negatives.first import first_negatives, with_negatives
-from counterpoint.ranking.settings import count_pairs
+from counterpoint.negatives.initial import initial_negatives, with_negatives
+from counterpoint.ranking.candidates import count_pairs
 
 TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 
@@ -25,7 +25,7 @@ def main() -> None:
     splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
     pools = {split: triples.pool(split) for split in triples.pairs}
-    negatives = first_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
+    negatives = initial_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
     training = with_negatives(triples.pairs["training"], pools["training"], negatives)
     write_triples(TRIPLES, replace(triples, pairs={**triples.pairs, "training": training}))
     rows = []

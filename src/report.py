@@ -50,7 +50,7 @@ def report_sweep(settings: list[str], logs: dict[str, list[dict]], out: Path) ->
     params = committed_params(settings)
     runs, notes = comparable_runs(params)
     groups = by_schedule(runs)
-    steps: list[str] = [params.select.stage]
+    steps: list[str] = ["retrieved"]
     steps += [step for step in STEPS if params.trains_head and step not in steps]
     queries = "unseen" if unseen(runs[0]) else "all"
     tables = {step: table(groups, step) for step in steps}
@@ -70,7 +70,7 @@ def report_sweep(settings: list[str], logs: dict[str, list[dict]], out: Path) ->
 def chosen_on(params: Params, run: SeedRun) -> str:
     """What chose the epochs, and so the best decay, in words."""
     which = "unseen " * (run.train["selection_queries"] == "unseen")
-    return f"{params.select.setting}, {params.select.stage}, {run.train['selection_n']:,} {which}queries"
+    return f"{params.select.setting}, retrieved, {run.train['selection_n']:,} {which}queries"
 
 
 def pictures(
@@ -86,7 +86,7 @@ def pictures(
     on_test = "unseen_test_epa" if queries == "unseen" else "test_epa"
     panels = {"validation_epa": "validation split, epa", on_test: f"test split, {queries} queries, epa"}
     rows = [row for members in tables.values() for row in members]
-    measured = f"{params.select.setting}, {params.select.stage}"
+    measured = f"{params.select.setting}, retrieved"
     by_epoch = {f"{split}_top1": f"{split} top1 ({measured})" for split in EVALUATED}
     return {
         "accuracy_by_decay": report_figures.accuracy_by_decay(rows, panels, titled),

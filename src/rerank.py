@@ -61,7 +61,8 @@ def main() -> Callable[[], None]:
     kind = None if trained is None else params.rerank.kind
     if group.is_main:
         with replacing_directory(RERANKER) as unfinished:
-            Reranker(kind, weight, params.rerank.depth, trained and trained.scorer).save(unfinished)
+            scorer = None if trained is None else trained.scorer
+            Reranker(kind, weight, params.rerank.depth, scorer).save(unfinished)
         top1 = {"retrieved_top1": top_k(before, 1), "reranked_top1": top_k(after, 1)}
         about = {"kind": kind or "none", "weight": weight, "depth": params.rerank.depth, "constant": None, "n": len(before)}
         write_json(METRICS, about | top1)

@@ -64,9 +64,7 @@ def refuse_nonsense(of: Sweep, asked: argparse.Namespace) -> None:
         raise InputError(f"--runs must name runs of the plan, see --dry-run; got {min(strange)}")
     refuse_edits(of.plan)
     if asked.queue:
-        params = committed_params(asked.set_param)
-        refuse_hidden("corpus", params.corpus)
-        refuse_hidden("loss.distill.teacher", params.loss.distill.teacher)
+        refuse_hidden("corpus", committed_params(asked.set_param).corpus)
 
 
 def run_all(

@@ -153,22 +153,20 @@ schedule: linear
 prepare:
   seed: 13
   split: {training: 0.6, validation: 0.2, test: 0.2}
-negatives: {search: exact, per_point: 1, every: 1, window: [1, 1], margin: none, keep: 0.0}
+negatives: {search: exact, per_point: 1, every: 1, window: [1, 1], margin: none}
 model:
-  {encoder: tiny, pooling: mean, projection: 8, normalize: true, fusion: concat, head_norm: true, sharing: shared,
+  {encoder: tiny, pooling: mean, projection: 8, normalize: true, fusion: concat, sharing: shared,
    freeze: none, dropout: 0.1, attention_dropout: 0.0, max_length: 32}
 loss:
   triplet: {weight: 1.0, margin: 0.5}
-  pair: {weight: 1.0, form: pairwise}
+  pair: {weight: 1.0}
 train:
   {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1,
-   gradient_cache: false, weight_decay: 0.00003, precision: fp32, device: cpu, log_every: 2}
-checkpoint: {keep: 3}
-select: {setting: epa, stage: retrieved, queries: auto, rerank_depth: 3}
+   gradient_cache: false, weight_decay: 0.00003, precision: fp32, device: cpu}
+select: {setting: epa, queries: auto}
 rerank:
   {kind: joint, depth: 8, negatives: 2, decay: 2.0, freeze: 1, epochs: 6, batch_size: 8, learning_rate: 0.01,
    head_learning_rate: none}
-retrieve: {correction: none}
 evaluate: {rerank_depth: none, beir: false}
 fetch: {url: none, sha256: none}
 """
@@ -176,9 +174,8 @@ fetch: {url: none, sha256: none}
 
 EVERY_PART = {  # all that decides what is drawn, learnt or kept, on
     "schedule": "cosine", "decay": 0.3, "negatives__per_point": 2, "negatives__window": [1, 4], "negatives__margin": 0.05,
-    "negatives__keep": 0.4, "model__sharing": "projection", "model__freeze": 1, "model__attention_dropout": 0.1,
+    "model__sharing": "projection", "model__freeze": 1, "model__attention_dropout": 0.1,
     "loss__contrastive__weight": 0.7, "train__batching": "neighbours", "train__gradient_cache": True,
-    "loss__pair__form": "listwise", "retrieve__correction": "inverted_softmax",
 }  # fmt: skip
 
 

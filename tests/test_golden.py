@@ -80,21 +80,8 @@ WORLDS = {
 }
 
 
-OLD = yaml.safe_load("""
-prepare: {split: {seed: 0}}
-negatives: {keep: 0.0}
-model: {head_norm: true}
-loss: {pair: {form: pairwise}, distill: {weight: 0.0, temperature: 0.05, teacher: data/no_teacher}}
-train: {log_every: 1}
-select: {stage: retrieved, rerank_depth: 10, answers: text}
-retrieve: {correction: none}
-checkpoint: {keep: 3}
-states: {limit: 10}
-""")
-
-
 def params_of(world: str, seed: int, encoder: Path) -> dict:
-    values = merged(yaml.safe_load(PARAMS), OLD)
+    values = yaml.safe_load(PARAMS)
     for name, value in ADDED.items():
         *path, key = name.split(".")
         section = values
@@ -128,7 +115,7 @@ def close(folder: Path) -> Iterator[tuple[str, float]]:
         for name, value in row.items():
             if name.endswith(("loss", "top1", "score", "rate")) and value is not None:
                 yield f"epoch {row['epoch']} {name}", value
-    for file in ("steps", "reader"):
+    for file in ("steps", "reranker"):
         for row in read_series(folder / f"plots/series/{file}.json"):
             yield f"{file} {row['step']}", row["loss"]
     for name in ("retrieved_top1", "reranked_top1"):

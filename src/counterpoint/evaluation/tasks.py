@@ -12,16 +12,16 @@ from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import SOURCES, Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import Triples
-from counterpoint.core.sections import Answers
+from counterpoint.core.sections import Relevance
 from counterpoint.evaluation.table import EVALUATED
 from counterpoint.evaluation.winners import relation
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
-from counterpoint.model.towers import Vectors
+from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import Distance
-from counterpoint.ranking.queries import READINGS, Queries, by_row_among_texts, by_text
+from counterpoint.ranking.queries import MODES, Queries, by_row_among_texts, by_text
 from counterpoint.ranking.ranking import Ranks
-from counterpoint.ranking.settings import BEIR, SETTINGS, Setting, sensible
+from counterpoint.ranking.candidates import BEIR, SETTINGS, Setting, settings_of
 
 SEEN = ("none", "counter", "point", "pair")  # rising
 DECIMALS = 6  # of a distance, in the table
@@ -36,7 +36,7 @@ class Task:
     documents: Sequence[Document]
     pool: Pool
     settings: dict[str, Setting]
-    queries: dict[Answers, Queries]
+    queries: dict[Relevance, Queries]
 
 
 def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
@@ -44,8 +44,8 @@ def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
     tasks: list[Task] = []
     for split in EVALUATED:
         pool, pairs = triples.pool(split), triples.pairs[split]
-        queries = {answers: read(pool) for answers, read in READINGS.items()}
-        tasks.append(Task(split, pairs, triples.documents_of(split), pool, sensible(pool), queries))
+        queries = {answers: read(pool) for answers, read in MODES.items()}
+        tasks.append(Task(split, pairs, triples.documents_of(split), pool, settings_of(pool), queries))
         if left_out := [name for name in SETTINGS if name not in tasks[-1].settings]:
             logging.info("%s: not every pair says its debate, theme and stance: no %s", split, ", ".join(left_out))
     if beir:
@@ -60,13 +60,13 @@ def _beir(triples: Triples) -> Task:
     documents = list(triples.documents or ())
     pool = Pool.of(everything, documents)  # points first, so that a pair's point is at its place
     points = len(before) + np.arange(len(triples.pairs["test"]))
-    queries: dict[Answers, Queries] = {"text": by_text(pool, points), "row": by_row_among_texts(pool, points)}
+    queries: dict[Relevance, Queries] = {"text": by_text(pool, points), "row": by_row_among_texts(pool, points)}
     return Task("test", everything, documents, pool, BEIR, queries)
 
 
 def embed_tasks(
     tasks: Sequence[Task], model: BiEncoder, read: Callable[[list[Tokens]], Sequence[Texts]] = list
-) -> list[tuple[Vectors, Vectors]]:
+) -> list[Embedded]:
     """Vectors of each task's pool.texts as points and as counters; read makes what the model reads of lists of tokens.
 
     A split is embedded whole, as training does, so that the same weights give the same scores; BEIR's task takes over what
@@ -82,8 +82,8 @@ def embed_tasks(
         rows.append(np.array([place[text] for text in task.pool.texts]))
         if texts:
             parts.append(model.point.encoder.tokenize(texts))
-    points, counters = (Vectors.joined(side) for side in zip(*map(model.embed, read(parts)), strict=True))
-    return [(points[row], counters[row]) for row in rows]
+    embedded = Embedded.concatenated([model.embed(part) for part in read(parts)])
+    return [embedded[row] for row in rows]
 
 
 @dataclass(frozen=True)

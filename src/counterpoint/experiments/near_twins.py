@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, vstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from counterpoint.arguments.pool import Pool
-from counterpoint.negatives.wrong import right_groups
+from counterpoint.negatives.eligible import excluded_groups
 
 NEAR = 0.5  # cosine of two points' tf-idf vectors, from which on they are near twins
 ROWS = 512  # points at a time
@@ -28,7 +28,7 @@ def near_right(pool: Pool, near: float = NEAR) -> csr_array:
         edges = csr_array((np.ones(twins.sum(), np.int32), (alike.row[twins], alike.col[twins])), alike.shape)
         found.append(edges @ counters)
     answers = csr_array(vstack(found))
-    rows, column = np.nonzero((right := right_groups(pool)) >= 0)
+    rows, column = np.nonzero((right := excluded_groups(pool)) >= 0)
     own_right = csr_array((np.ones(len(rows), np.int32), (rows, right[rows, column])), shape)
     return csr_array((answers > 0) > (own_right > 0))
 

@@ -20,7 +20,7 @@ from counterpoint.experiments.versions import flat
 from counterpoint.negatives.schedule import Schedule
 
 FOLDER, NAME = Path("studies"), r"[a-z0-9][a-z0-9_.-]*"
-OWN = ("corpus", "fetch", "checkpoint", "states")  # sections that may differ: a study's data are told by their hash
+OWN = ("corpus", "fetch")  # sections that may differ: a study's data are told by their hash
 Settings = Annotated[dict[str, Any], BeforeValidator(lambda value: flat(value) if isinstance(value, dict) else value)]
 SHA256 = Annotated[str, Field(pattern="[0-9a-f]{64}")]
 

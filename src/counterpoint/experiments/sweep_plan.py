@@ -11,7 +11,7 @@ from dvc.exceptions import DvcException
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import parse_params
-from counterpoint.core.sections import Course
+from counterpoint.core.sections import Shape
 from counterpoint.experiments.dvc_runs import PENDING, Experiment, committed_params, head, params_text, read
 from counterpoint.negatives.schedule import NEVER, Schedule, written
 
@@ -101,7 +101,7 @@ def overrides(word: str) -> list[str]:
     if word == NEVER:
         return ["random_rate=0", "floor=0", "decay=none"]
     try:
-        course = next((course for course in get_args(Course) if word.startswith(f"{course}-")), None)
+        course = next((course for course in get_args(Shape) if word.startswith(f"{course}-")), None)
         number = word.removeprefix(f"{course}-")
         if number != "none":
             number = written(float(number))
@@ -112,7 +112,7 @@ def overrides(word: str) -> list[str]:
 
 def all_else(params: Params) -> dict:
     """What runs of one sweep have in common: their params but for seed and schedule, and for what no result depends on."""
-    return params.model_dump(exclude={"seed", "random_rate", "decay", "floor", "schedule", "checkpoint", "states", "fetch"})
+    return params.model_dump(exclude={"seed", "random_rate", "decay", "floor", "schedule", "fetch"})
 
 
 def alike(params: Params) -> dict:

@@ -10,7 +10,20 @@ BASELINES_VERSION = 1
 
 RENAMED: dict[str, str] = {}  # old key -> new key
 # removed key -> the value with which it changed nothing
-REMOVED: dict[str, Any] = {}
+REMOVED: dict[str, Any] = {
+    "prepare.split.seed": 0,
+    "negatives.keep": 0.0,
+    "model.head_norm": True,
+    "loss.pair.form": "pairwise",
+    "loss.distill.weight": 0.0,
+    "loss.distill.temperature": 0.05,
+    "loss.distill.teacher": "data/no_teacher",
+    "train.log_every": 1,
+    "select.stage": "retrieved",
+    "select.rerank_depth": 10,
+    "select.answers": "text",
+    "retrieve.correction": None,
+}
 # added key -> the value that keeps the old behaviour
 ADDED: dict[str, Any] = {}
 
