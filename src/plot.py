@@ -48,9 +48,7 @@ def main() -> None:
     chosen = read_json(METRICS / "train.json")["best_epoch"]
     title = Schedule.of(params).title
     drawn = {
-        "accuracy": figures.accuracy(
-            history, chosen, zero_shot(measured, params), f"{params.select.setting}", title
-        ),
+        "accuracy": figures.accuracy(history, chosen, zero_shot(measured, params), f"{params.select.setting}", title),
         "losses": figures.losses(history, steps, title),
         "topk": figures.top_k(curve, "epa", n, title),
         "settings": figures.settings(measured, title),

@@ -44,7 +44,7 @@ class Pool:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], documents: Sequence[Document] = ()) -> "Pool":
-        """Return the pool of points, counters and documents, in this order; a counterless point is an argument, but no query."""
+        """Return the pool of points, counters and documents, in this order; a counterless point is no query."""
         n, m = len(pairs), len(documents)
         counters = {i: pair.counter for i, pair in enumerate(pairs) if pair.counter is not None}
         countered = np.array(list(counters), dtype=np.int64)

@@ -18,10 +18,10 @@ from counterpoint.evaluation.winners import relation
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
+from counterpoint.ranking.candidates import BEIR, SETTINGS, Setting, settings_of
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.queries import MODES, Queries, by_row_among_texts, by_text
 from counterpoint.ranking.ranking import Ranks
-from counterpoint.ranking.candidates import BEIR, SETTINGS, Setting, settings_of
 
 SEEN = ("none", "counter", "point", "pair")  # rising
 DECIMALS = 6  # of a distance, in the table

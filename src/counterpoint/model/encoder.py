@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id, len(texts) if len(sides) > 1 else 0)
 
     def forward(self, batch: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the pooled vectors (B, width) of a batch: token ids (B, L), or hidden states (B, L, width) of frozen layers."""
+        """Return pooled vectors (B, width) of a batch: token ids (B, L), or hidden states (B, L, width) of frozen layers."""
         if batch.is_floating_point():
             assert self.cut is not None
             return POOLINGS[self.pooling](self.cut.upper(batch, mask), mask)

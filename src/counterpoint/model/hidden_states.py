@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from counterpoint.core import environment
 from counterpoint.core.errors import InputError
 from counterpoint.core.locks import hold
 from counterpoint.model.compute import Compute
@@ -75,15 +76,8 @@ class HiddenStateCache:
 
 
 def limit_gb() -> float:
-    """Return STATES_LIMIT_GB, the size in GB of all cached files; raise InputError where it is no number from 0."""
-    text = os.environ.get("STATES_LIMIT_GB") or "10"
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = math.nan
-    if not (0 <= limit < math.inf):
-        raise InputError(f"STATES_LIMIT_GB must be a number of at least 0; got {text!r}")
-    return limit
+    """Return STATES_LIMIT_GB, the size in GB that all cached files may have."""
+    return environment.number("STATES_LIMIT_GB", 10.0)
 
 
 def _distinct(encoder: Encoder, texts: Sequence[str]) -> Tokens:
@@ -173,7 +167,7 @@ class _File:
         if self.size > limit_gb() * GB:
             least = math.ceil(self.size / GB * 100) / 100
             raise InputError(
-                f"STATES_LIMIT_GB must be at least {least:.2f}, the GB of the hidden states of frozen layers; got {limit_gb():g}"
+                f"STATES_LIMIT_GB must be at least {least:.2f}, the GB of hidden states of frozen layers; got {limit_gb():g}"
             )
 
     @torch.no_grad()
@@ -250,6 +244,6 @@ def _allocate(file: Path, size: int) -> None:
 
 def _no_room(directory: Path, size: int, why: str | None) -> InputError:
     return InputError(
-        f"{directory} must have room for {size / GB:.2f} GB of hidden states of frozen layers; it has not ({why}): name another "
-        "directory in STATES_DIR, or set model.freeze to none and rerank.kind to head or none"
+        f"{directory} must have room for {size / GB:.2f} GB of hidden states of frozen layers; it has not ({why}): name "
+        "another directory in STATES_DIR, or set model.freeze to none and rerank.kind to head or none"
     )

@@ -76,7 +76,7 @@ class Tokens(EncodedTexts):
 
     @property
     def groups(self) -> list[np.ndarray]:
-        """Return a number for each text (n,), equal where all token ids are; one array, or one for points and one for counters."""
+        """Return a number for each text (n,), equal where all token ids are; two arrays where points and counters differ."""
         numbers: dict[bytes, int] = {}
         group = np.array([numbers.setdefault(row, len(numbers)) for row in self.rows], dtype=np.int64)
         return np.split(group, [self.counters_at]) if self.counters_at else [group]

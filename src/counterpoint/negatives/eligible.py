@@ -8,7 +8,7 @@ from counterpoint.core.errors import InputError
 
 
 def excluded_groups(pool: Pool) -> np.ndarray:
-    """Return the text groups that are no negative of each query point, its own and its positives': (points, m), padded with -1."""
+    """Return the text groups excluded for each query point, its own and its positives': (points, m), padded with -1."""
     rows = {point: sorted({point, *groups}) for point, groups in positive_groups(pool).items()}
     return padded([rows[int(point)] for point in pool.text_group[pool.queries]])
 

@@ -67,9 +67,9 @@ def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarr
 def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.ndarray:
     """Return which answers are candidates of some queries: bool (chosen, items); scope comes from `in_scope`.
 
-    By text, an answer is a candidate if an argument of that text is in scope; the query's own text never is. By row, an argument
-    is one if it is in scope; the query itself is none, duplicates of the true counter are left out, and other duplicates stay.
-    Positives always are candidates.
+    By text, an answer is a candidate if an argument of that text is in scope; the query's own text never is. By row, an
+    argument is one if it is in scope; the query itself is none, duplicates of the true counter are left out, and other
+    duplicates stay. Positives always are candidates.
     """
     pool, point = queries.pool, queries.point[chosen]
     right, rows = queries.right[chosen], np.arange(len(chosen))
@@ -87,7 +87,7 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
 
 
 def count_pairs(pool: Pool) -> dict[str, int | None]:
-    """Return how many pairs of a query and a candidate each of SETTINGS has, by row; None for a setting the pool cannot have."""
+    """Return the number of pairs of query and candidate in each of SETTINGS, by row; None where the pool cannot have it."""
     queries, settings = by_row(pool), settings_of(pool)
     counts = [
         [is_candidate(queries, chosen, in_scope(queries, chosen, setting)).sum() for setting in settings.values()]

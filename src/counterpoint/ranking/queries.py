@@ -57,7 +57,7 @@ class Queries:
         return np.logical_and.reduceat(values[self.pool.row[self.points]], self.start)
 
     def chunks(self, group: Group = ALONE) -> Iterator[np.ndarray]:
-        """Yield the queries, or this process's shard, in runs, so that a mask over their points and all arguments stays small."""
+        """Yield the queries, or this process's shard, in runs: a mask over their points and all arguments stays small."""
         local = group.local_slice(np.arange(len(self)))
         parts = -(-len(self.points) * len(self.pool) // (CHUNK * group.size))
         if len(local) or group.is_main:

@@ -28,8 +28,8 @@ class Reordering:
 class Ranks:
     """The result of one stage for each query.
 
-    right (queries, m) are the ranks of the positives, from 1 and rising, padded with 0; ties_hit (queries,) the rank of the best
-    of them before all ties; best (queries,) the pool position of the first candidate, and best_right whether it is a positive.
+    right (queries, m) are the ranks of the positives, from 1 and rising, padded with 0; ties_hit (queries,) the rank of the
+    best of them before all ties; best (queries,) the pool position of the first candidate; best_right marks a positive there.
     """
 
     right: np.ndarray
@@ -61,8 +61,8 @@ def rank(
 ) -> dict[str, Ranking]:
     """Rank each query's candidates in each setting by distance; ties keep the pool's order.
 
-    The reordering puts the first candidates in a new order; a positive beyond them keeps its rank. Without one, reranked repeats
-    retrieved. Each process of a group ranks its shard of the queries.
+    The reordering puts the first candidates in a new order; a positive beyond them keeps its rank. Without one, reranked
+    repeats retrieved. Each process of a group ranks its shard of the queries.
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
     for chosen in queries.chunks(group):

@@ -30,8 +30,8 @@ DECIMALS = 3  # of a logit, whose further digits depend on the other pairs of th
 class CrossEncoder(Trainable):
     """The upper layers of an encoder over a pair of texts, and one logit from the means of both.
 
-    Lower layers have read each text alone, so that hidden states are computed once a text (after PreTTR, MacAvaney et al. 2020).
-    A vector added to each hidden state tells which of the two texts the token is from. encoder must have frozen layers.
+    Lower layers have read each text alone, so hidden states are computed once a text (after PreTTR, MacAvaney et al. 2020). A
+    vector added to each hidden state tells which of the two texts the token is from. encoder must have frozen layers.
     `assemble` puts the model on its device.
     """
 
@@ -65,7 +65,7 @@ class CrossEncoder(Trainable):
             return self.linear(torch.cat([_mean(out, mask.bool() & ~second), _mean(out, second)], dim=1)).squeeze(1)
 
     def logits(self, texts: HiddenStates, points: np.ndarray, answers: np.ndarray) -> torch.Tensor:
-        """Return the logits (pairs,) of texts (rows) as points and as answers, for training: each process computes its shard."""
+        """Return logits (pairs,) of texts (rows) as points and as answers, for training; each process computes its shard."""
         group = self.compute.group
         shards = group.shards(texts.lengths[points] + texts.lengths[answers + texts.counters_at])
         local = group.local(shards)

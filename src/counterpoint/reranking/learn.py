@@ -122,7 +122,7 @@ def train_part(
 def listwise(model: CrossEncoder, texts: HiddenStates, lists: Lists, rows: np.ndarray) -> torch.Tensor:
     """Return the cross-entropy of the positive on each of some lists (rows).
 
-    The logits alone enter it: the retriever knows the distances of training pairs by heart, so they would leave little to learn.
+    Distances do not enter it: the retriever knows those of training pairs by heart, so they would leave little to learn.
     """
     answers = lists.answers[rows]  # (B, 1 + K)
     points = np.broadcast_to(lists.points[rows][:, None], answers.shape)

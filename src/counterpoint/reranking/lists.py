@@ -1,4 +1,4 @@
-"""The training lists of the cross-encoder: each training point's counter, and negatives from the retriever's first candidates."""
+"""The training lists of the cross-encoder: a point's counter, and negatives from the retriever's first candidates."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Lists:
 
 
 class ListSampler:
-    """Draws lists anew for every epoch of the cross-encoder: one of random negatives at the random rate, else one of mined ones.
+    """Draws lists anew for every epoch of the cross-encoder: of random negatives at the random rate, else of mined ones.
 
     The rate starts anew at random_rate and falls in a line by `rerank.decay` an epoch, list by list. Mined negatives come from
     the first `rerank.depth` eligible arguments. embedded holds the vectors of pool.texts.

@@ -28,7 +28,7 @@ class Scorer(ABC):
     def over(self, texts: Sequence[str], embedded: Embedded, cache: HiddenStateCache | None) -> PairLogits:
         """Return the logits of pairs among texts, whose vectors are embedded; without a cache hidden states are not kept."""
 
-    def save(self, directory: Path) -> None:
+    def save(self, directory: Path) -> None:  # noqa: B027, as many scorers have no files
         """Write to reranker/ all that `Kind.load` reads and models/ has not."""
 
 

@@ -17,8 +17,8 @@ def shuffled(rows: int, size: int, rng: np.random.Generator) -> list[np.ndarray]
 def by_length(lengths: np.ndarray, group: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Return rows of like length, give or take a fifth, in random order: row numbers, a batch each.
 
-    lengths (rows,) in tokens; group (rows,) numbers duplicate rows: the fifth is the same for all of a group, so that duplicates
-    share a batch, and their texts are computed once.
+    lengths (rows,) in tokens; group (rows,) numbers duplicate rows: the fifth is the same for all of a group, so that
+    duplicates share a batch, and their texts are computed once.
     """
     order, sizes = rng.permutation(len(lengths)), np.full(len(lengths) // size, size)
     if rest := len(lengths) % size:

@@ -13,7 +13,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import torch
 
-from counterpoint.core.errors import InputError
+from counterpoint.core import environment
 from counterpoint.core.files import imported_code
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.locks import Lock, hold
@@ -31,11 +31,8 @@ def fingerprint(source: Path, *facts: Any) -> str:
 
 
 def kept() -> int:
-    """Return CHECKPOINT_KEEP, how many interrupted runs keep their checkpoint; raise InputError where it is no integer from 0."""
-    text = os.environ.get("CHECKPOINT_KEEP") or "3"
-    if not text.isascii() or not text.isdigit():
-        raise InputError(f"CHECKPOINT_KEEP must be an integer of at least 0; got {text!r}")
-    return int(text)
+    """Return CHECKPOINT_KEEP, the number of interrupted runs that keep their checkpoint."""
+    return environment.number("CHECKPOINT_KEEP", 3)
 
 
 class Checkpoint:

@@ -18,15 +18,14 @@ def attend(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    **_: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return attention (B, L, heads, d) of query, key, value (B, heads, L, d), as transformers calls it, and no weights.
 
-    attention_mask (B, 1, 1 or L, L) is added to the scores. Fused for float32, and in bf16 without gradients: the fused backward
-    in bf16 takes twice as long as plain products, and its dropout draws numbers one by one.
+    attention_mask (B, 1, 1 or L, L) is added to the scores. Fused for float32, and in bf16 without gradients: there the fused
+    backward takes twice as long as plain products, and its dropout draws numbers one by one.
     """
+    dropout, scaling = options.get("dropout", 0.0), options.get("scaling")
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     if attention_mask is not None:  # in float32 it would make all that follows so
         attention_mask = attention_mask.to(query.dtype).clamp(min=torch.finfo(query.dtype).min)
