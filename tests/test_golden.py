@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from conftest import merged, stages_in
 from counterpoint.core.files import read_json, read_series
 from counterpoint.evaluation.table import read_table
-from counterpoint.experiments.versions import ADDED, BASELINES_VERSION, RESULTS_VERSION
+from counterpoint.experiments.versions import BASELINES_VERSION, RESULTS_VERSION, added
 
 FILE = Path(__file__).with_name("golden.json")
 OFF, NOISES, SEEDS = 1e-3, 3, range(1, 100)
@@ -82,7 +82,7 @@ WORLDS = {
 
 def params_of(world: str, seed: int, encoder: Path) -> dict:
     values = yaml.safe_load(PARAMS)
-    for name, value in ADDED.items():
+    for name, value in added().items():
         *path, key = name.split(".")
         section = values
         for part in path:

@@ -13,6 +13,7 @@ from conftest import fixture_params
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
+from counterpoint.core.sections import Section, key
 from counterpoint.evaluation.statistics import holm, sign_flip
 from counterpoint.experiments import studies, study_rows, versions
 from counterpoint.experiments.near_twins import drawn_to_read, false_shares, near_right, text_groups
@@ -165,9 +166,20 @@ def test_done_is_what_agrees_in_params_data_and_results_version_whatever_the_cod
 def test_a_row_outlives_params_that_were_renamed_removed_and_added(monkeypatch):
     monkeypatch.setattr(versions, "RENAMED", {"a.old": "a.new"})
     monkeypatch.setattr(versions, "REMOVED", {"a.gone": 0})
-    monkeypatch.setattr(versions, "ADDED", {"b.late": None})
+    monkeypatch.setattr(versions, "added", lambda: {"b.late": None})
     assert current({"a": {"old": 1, "gone": 0}, "c": [1, 2]}) == {"a.new": 1, "c": [1, 2], "b.late": None}
     assert current({"a": {"old": 1, "gone": 7}, "b": {"late": 3}}) == {"a.new": 1, "a.gone": 7, "b.late": 3}
+
+
+def test_a_key_that_is_added_names_the_value_that_keeps_old_results():
+    class New(Section):
+        weight: float = key("of a new loss; 0 = off", added=0.0)
+        old: int = key("known to all studies")
+
+    class Whole(Section):
+        new: New
+
+    assert versions.added(Whole) == {"new.weight": 0.0}
 
 
 def test_the_data_are_told_by_content_and_the_code_by_what_makes_numbers(place):

@@ -37,9 +37,12 @@ Relevance = Literal["text", "row"]
 RerankKind = Literal["head", "joint"]
 
 
-def key(meaning: str) -> Any:
-    """Return a key that params.yaml must hold, with the sentence that explains it."""
-    return Field(description=meaning)
+def key(meaning: str, **added: Any) -> Any:
+    """Return a key that params.yaml must hold, with the sentence that explains it.
+
+    A key that comes after stored studies names as `added` the value under which their results stay the same.
+    """
+    return Field(description=meaning, json_schema_extra=added or None)
 
 
 class Section(BaseModel):
@@ -49,8 +52,6 @@ class Section(BaseModel):
 
 
 class SplitShares(Section):
-    """The shares of the drawn splits."""
-
     training: PositiveShare = key("share of the pairs to train on, for a corpus without splits")
     validation: PositiveShare = key("share that chooses the epoch")
     test: PositiveShare = key("share to measure on")
@@ -64,8 +65,6 @@ class SplitShares(Section):
 
 
 class ColumnsParams(Section):
-    """The columns of a table of pairs."""
-
     point: Text = key("a table's column of points")
     counter: Text = key("a table's column of counters")
 
@@ -77,16 +76,12 @@ class ColumnsParams(Section):
 
 
 class PrepareParams(Section):
-    """The keys of the stage prepare."""
-
     seed: Seed = key("of the initial negatives, the random ones of epoch 0")
     split: SplitShares
     columns: ColumnsParams
 
 
 class NegativesParams(Section):
-    """The keys of the draw of negatives."""
-
     search: Search = key(
         "nearest neighbours by chunked matrix product, scikit-learn's ball tree or FAISS (`requirements-faiss.txt`); all give "
         "the same ones, FAISS above 200,000 arguments at least .99 of them"
@@ -104,8 +99,6 @@ class NegativesParams(Section):
 
 
 class PromptsParams(Section):
-    """The texts before points and counters."""
-
     point: Maybe[Prompt] = key("text before each point, such as `query: `")
     counter: Maybe[Prompt] = key("text before each candidate")
 
@@ -116,8 +109,6 @@ class PromptsParams(Section):
 
 
 class ModelParams(Section):
-    """The keys of the bi-encoder."""
-
     encoder: Text = key("`all-MiniLM-L6-v2`, offline from a wheel; a local directory; a hub id with an optional @revision")
     pooling: Pooling = key("vector of a text: first token, mean of all tokens, or BERT's pooler")
     projection: Maybe[AtLeastOne] = key("width of the embedding; none = the pooled vector itself")
@@ -138,36 +129,26 @@ class ModelParams(Section):
 
 
 class TripletParams(Section):
-    """The keys of the triplet loss."""
-
     weight: FromZero = key("of the triplet loss; 0 = off")
     margin: FromZero = key("by which a positive must be nearer than a negative, in Euclidean distance")
 
 
 class PairParams(Section):
-    """The keys of the pair head's loss."""
-
     weight: FromZero = key("of the pair head's loss, cross-entropy of right and wrong pairs; 0 = no pair head")
 
 
 class ContrastiveParams(Section):
-    """The keys of the contrastive loss."""
-
     weight: FromZero = key("of the in-batch contrastive loss; 0 = off")
     temperature: AboveZero = key("divides similarities: the lower, the more the nearest negatives count")
 
 
 class LossParams(Section):
-    """The losses, a section each."""
-
     triplet: TripletParams
     contrastive: ContrastiveParams
     pair: PairParams
 
 
 class TrainParams(Section):
-    """The keys of the retriever's training."""
-
     epochs: Count = key("0 = the untrained model")
     patience: Maybe[AtLeastOne] = key("epochs without a better selection score after which training ends; none = never")
     batch_size: AtLeastOne = key("pairs a step")
@@ -187,8 +168,6 @@ class TrainParams(Section):
 
 
 class RerankParams(Section):
-    """The keys of the reranking stage."""
-
     kind: Maybe[RerankKind] = key(
         "reranker: the pair head that was trained with the retriever; a cross-encoder, trained after it (`joint`); or none"
     )
@@ -209,15 +188,11 @@ class RerankParams(Section):
 
 
 class SelectParams(Section):
-    """The keys that choose the epoch."""
-
     setting: SettingName = key("setting in which validation queries choose the epoch")
     queries: Literal["auto", "all", "unseen"] = key("which validation queries; `auto` = unseen where there are at least 50")
 
 
 class EvaluateParams(Section):
-    """The keys of the evaluation."""
-
     rerank_depth: Maybe[AtLeastOne] = key("candidates that are reranked; none = `rerank.depth`")
     answers: Relevance = key(
         "relevance mode: `text` = a query a distinct point, the texts of all its counters are positives; `row` = a query a "
@@ -227,7 +202,5 @@ class EvaluateParams(Section):
 
 
 class FetchParams(Section):
-    """The keys of the stage fetch."""
-
     url: Maybe[Text] = key("address of the corpus zip, https: or file:")
     sha256: Maybe[Text] = key("of the corpus zip; none = not checked")

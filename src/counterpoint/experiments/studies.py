@@ -16,7 +16,7 @@ from counterpoint.core.sections import Section, key
 from counterpoint.core.values import Seed, Text
 from counterpoint.experiments.dvc_runs import params_text
 from counterpoint.experiments.sweep_plan import PlannedRun
-from counterpoint.experiments.versions import flat
+from counterpoint.experiments.versions import added, flat
 from counterpoint.negatives.schedule import Schedule
 
 FOLDER, NAME = Path("studies"), r"[a-z0-9][a-z0-9_.-]*"
@@ -36,7 +36,9 @@ class Asked(Section):
 class Study(Section):
     question: Text = key("what it is for, in a sentence")
     data: SHA256 | None = Field(None, description="sha256 of the corpus; none = whatever stands at `corpus`")
-    hold: Settings = key("every param that decides a number and that no arm varies; nothing comes from params.yaml")
+    hold: Settings = key(
+        "every param that decides a number and that no arm varies, but for keys that were added later; nothing comes from params.yaml"
+    )
     seeds: list[Seed] = Field(min_length=1, description="each arm is run with every one")
     arms: dict[Text, Settings] = Field(min_length=1, description="what is compared: a name, and the params that make it")
     ask: list[Asked] = key("the comparisons that are planned")
@@ -100,14 +102,14 @@ def runs_of(name: str, study: Study, settings: Sequence[str], seeds: Sequence[in
     for setting in settings:
         if not re.match(rf"({'|'.join(OWN)})\b", setting):
             raise InputError(f"-S beside --study must be of {', '.join(OWN)}: the study says the rest; got {setting}")
-    runs = []
+    runs, held = [], added() | study.hold
     for seed in dict.fromkeys(seeds or study.seeds):
         for arm, varied in study.arms.items():
-            words = [*written(study.hold), *written(varied), f"seed={seed}", *settings]
+            words = [*written(held), *written(varied), f"seed={seed}", *settings]
             text = params_text(words)
             params = parse_params(text, f"{FOLDER}/{name}.yaml, {arm}")
             run = StudyRun(f"{name}-{arm}-seed-{seed}", words, text, params, arm, seed)
-            if missing := flat(run.decides).keys() - {"seed", *study.hold, *varied}:
+            if missing := flat(run.decides).keys() - {"seed", *held, *varied}:
                 raise InputError(
                     f"{FOLDER}/{name}.yaml: hold must name every param that decides a number; {min(missing)} is missing"
                 )

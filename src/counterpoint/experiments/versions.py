@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from counterpoint.core.params import Params
+
 # Raise this in the commit after which the same params, data and seed give other draws, losses or ranks of the model.
 RESULTS_VERSION = 1
 # Raise this in the commit after which BM25 or the untrained encoder rank otherwise.
@@ -24,8 +28,6 @@ REMOVED: dict[str, Any] = {
     "select.answers": "text",
     "retrieve.correction": None,
 }
-# added key -> the value that keeps the old behaviour
-ADDED: dict[str, Any] = {}
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -36,10 +38,21 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return pairs
 
 
+def added(section: type[BaseModel] = Params, prefix: str = "") -> dict[str, Any]:
+    """Return the keys that came after stored studies, dotted, with the values that keep the old behaviour (`sections.key`)."""
+    pairs: dict[str, Any] = {}
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            pairs |= added(field.annotation, f"{prefix}{name}.")
+        elif isinstance(field.json_schema_extra, dict):
+            pairs[f"{prefix}{name}"] = field.json_schema_extra["added"]
+    return pairs
+
+
 def current(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the params of a stored run under the keys of today, dotted.
 
     A removed key stays, and so agrees with no plan, where its value was another than in `REMOVED`.
     """
     pairs = {RENAMED.get(name, name): value for name, value in flat(params).items()}
-    return ADDED | {name: value for name, value in pairs.items() if name not in REMOVED or REMOVED[name] != value}
+    return added() | {name: value for name, value in pairs.items() if name not in REMOVED or REMOVED[name] != value}

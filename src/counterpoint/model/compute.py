@@ -1,4 +1,4 @@
-"""The device and precision of a model."""
+"""The device and precision of a model, and the micro-batches that suit the device."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ import torch
 from counterpoint.core.errors import InputError
 from counterpoint.core.group import ALONE, Group, join
 from counterpoint.core.sections import Precision
-from counterpoint.model.micro_batches import micro_batches
+
+WIDEST = 256  # texts a micro-batch, where there are many
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,23 @@ def has_native_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def micro_batches(lengths: np.ndarray, overhead: int, max_tokens: int) -> list[np.ndarray]:
+    """Return micro-batches, longest texts first, with the fewest padded tokens plus overhead: positions in lengths (tokens).
+
+    A micro-batch costs its texts times its longest, and overhead tokens more; it holds at most max_tokens, or one text. Dynamic
+    programming over the ordered texts gives the best cuts.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    longest = lengths[order]
+    cost, begin = np.zeros(len(order) + 1), np.zeros(len(order) + 1, dtype=np.int64)
+    for end in range(1, len(order) + 1):  # the cheapest way to cut the first `end` texts, by the start of its last micro-batch
+        starts = np.arange(max(0, end - WIDEST), end)
+        padded = longest[starts] * (end - starts)
+        costs = np.where((padded <= max_tokens) | (starts == end - 1), cost[starts] + padded + overhead, np.inf)
+        cost[end], begin[end] = costs.min(), starts[costs.argmin()]
+    cuts = [len(order)]
+    while cuts[-1]:
+        cuts.append(begin[cuts[-1]])
+    return np.split(order, cuts[-2:0:-1])

@@ -1,6 +1,7 @@
 """Checkpoints: the state of a run after each epoch, kept outside DVC's outputs, so that a killed run can resume."""
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -9,12 +10,12 @@ import shutil
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any
 
 import torch
 
 from counterpoint.core import environment
-from counterpoint.core.files import imported_code
+from counterpoint.core.files import imported_code, replacing
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.locks import Lock, hold
 
@@ -107,18 +108,11 @@ class Checkpoint:
 
     def _write(self, name: str, content: dict) -> Path:
         """Write a file whose name ends in its crc32, whole or not at all."""
-        unfinished = self.directory / "state.unfinished"
-        with unfinished.open("wb") as stream:
-            summed = _Summed(stream)
-            try:
-                torch.save({"fingerprint": self.name, "content": content}, cast(IO[bytes], summed))
-            except (OSError, RuntimeError):  # torch may hide the stream's error behind one of its own
-                if summed.error is None:
-                    raise
-                summed.error.filename = str(unfinished)
-                raise summed.error from None
-        file = self.directory / f"{name}-{summed.crc:08x}.pt"
-        os.replace(unfinished, file)
+        stream = io.BytesIO()  # torch hides the error of a full disk, and does not check the sums in its files
+        torch.save({"fingerprint": self.name, "content": content}, stream)
+        file = self.directory / f"{name}-{zlib.crc32(stream.getbuffer()):08x}.pt"
+        with replacing(file) as unfinished:
+            unfinished.write_bytes(stream.getbuffer())
         return file
 
     def remove(self) -> None:
@@ -152,22 +146,3 @@ class Checkpoint:
             if (lock := hold(path)) is not None:
                 shutil.rmtree(path, ignore_errors=True)
                 lock.release()
-
-
-class _Summed:
-    """A stream that sums up the bytes written to it, since torch does not check the sums in its files."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.crc = stream, 0
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        self.crc = zlib.crc32(data, self.crc)
-        try:
-            return self.stream.write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-    def flush(self) -> None:
-        self.stream.flush()
