@@ -22,7 +22,7 @@ def fit(learner: Learner, sampler: NegativeSampler, splits: Splits, params: Para
     state = resumed(learner.trainer, sampler)
     if state.epochs:
         logging.info("resuming after epoch %d of an interrupted run", len(state.epochs))
-        progress.epoch(state)
+    progress.epoch(state)  # from now on the series are this run's
     with state.timed("embed"):
         embedded = model.embed(training.texts)
     for epoch in state.left(params.train):

@@ -21,7 +21,6 @@ class Progress:
         self.series, self.epochs, self.batches = series, epochs, batches
         self.bar = tqdm(total=batches, unit="batch", leave=False) if series and sys.stderr.isatty() else None
         self.epoch_began, self.written, self.stepped = time.monotonic(), 0.0, False
-        self.epoch(State())
 
     def step(self, state: State) -> None:
         """Show a new row of steps.json."""
