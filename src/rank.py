@@ -12,7 +12,7 @@ from counterpoint.arguments.pairs import pairs_sha256
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, write_json
 from counterpoint.core.params_file import load_params
-from counterpoint.evaluation.table import EVALUATED, STEPS, write_table
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
@@ -41,7 +41,7 @@ def main() -> None:
         distance, logit = reranker.distance(queries, *vectors[number], normalized=model.point.normalize), logits[number]
         second = None if logit is None else SecondStep(of_queries(queries, logit), reranker.weight, depth)
         found = rank(queries, distance, tasks[number].settings, second, group).items()
-        for step in STEPS:
+        for step in MODEL_STAGES:
             yield Ranked(step, distance, {name: (ranking.candidates, getattr(ranking, step)) for name, ranking in found})
 
     tables = ranks_tables(tasks, ranked)

@@ -88,7 +88,7 @@ def write(found: Reranker, trained: tuple[JointReader, Encoder] | None, about: d
     shutil.rmtree(RERANKER, ignore_errors=True)
     os.replace(unfinished, RERANKER)
     write_json(METRICS, about)
-    write_series(SERIES / "reader.json", "steps", progress.steps)
+    write_series(SERIES / "reranker.json", "steps", progress.steps)
     write_json(TIMING, {"learn_seconds": progress.seconds})
 
 
