@@ -34,7 +34,7 @@ def examples(ranks: pd.DataFrame, pairs: Sequence[Pair], documents: Sequence[Doc
         lines.append(f"## {heading} ({len(names):,} of {len(order):,} test points, {min(SHOWN, len(names))} shown)")
         for name in names[:SHOWN]:
             lines += _example(name, texts, counters[name], {stage: rows.loc[name] for stage, rows in by_stage.items()})
-    return "".join(f"{line}\n\n" for line in lines)
+    return "\n\n".join(lines) + "\n"
 
 
 def texts_by_name(pairs: Sequence[Pair], documents: Sequence[Document]) -> dict[str, str]:
