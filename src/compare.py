@@ -10,7 +10,7 @@ import pandas as pd
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Relevance
-from counterpoint.evaluation.table import EVALUATED, QUERIES, RANKED, STEPS, read_table
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, QUERIES, STAGES, read_table
 from counterpoint.experiments.comparison import FORMATS, compare
 from counterpoint.experiments.dvc_runs import read_output
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("b", metavar="B", help="the run that wins or loses")
     parser.add_argument("--setting", action="append", default=[], help="one setting; may be repeated (default: all)")
     parser.add_argument("--queries", choices=QUERIES, default="all", help="default: all")
-    parser.add_argument("--stage", choices=RANKED, default="retrieved", help="of both runs (default: retrieved)")
+    parser.add_argument("--stage", choices=STAGES, default="retrieved", help="of both runs (default: retrieved)")
     parser.add_argument(
         "--answers", choices=get_args(Relevance), default="text", help="what is right: evaluate.answers (default: text)"
     )
@@ -54,14 +54,14 @@ def main() -> None:
 def parse_run(word: str, default: str) -> tuple[str, str]:
     """A run's name and the step that is compared, from NAME or NAME:STAGE."""
     name, colon, step = word.partition(":")
-    if not name or (colon and step not in RANKED):
-        raise InputError(f"a run must be NAME or NAME:STAGE with a stage of {', '.join(RANKED)}; got {word!r}")
+    if not name or (colon and step not in STAGES):
+        raise InputError(f"a run must be NAME or NAME:STAGE with a stage of {', '.join(STAGES)}; got {word!r}")
     return name, step or default
 
 
 def ranks_of(name: str, step: str, split: str, answers: str) -> pd.DataFrame:
     """The table of a run's ranks by one step, in one reading."""
-    out = "data/ranks" if step in STEPS else "data/baselines"
+    out = "data/ranks" if step in MODEL_STAGES else "data/baselines"
     ranks = read_table(io.StringIO(read_output(name, out, f"{split}.csv")))
     if "answers" not in ranks:
         raise InputError(f"{name}: its {out} must say what was right, by text or by row; code older than that wrote it")

@@ -12,7 +12,7 @@ from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_json, write_text
 from counterpoint.core.params import Params
-from counterpoint.evaluation.table import EVALUATED, STEPS, read_table
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, read_table
 from counterpoint.experiments import report_figures
 from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments, read, read_output
 from counterpoint.experiments.original_log import read_logs
@@ -51,7 +51,7 @@ def report_sweep(settings: list[str], logs: dict[str, list[dict]], out: Path) ->
     runs, notes = comparable_runs(params)
     groups = by_schedule(runs)
     steps: list[str] = ["retrieved"]
-    steps += [step for step in STEPS if params.trains_head and step not in steps]
+    steps += [step for step in MODEL_STAGES if params.trains_head and step not in steps]
     queries = "unseen" if unseen(runs[0]) else "all"
     tables = {step: table(groups, step) for step in steps}
     winner, compared = best(groups), against_none(groups, queries, steps)

@@ -41,7 +41,7 @@ def limited(size: int):
         ("baselines", 10_000, r"error: data/baselines/validation.csv: File too large"),
         ("rank", 10_000, r"error: data/ranks/validation.csv: File too large"),
         ("evaluate", 10_000, r"error: metrics/settings.json: File too large"),
-        ("plot", 10_000, r"error: plots/accuracy.png: File too large"),
+        ("plot", 10_000, r"error: plots/pictures/accuracy.png: File too large"),
     ],
 )
 def test_a_full_disk_is_one_line_and_loses_nothing(workspace, repository, verb, size, says):

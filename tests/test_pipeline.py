@@ -294,7 +294,7 @@ def test_another_second_step_trains_no_retriever(repository):
     restore(repository)
 
 
-def test_what_the_second_step_changes_is_counted(repository):
+def test_what_reranking_changes_is_counted(repository):
     with (repository / "data/ranks/test.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["answers"] == "text"]
     by = {(row["setting"], row["stage"], row["id"]): row for row in rows}
@@ -305,7 +305,7 @@ def test_what_the_second_step_changes_is_counted(repository):
             if (row["rank"] == "1") != (other["rank"] == "1"):
                 verdict, who = ("lost", other) if row["rank"] == "1" else ("won", row)
                 expected[setting, verdict, who["best_is"]] += 1
-    changes = read(repository, "plots/series/second_step.json")["second_step"]
+    changes = read(repository, "plots/series/reranking.json")["reranking"]
     assert {(row["setting"], row["verdict"], row["best"]): row["queries"] for row in changes} == expected
     assert expected  # or nothing was tested
 
@@ -419,7 +419,7 @@ def test_columns_that_a_corpus_lacks_take_their_settings_with_them(run, tmp_path
     lines = [",".join(pair) for pair in independent_pairs()]
     (tmp_path / "data/pairs.csv").write_text("\n".join(["point,counter", *lines]) + "\n")
     run(*VERBS, corpus="data/pairs.csv", train__epochs=1, rerank__epochs=1)
-    assert caplog.text.count("test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
+    assert caplog.text.count("test: not every pair has a debate, a theme and a stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
     settings = read(tmp_path, "metrics/settings.json")["settings"]
     assert list(dict.fromkeys(row["setting"] for row in settings)) == ["epc", "epa"]
     assert {row["clusters"] for row in settings} == {6}  # without debates a query is a cluster of its own

@@ -190,7 +190,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert wait_until_nothing_runs_in(base, seconds=10) == []  # sweep, dvc, stage: one after the other
-    shown = json.loads(succeed(base, "dvc", "plots", "show", "--json"))["data"]["validation"][0]
+    shown = json.loads(succeed(base, "dvc", "plots", "show", "--json"))["data"]["rate"][0]
     assert 5 <= len(shown["content"]["data"]["values"]) < 150  # a run is drawn as far as it has come
     assert "epochs: 150" in (base / "params.yaml").read_text()  # as dvc left it
     assert command(base, "git", "symbolic-ref", "--quiet", "HEAD").returncode == 1  # that, too

@@ -31,5 +31,5 @@ run "$head" branch-run
   echo
   echo "</details>"
 } > "$out/summary.md"
-cp plots/*.png "$out/"
+cp plots/pictures/*.png "$out/"
 if [ -e plots/report.html ]; then cp plots/report.html "$out/"; fi

@@ -37,7 +37,7 @@ class Study(Section):
     question: Text = key("what it is for, in a sentence")
     data: SHA256 | None = Field(None, description="sha256 of the corpus; none = whatever stands at `corpus`")
     hold: Settings = key(
-        "every param that decides a number and that no arm varies, but for keys that were added later; nothing comes from params.yaml"
+        "every param that decides a number, but for keys that arms vary or that were added later; params.yaml gives none"
     )
     seeds: list[Seed] = Field(min_length=1, description="each arm is run with every one")
     arms: dict[Text, Settings] = Field(min_length=1, description="what is compared: a name, and the params that make it")

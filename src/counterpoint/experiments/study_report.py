@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
-from counterpoint.evaluation.table import EVALUATED, STEPS
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES
 from counterpoint.experiments import report_figures
 from counterpoint.experiments.seed_averages import SeedRun, best, paired, table
 from counterpoint.experiments.studies import FOLDER, Arm, Asked, StudyRun, load_study, runs_of
@@ -36,7 +36,7 @@ def report(name: str, logs: dict[str, list[dict]]) -> None:
     if not chosen:
         raise InputError(f"a report of {name} must have finished runs of its {len(plan)}; got none: sweep.py --study {name}")
     groups = by_arm(name, [run for run in plan if run.name in chosen])
-    steps = [step for step in STEPS if step == STEPS[0] or any(row["reranker"]["kind"] != "none" for row in chosen.values())]
+    steps = MODEL_STAGES if any(row["reranker"]["kind"] != "none" for row in chosen.values()) else MODEL_STAGES[:1]
     tables = {step: table(groups, step) for step in steps}
     winner = best(groups)
     asked = study.ask[0] if study.ask else None

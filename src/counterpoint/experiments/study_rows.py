@@ -20,7 +20,7 @@ from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
 from counterpoint.core.stages import code_of
-from counterpoint.evaluation.table import STEPS, read_table
+from counterpoint.evaluation.table import MODEL_STAGES, read_table
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, read, read_output
 from counterpoint.experiments.near_twins import NEAR, drawn_to_read, false_shares, near_right
 from counterpoint.experiments.seed_averages import SeedRun
@@ -122,7 +122,7 @@ def write_row(study: str, run: StudyRun, rev: str, data: str, seconds: float | N
         "history": {name: [epoch[name] for epoch in history] for name in HISTORY},
         "queries": write_queries(study, ranks),
         "ranks": {
-            setting: {step: _of(ranks, setting, step)["rank"].tolist() for step in STEPS}
+            setting: {step: _of(ranks, setting, step)["rank"].tolist() for step in MODEL_STAGES}
             for setting in dict.fromkeys(ranks["setting"])
         },
     }
@@ -147,8 +147,8 @@ def drawn(rev: str) -> tuple[Pool, dict[str, np.ndarray]]:
 def write_queries(study: str, ranks: pd.DataFrame) -> str:
     """The test queries, in the order of a table of ranks, with their candidates by setting: one file for all runs; its name."""
     settings = list(dict.fromkeys(ranks["setting"]))
-    about: dict[str, Any] = {name: _of(ranks, settings[0], STEPS[0])[name].tolist() for name in ASKED}
-    about["candidates"] = {setting: _of(ranks, setting, STEPS[0])["candidates"].tolist() for setting in settings}
+    about: dict[str, Any] = {name: _of(ranks, settings[0], MODEL_STAGES[0])[name].tolist() for name in ASKED}
+    about["candidates"] = {setting: _of(ranks, setting, MODEL_STAGES[0])["candidates"].tolist() for setting in settings}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in about.items())
     text = f"{{\n{lines}\n}}\n"
     name = f"queries-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
