@@ -1,4 +1,4 @@
-"""Logs of the original research code become series and a picture: python src/import_log.py LOG…"""
+"""Turn logs of the original research code into series and a picture: python src/import_log.py LOG…"""
 
 import argparse
 import logging
@@ -12,13 +12,14 @@ from counterpoint.plots.figures import save
 
 
 def main() -> None:
+    """Parse the command line; read all logs, then write a folder for each."""
     parser = argparse.ArgumentParser(prog="import_log.py", description="Read logs of the original research code.")
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG")
     parser.add_argument("--out", type=Path, default=Path("reports/imported"), help="default: reports/imported")
-    asked = parser.parse_args()
+    args = parser.parse_args()
 
-    for name, (epochs, steps) in read_logs(asked.logs).items():
-        folder = asked.out / name
+    for name, (epochs, steps) in read_logs(args.logs).items():
+        folder = args.out / name
         write_series(folder / "history.json", "epochs", epochs)
         write_series(folder / "steps.json", "steps", steps)
         save(imported(epochs, steps, name), folder / "accuracy.png")

@@ -4,7 +4,7 @@ import yaml
 from conftest import fixture_params
 from counterpoint.core.errors import InputError
 from counterpoint.core.params_file import parse_params
-from counterpoint.experiments.sweep_plan import DECAYS, all_else, overrides
+from counterpoint.experiments.sweeps import DECAYS, all_else, overrides
 from counterpoint.negatives.schedule import Schedule
 
 

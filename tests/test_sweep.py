@@ -321,7 +321,7 @@ def test_a_study_is_run_from_its_file_goes_on_after_a_commit_and_is_reported(bas
         decay = "none" if "none" in name else "0.005"
         of = {"setting": "epa", "stage": "retrieved", "answers": "text"}
         there = tables(base, f"decay-{decay}-seed-{row['seed']}")
-        ranks = [int(each["rank"]) for each in there if of.items() <= each.items()]
+        ranks = [int(line["rank"]) for line in there if of.items() <= line.items()]
         assert row["ranks"]["epa"]["retrieved"] == ranks
         assert len(queries["id"]) == len(ranks)
         assert (folder / "reports/tiny" / f"{name}.md").exists()

@@ -1,39 +1,41 @@
-"""Logs of the original research code, read into the series that a run of this project writes."""
+"""Read logs of the original research code as the series that a run of this project writes."""
 
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from counterpoint.core.errors import InputError
 
-# What the original printed: a line a fact, in Chinese; other lines, such as those of a best accuracy, are not for us.
+# The original printed one fact a line, in Chinese. All other lines, such as those of a best accuracy, are skipped.
 SPLITS = {"训练": "training", "验证": "validation", "测试": "test"}
-ACCURACY = re.compile(rf"(?<![\u4e00-\u9fff])({'|'.join(SPLITS)})集top1 accuracy为")
-BATCH = re.compile(r"(?<![\u4e00-\u9fff])当前第\s*(\d+)\s*个mini batch[，,]\s*当前loss为")
-EPOCH = re.compile(r"(?<![\u4e00-\u9fff])开始第\s*(\d+)\s*个epoch的训练")
+FACT = re.compile(
+    rf"(?<![\u4e00-\u9fff])((?P<split>{'|'.join(SPLITS)})集top1 accuracy为"
+    r"|当前第\s*(?P<batch>\d+)\s*个mini batch[，,]\s*当前loss为|开始第\s*(?P<epoch>\d+)\s*个epoch的训练)"
+)
 NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|[-+]?inf)(?![\w.])", re.I)
 
-# The keys of a row of history.json that such a log does not tell.
-SHARES = ("random_share", "kept_share", "filtered_share", "same_debate_share", "point_share")
-UNTOLD = ("random_rate", *SHARES, "hardness", "triplet_loss", "contrastive_loss", "pair_loss", "distill_loss")
+# The keys of a row of history.json that such a log lacks.
+SHARES = ("random_share", "filtered_share", "same_debate_share", "point_share")
+UNTOLD = ("random_rate", *SHARES, "hardness", "triplet_loss", "contrastive_loss", "pair_loss")
+Series = tuple[list[dict], list[dict]]  # the rows of history.json and of steps.json
 
 
-def read_logs(paths: Sequence[Path]) -> dict[str, tuple[list[dict], list[dict]]]:
-    """What `read_log` makes of each, by the file's name without its ending; InputError where two have one name."""
+def read_logs(paths: Sequence[Path]) -> dict[str, Series]:
+    """Return `read_log` of each file by its name without the ending; raise InputError where two names are equal."""
     names = [path.stem for path in paths]
-    if twice := [path for path, name in zip(paths, names, strict=True) if names.count(name) > 1]:
-        raise InputError(f"logs must have names of their own; got {twice[0]} and {twice[1]}")
+    if same := [path for path in paths if names.count(path.stem) > 1]:
+        raise InputError(f"logs must have different names; got {same[0]} and {same[1]}")
     return {path.stem: read_log(path) for path in paths}
 
 
-def read_log(path: Path) -> tuple[list[dict], list[dict]]:
-    """The rows of history.json and of steps.json that a log holds; an epoch's loss is the mean of those it logged.
+def read_log(path: Path) -> Series:
+    """Return the rows of history.json and of steps.json that a log holds; an epoch's loss is the mean of its logged losses.
 
-    A log may end anywhere: a last line without an end is left out. Accuracies are those of the epoch that began last, or,
-    where the first ones stand before epoch 0 begins, of the one that begins next. Steps count batches as the log numbers
-    them, epoch after epoch. Raises InputError for a file that is no such log, or not the log of one run.
+    A log may end anywhere: a last line without an end is left out. Accuracies belong to the epoch that began last; where
+    the first ones stand before epoch 0 begins, they belong to the epoch that begins next. Steps count batches as the log
+    numbers them, epoch after epoch. Raises InputError for a file that is no such log, or not the log of one run.
     """
     try:
         whole = path.read_bytes().rpartition(b"\n")[0].decode("utf-8-sig")
@@ -41,31 +43,28 @@ def read_log(path: Path) -> tuple[list[dict], list[dict]]:
         raise InputError(f"{path} must be UTF-8; got the byte {error.object[error.start]:#04x} at {error.start}") from None
     except OSError as error:
         raise InputError(f"{path} must be a log; it cannot be read: {error.strerror}") from None
-    return _rows(path, _facts(path, whole.splitlines()))
+    return _series(path, _facts(path, whole.splitlines()))
 
 
-@dataclass(frozen=True)
-class Fact:
-    """What a line tells: that an epoch begins, a batch's loss, or the accuracy of a split."""
+class Fact(NamedTuple):
+    """A fact that a line states: the beginning of an epoch, the loss of a batch, or the accuracy of a split."""
 
     line: int
     kind: str  # epoch, batch or a split
-    number: int = -1  # of the epoch or the batch
-    value: float = math.nan  # the loss or the accuracy
+    number: int  # of the epoch or the batch, else -1
+    value: float  # the loss or the accuracy, else NaN
 
 
 def _facts(path: Path, lines: list[str]) -> list[Fact]:
     facts = []
-    for number, line in enumerate(lines, start=1):
-        if found := ACCURACY.search(line):
-            value = _value(path, number, line, found.end())
-            if not 0 <= value <= 1:
-                raise InputError(f"{path}, line {number}: an accuracy must be from 0 to 1; got {value:g}")
-            facts.append(Fact(number, SPLITS[found[1]], value=value))
-        elif found := BATCH.search(line):
-            facts.append(Fact(number, "batch", int(found[1]), _value(path, number, line, found.end())))
-        elif found := EPOCH.search(line):
-            facts.append(Fact(number, "epoch", int(found[1])))
+    for i, line in enumerate(lines, start=1):
+        if match := FACT.search(line):
+            split, batch, epoch = match["split"], match["batch"], match["epoch"]
+            value = math.nan if epoch else _value(path, i, line, match.end())
+            if split and not 0 <= value <= 1:
+                raise InputError(f"{path}, line {i}: an accuracy must be from 0 to 1; got {value:g}")
+            kind = SPLITS[split] if split else "batch" if batch else "epoch"
+            facts.append(Fact(i, kind, int(batch or epoch or -1), value))
     if all(fact.kind == "epoch" for fact in facts):
         raise InputError(
             f"{path} must be a log of the original research code, with lines like 训练集top1 accuracy为0.26; "
@@ -75,14 +74,14 @@ def _facts(path: Path, lines: list[str]) -> list[Fact]:
 
 
 def _value(path: Path, number: int, line: str, at: int) -> float:
-    if not (found := NUMBER.match(line, at)):
+    if not (match := NUMBER.match(line, at)):
         raise InputError(
             f"{path}, line {number}: {line[:at].strip()} must be followed by a number; got {line[at:].strip()[:40]!r}"
         )
-    return float(found[1])
+    return float(match[1])
 
 
-def _rows(path: Path, facts: list[Fact]) -> tuple[list[dict], list[dict]]:
+def _series(path: Path, facts: list[Fact]) -> Series:
     kinds = [fact.kind for fact in facts]
     begun = kinds.index("epoch") if "epoch" in kinds else len(kinds)  # facts before an epoch is named
     first = facts[begun].number if begun < len(facts) else 1
@@ -91,30 +90,26 @@ def _rows(path: Path, facts: list[Fact]) -> tuple[list[dict], list[dict]]:
     losses: dict[int, list[float]] = {}
     steps: list[dict] = []
     epoch, base, last, fresh = first - 1, 0, -1, False
-
-    def refuse(fact: Fact, what: str) -> InputError:
-        return InputError(f"{path}, line {fact.line}: a log must be of one run, in order; got {what}")
-
-    for fact in facts:
-        if fact.kind == "epoch":
-            if fact.number != epoch + 1:
-                raise refuse(fact, f"the beginning of epoch {fact.number} after epoch {epoch}")
-            epoch, fresh = fact.number, True
-        elif fact.kind == "batch":
+    for line, kind, number, value in facts:
+        wrong = ""
+        if kind == "epoch":
+            wrong = f"the beginning of epoch {number} after epoch {epoch}" if number != epoch + 1 else ""
+            epoch, fresh = number, True
+        elif kind == "batch":
             if epoch < 0:
-                raise refuse(fact, "a batch before the beginning of epoch 0")
-            if fact.number <= last:
-                if not fresh:
-                    raise refuse(fact, f"batch {fact.number} after batch {last} of epoch {epoch}")
-                base += last + (fact.number == 0)  # its numbers start again with each epoch, at 0 or above
-            last, fresh = fact.number, False
-            steps.append({"step": base + fact.number, "epoch": epoch, "loss": _finite(fact.value)})
-            losses.setdefault(epoch, []).append(fact.value)
+                wrong = "a batch before the beginning of epoch 0"
+            elif number <= last:  # the numbers start again with each epoch, at 0 or above
+                wrong = "" if fresh else f"batch {number} after batch {last} of epoch {epoch}"
+                base += last + (number == 0)
+            last, fresh = number, False
+            steps.append({"step": base + number, "epoch": epoch, "loss": _finite(value)})
+            losses.setdefault(epoch, []).append(value)
         else:
             scored = top1.setdefault(epoch + scored_first, {})
-            if fact.kind in scored:
-                raise refuse(fact, f"a second {fact.kind} accuracy of epoch {epoch + scored_first}")
-            scored[fact.kind] = fact.value
+            wrong = f"a second {kind} accuracy of epoch {epoch + scored_first}" if kind in scored else ""
+            scored[kind] = value
+        if wrong:
+            raise InputError(f"{path}, line {line}: a log must be of one run, in order; got {wrong}")
     return [_row(epoch, top1.get(epoch, {}), losses.get(epoch, [])) for epoch in sorted({*top1, *losses})], steps
 
 
