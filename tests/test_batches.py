@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from counterpoint.model.micro_batches import WIDEST, micro_batches
+from counterpoint.model.compute import WIDEST, micro_batches
 from counterpoint.training.batches import by_length, neighbours, shuffled
 
 

@@ -8,7 +8,7 @@ import torch
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.group import Group
-from counterpoint.training.checkpoint import Checkpoint, fingerprint, kept
+from counterpoint.training.checkpoint import Checkpoint, fingerprint
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ def test_a_kill_between_renaming_and_removing_leaves_the_later_one(made, tmp_pat
     before = state(tmp_path).read_bytes(), state(tmp_path).name
     made().save(10, {"epoch": 10})
     (tmp_path / "abc" / before[1]).write_bytes(before[0])
-    (tmp_path / "abc" / "state.unfinished").write_bytes(b"half")
+    (tmp_path / "abc" / ".state-00011-01234567.pt.unfinished").write_bytes(b"half")
     assert made().load(CPU) == {"epoch": 10, "parts": {}}
 
 
@@ -202,19 +202,9 @@ def test_the_main_process_alone_keeps_states(tmp_path, monkeypatch):
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize(("value", "keep"), [(None, 3), ("", 3), ("0", 0), ("12", 12)])
-def test_so_many_interrupted_runs_keep_their_checkpoint(monkeypatch, value, keep):
-    monkeypatch.delenv("CHECKPOINT_KEEP", raising=False)
-    if value is not None:
-        monkeypatch.setenv("CHECKPOINT_KEEP", value)
-    assert kept() == keep
-
-
-@pytest.mark.parametrize("value", ["-1", "2.5", "all", " 3", "\u0663"])
-def test_checkpoint_keep_must_be_an_integer(tmp_path, monkeypatch, value):
+def test_checkpoint_keep_must_be_an_integer(tmp_path, monkeypatch):
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
-    monkeypatch.setenv("CHECKPOINT_KEEP", value)
-    with pytest.raises(InputError) as refused:
+    monkeypatch.setenv("CHECKPOINT_KEEP", "2.5")
+    with pytest.raises(InputError, match=r"^CHECKPOINT_KEEP must be an integer of at least 0; got '2\.5'$"):
         Checkpoint.open("abc")
-    assert str(refused.value) == f"CHECKPOINT_KEEP must be an integer of at least 0; got {value!r}"
     assert not (tmp_path / "checkpoints").exists()

@@ -37,7 +37,7 @@ def limited(size: int):
     ("verb", "size", "says"),
     [
         ("prepare", 1_000, r"error: data/triples/\w+.jsonl: File too large; put that right and give the same command again"),
-        ("train", 10_000, r"error: .checkpoints/[\w-]+/state.unfinished: File too large"),
+        ("train", 10_000, r"error: .checkpoints/[\w-]+/state-00001-[0-9a-f]{8}.pt: File too large"),
         ("baselines", 10_000, r"error: data/baselines/validation.csv: File too large"),
         ("rank", 10_000, r"error: data/ranks/validation.csv: File too large"),
         ("evaluate", 10_000, r"error: metrics/settings.json: File too large"),

@@ -163,9 +163,8 @@ def test_a_temp_run_out_of_a_shallow_clone_is_refused(workspace, capsys, monkeyp
     monkeypatch.setenv("DVC_ROOT", str(workspace / "full"))
     process.run(lambda: None)
     monkeypatch.setenv("DVC_ROOT", str(workspace / "shallow"))
-    assert ended(lambda: None, capsys) == (
-        f"error: a queue or temp run needs the full history; {workspace / 'shallow'} is a shallow clone: git fetch --unshallow\n"
-    )
+    says = f"a queue or temp run needs the full history; {workspace / 'shallow'} is a shallow clone: git fetch --unshallow"
+    assert ended(lambda: None, capsys) == f"error: {says}\n"
 
 
 def test_a_defect_keeps_its_traceback():

@@ -29,7 +29,10 @@ def read(folder, name):
 
 
 def test_both_series_are_valid_before_the_first_row(tmp_path):
-    Progress(tmp_path, 3, 4)
+    (tmp_path / "history.json").write_text("of another run")
+    progress = Progress(tmp_path, 3, 4)
+    assert (tmp_path / "history.json").read_text() == "of another run"
+    progress.epoch(State())
     assert read(tmp_path, "history") == read(tmp_path, "steps") == []
 
 

@@ -199,7 +199,6 @@ class KilledAfter(Progress):
     """A progress that ends the run after so many epochs."""
 
     def __init__(self, last):
-        self.last = 0
         super().__init__(None, 0, 1)
         self.last = last
 

@@ -16,9 +16,8 @@ from counterpoint.core.sections import SelectParams
 from counterpoint.core.seeds import seed_torch
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import build
-from counterpoint.model.compute import Compute, choose
+from counterpoint.model.compute import Compute, choose, micro_batches
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.micro_batches import micro_batches
 from counterpoint.negatives.eligible import excluded_groups
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.training import epoch as epoch_module
@@ -48,7 +47,7 @@ class KilledAfter(Progress):
 
     def epoch(self, state):
         super().epoch(state)
-        if hasattr(self, "last") and len(state.epochs) == self.last:
+        if len(state.epochs) == self.last:
             raise Killed
 
 
@@ -56,8 +55,8 @@ class Watched(Progress):
     """A progress that notes the number of epochs whenever it shows one."""
 
     def __init__(self, folder):
-        self.seen = []
         super().__init__(folder, 0, 1)
+        self.seen = []
 
     def epoch(self, state):
         super().epoch(state)
