@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from counterpoint.ranking.settings import SETTINGS
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
@@ -13,7 +14,6 @@ from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.ranking import Ranks, rank
-from counterpoint.ranking.settings import SETTINGS
 
 
 @pytest.fixture
