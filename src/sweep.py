@@ -2,11 +2,8 @@
 
 import argparse
 import logging
-import os
-import re
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoint.core import process
@@ -14,11 +11,9 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_text
 from counterpoint.core.locks import alone
 from counterpoint.experiments import workspace
-from counterpoint.experiments.dvc_runs import PENDING, Experiment, PlannedRun, experiments, load, run_dvc, why
+from counterpoint.experiments.dvc_runs import PlannedRun, experiments, load, run_dvc, why
 from counterpoint.experiments.sweeps import DECAYS, Sweep, collect, duration, planned
 from counterpoint.negatives.schedule import NEVER
-
-LOOK = 3  # seconds between two looks at the queue
 
 
 def main() -> None:
@@ -36,17 +31,15 @@ def main() -> None:
         if strange := set(args.runs) - {run.name for run in sweep.plan}:
             raise InputError(f"--runs must name runs of the plan, see --dry-run; got {min(strange)}")
         workspace.refuse_edits(sweep.plan)
-        if args.queue:
-            workspace.refuse_hidden(sweep.plan[0].params.corpus)
         for folder in args.collect:
             logging.info("%s: %s", folder, ", ".join(collect(sweep, Path(folder))) or "nothing that is not here")
         sweep.experiments = experiments()
-        sweep.refuse_namesakes(queue=args.queue)
+        sweep.refuse_namesakes()
         chosen = [run for run in sweep.plan if not args.runs or run.name in args.runs]
         todo = [run for run in chosen if sweep.state(run) != "done"]
         for run in chosen:
             logging.info("%-32s %s", run.name, sweep.state(run).lower().replace("failed", "failed, to run again"))
-        logging.info("%d of %d to run%s", len(todo), len(chosen), f", {sweep.estimate(todo, args.jobs)}" if todo else "")
+        logging.info("%d of %d to run%s", len(todo), len(chosen), f", {sweep.estimate(todo)}" if todo else "")
         if args.jobs_file:
             write_text(Path(args.jobs_file), "".join(f"{job(args, run)}\n" for run in todo))
         elif not (args.dry_run or args.collect):
@@ -60,12 +53,12 @@ def run_all(sweep: Sweep, chosen: list[PlannedRun], todo: list[PlannedRun], args
     if todo:
         sweep.refuse_data()
         workspace.note_branch()
-        failed = queue(sweep, todo, args.jobs) if args.queue else one_by_one(sweep, todo)
+        failed = one_by_one(sweep, todo)
         sweep.experiments = experiments()
     workspace.BRANCH.unlink(missing_ok=True)
     for run in todo:
         if sweep.state(run) != "done":
-            failed.setdefault(run.name, "it left DVC's queue" if args.queue else "not run")
+            failed.setdefault(run.name, "not run")
     if failed:
         lines = "\n".join(f"  {name}: {reason}" for name, reason in failed.items())
         raise InputError(f"{len(failed)} of {len(chosen)} runs failed; the same command runs them again:\n{lines}")
@@ -92,8 +85,6 @@ def parse() -> argparse.Namespace:
         "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="for every run, as in dvc exp run"
     )
     parser.add_argument("--name", help="put before the names, to tell a sweep with other -S from the first")
-    parser.add_argument("--queue", action="store_true", help="by DVC's queue, in copies of the workspace")
-    parser.add_argument("-j", "--jobs", type=int, default=1, metavar="N", help="runs at a time, with --queue (default: 1)")
     parser.add_argument("--runs", nargs="+", default=[], metavar="NAME", help="of the plan these alone")
     parser.add_argument("--jobs-file", metavar="FILE", help="write the command of every run that is left, a line each, and end")
     parser.add_argument(
@@ -101,8 +92,6 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and how long it may take, and end")
     args = parser.parse_args()
-    if args.jobs < 1 or (args.jobs > 1 and not args.queue):
-        parser.error(f"-j must be 1, or at least 1 with --queue; got {args.jobs}")
     if args.study and args.name:
         parser.error("--study says itself what its runs are called: no --name")
     return args
@@ -143,53 +132,6 @@ def one_by_one(sweep: Sweep, todo: list[PlannedRun]) -> dict[str, str]:
     except InputError as error:  # an edit, which stays
         logging.info("\nthe workspace stays as it is: %s", error)
     return failed
-
-
-def queue(sweep: Sweep, todo: list[PlannedRun], jobs: int) -> dict[str, str]:
-    """Run all by DVC's queue, whose workers outlive this process; return the reason for each that failed."""
-    for name, folder in (("CHECKPOINT_DIR", ".checkpoints"), ("STATES_DIR", ".cache/states")):
-        os.environ.setdefault(name, str(Path(folder).resolve()))  # a run's own folder goes with it
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    workspace.put_back(sweep.plan)
-    for run in (run for run in todo if sweep.state(run) not in PENDING):
-        if sweep.state(run) == "Failed":
-            run_dvc("queue", "remove", run.name)
-        if (done := run_dvc(*run.command("--queue"))).returncode:
-            raise InputError(f"{run.name} must go into DVC's queue; it did not: {why(done.stdout)}")
-    logging.info("\nqueued; dvc queue status, tail -f logs/NAME.log")
-    failed, runs = {}, {run.name: run for run in todo}
-    for experiment in ended(set(runs), jobs):
-        if experiment.state == "done":
-            sweep.keep(runs[experiment.name], experiment.rev)
-            logging.info("%s: %s", experiment.name, result(experiment.rev))
-        else:
-            reason = f"no worker runs it any more: dvc queue kill --force {experiment.name}"
-            if experiment.state == "Failed":
-                reason = why(run_dvc("queue", "logs", experiment.name).stdout)
-            failed[experiment.name] = reason
-            logging.info("%s failed: %s", experiment.name, reason)
-    return failed
-
-
-def ended(names: set[str], jobs: int) -> Iterator[Experiment]:
-    """Yield experiments of the queue as they end, and at last those that no worker runs any more."""
-    idle = 0
-    while names:
-        now = [experiment for experiment in experiments().values() if experiment.name in names]
-        for experiment in now:
-            if experiment.state not in PENDING:
-                names.discard(experiment.name)
-                yield experiment
-        workers = re.search(r"(\d+) active, (\d+) idle", run_dvc("queue", "status").stdout)
-        active, waiting = map(int, workers.groups()) if workers else (0, 1)  # it could not say: look again
-        idle = 0 if active else idle + 1
-        states = {experiment.state for experiment in now if experiment.name in names}
-        if "Queued" in states and not active + waiting and idle in (1, 6):
-            run_dvc("queue", "start", "--jobs", str(jobs))
-        elif names and idle > 10:
-            yield from (experiment for experiment in now if experiment.name in names)
-            return
-        time.sleep(LOOK if names else 0)
 
 
 def result(run: str) -> str:

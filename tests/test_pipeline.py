@@ -168,7 +168,8 @@ class Oracle:
                 order = sorted(pool, key=lambda item: round(float(distance(item[1])), 6))
                 ranks[stage].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
             score = {
-                text: far["retrieved"](text) ** 2 - self.weight * self.cross_encoder(query, text) for _, text in order[: self.depth]
+                text: far["retrieved"](text) ** 2 - self.weight * self.cross_encoder(query, text)
+                for _, text in order[: self.depth]
             }
             order[: self.depth] = sorted(order[: self.depth], key=lambda item: round(float(score[item[1]]), 5))
             ranks["reranked"].append([i for i, (name, _) in enumerate(order, start=1) if name in right])

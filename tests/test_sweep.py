@@ -161,10 +161,6 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         (("-S", "train.epochs"), "-S must be KEY=VALUE with a key of params.yaml; got train.epochs "),
         (("-S", "corpus=[a.csv"), "-S must be KEY=VALUE with a key of params.yaml; got corpus=[a.csv "),
         (
-            ("--queue", "-S", "corpus=mine.csv"),
-            "corpus: mine.csv is not tracked by Git, so a run of the queue does not see it: name it by its whole path, -S",
-        ),
-        (
             (*PLAN, "-S", "train.epochs=2"),
             "decay-none-seed-13 must be one run; there is one with train.epochs 3 (not 2)",
         ),
@@ -173,7 +169,6 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         assert "\n" not in line
     refused = sweep(base, "--decays", "slow")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
-    assert sweep(base, "-j", "2").returncode == 2
     assert not set(names(base)) - set(NAMES)
 
 

@@ -95,9 +95,9 @@ class PlannedRun:
     text: str  # of params.yaml
     params: Params
 
-    def command(self, *options: str) -> list[str]:
+    def command(self) -> list[str]:
         """Return the words of the dvc command that runs it."""
-        return ["exp", "run", *options, "--name", self.name, *(word for setting in self.settings for word in ("-S", setting))]
+        return ["exp", "run", "--name", self.name, *(word for setting in self.settings for word in ("-S", setting))]
 
 
 def experiments() -> dict[str, Experiment]:

@@ -69,16 +69,16 @@ def all_else(params: Params) -> dict:
     return flat(params.model_dump(exclude={"seed"} | SCHEDULE | dvc_runs.NO_RESULT))
 
 
-def refuse_namesake(run: PlannedRun, experiment: Experiment, *, queue: bool) -> None:
-    """Raise InputError where an experiment of the run's name is another run, a part of one, or pending without --queue."""
+def refuse_namesake(run: PlannedRun, experiment: Experiment) -> None:
+    """Raise InputError where an experiment of the run's name is another run, a part of one, or in DVC's queue."""
     name, theirs, ours = run.name, flat(experiment.params.model_dump()), flat(run.params.model_dump())
     if key := next((key for key in theirs if theirs[key] != ours[key]), None):
         says = f"there is one with {key} {theirs[key]} (not {ours[key]})"
         raise InputError(f"{name} must be one run; {says}: give this sweep a --name, or dvc exp remove {name}")
     if experiment.state == "done" and not experiment.whole:
         raise InputError(f"{name} must be a whole run; there is one of some stages only: dvc exp remove {name}")
-    if experiment.state in dvc_runs.PENDING and not queue:
-        raise InputError(f"{name} must not be in DVC's queue; it is {experiment.state.lower()} there: sweep with --queue")
+    if experiment.state in dvc_runs.PENDING:
+        raise InputError(f"{name} must not be in DVC's queue; it is {experiment.state.lower()} there: dvc queue remove {name}")
 
 
 @dataclass
@@ -106,12 +106,12 @@ class Sweep:
             return "done"
         return self.experiments[run.name].state if run.name in self.experiments else "to run"
 
-    def refuse_namesakes(self, *, queue: bool) -> None:
+    def refuse_namesakes(self) -> None:
         """Raise InputError where an experiment has the name of a planned run and is another run."""
         for run in self.plan:
             experiment = self.experiments.get(run.name)
             if experiment and experiment.state != "Failed" and not self.has_file(run):
-                refuse_namesake(run, experiment, queue=queue)
+                refuse_namesake(run, experiment)
 
     def refuse_data(self) -> None:
         """Raise InputError where the corpus is not that of the study."""
@@ -134,7 +134,7 @@ class Sweep:
             if self.state(run) == "done" and not self.has_file(run):
                 self.keep(run, self.experiments[run.name].rev)
 
-    def estimate(self, todo: Sequence[PlannedRun], jobs: int) -> str:
+    def estimate(self, todo: Sequence[PlannedRun]) -> str:
         """Return in words how long the runs take, by a study's finished runs of the same arms, or by a run alike.
 
         A run is alike where only seed, schedule and epochs differ.
@@ -147,7 +147,7 @@ class Sweep:
             means = {arm: sum(seconds) / len(seconds) for arm, seconds in by_arm.items()}
             mean = sum(means.values()) / len(means)
             total = sum(means.get(run.arm, mean) for run in todo if isinstance(run, StudyRun))
-            return f"about {duration(total / jobs)} by the runs that are done"
+            return f"about {duration(total)} by the runs that are done"
         done = [experiment for experiment in self.experiments.values() if experiment.state == "done"]
         runs = [("the committed run", head(), dvc_runs.committed_params()), *((run.name, run.rev, run.params) for run in done)]
         for name, rev, params in reversed(runs):
@@ -158,7 +158,7 @@ class Sweep:
                 except (OSError, DvcException, ValueError):
                     continue
                 total = sum(run.params.train.epochs for run in todo) * seconds
-                return f"about {duration(total / jobs)} of training by the seconds of {name}"
+                return f"about {duration(total)} of training by the seconds of {name}"
         return "for how long is not known: no run with such params is at hand"
 
 
@@ -184,7 +184,7 @@ def collect(sweep: Sweep, folder: Path) -> list[str]:
         ref, rev = theirs[run.name]
         git("fetch", "--quiet", "--no-write-fetch-head", str(folder), f"+{ref}:{HELD}/{run.name}")
         try:
-            refuse_namesake(run, Experiment(run.name, rev, "done"), queue=False)
+            refuse_namesake(run, Experiment(run.name, rev, "done"))
             _fetch_outputs(run.name, rev, folder)
             git("update-ref", ref, rev)
         finally:

@@ -12,7 +12,6 @@ from counterpoint.experiments.dvc_runs import PlannedRun, git, head
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
 PARAMS = Path("params.yaml")
-FETCHED = Path("data/arguana")
 RESULTS = (str(PARAMS), "dvc.lock", "metrics", "plots")  # the files in Git that a run changes
 NOTES = "refs/exps/exec"  # of DVC on a run in the workspace, which removes them at its end
 BRANCH = Path(".dvc/tmp/sweep.branch")  # holds Git's HEAD and the commit at the beginning of a sweep
@@ -32,19 +31,6 @@ def refuse_edits(plan: Sequence[PlannedRun]) -> None:
         raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
     if git("status", "--porcelain", "--", str(PARAMS)) and PARAMS.read_text(encoding="utf-8") not in {run.text for run in plan}:
         raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
-
-
-def refuse_hidden(corpus: str) -> None:
-    """Raise InputError for a corpus by relative path that Git does not track: the queue's copies of the workspace lack it."""
-    path, words = Path(corpus), ("--literal-pathspecs", "ls-files")
-    if path.is_absolute() or path.parent == FETCHED:  # a stage fetches the latter in each copy, too
-        return
-    inside = path.resolve().is_relative_to(Path.cwd())
-    if not inside or not git(*words, "--", corpus) or git(*words, "--others", "--exclude-standard", "--", corpus):
-        raise InputError(
-            f"corpus: {corpus} is not tracked by Git, so a run of the queue does not see it: name it by its whole path, "
-            f"-S 'corpus=\"{path.resolve()}\"'"
-        )
 
 
 def look_again() -> None:
