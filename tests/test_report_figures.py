@@ -2,7 +2,7 @@
 
 import pytest
 
-from counterpoint.experiments.report_figures import FAULTY, accuracy_by_decay, accuracy_by_epoch, imported, negatives_by_epoch
+from counterpoint.experiments.report_figures import FAULTY, accuracy_by_decay, accuracy_by_epoch, negatives_by_epoch
 from counterpoint.experiments.seed_averages import Arm, SeedRun, spread
 
 NONE, SLOW, NEVER = Arm("none", False), Arm("0.1", False), Arm("never random", True)
@@ -52,20 +52,3 @@ def test_a_line_a_decay_is_the_mean_over_its_seeds():
     figure = negatives_by_epoch(groups, "tiny")
     assert [lines(axes)["decay 0.1"] for axes in figure.axes] == [[0.2, 0.9]] * 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no decay", "decay 0.1", "never random"]
-
-
-def test_an_imported_log_is_marked():
-    epochs = [{"epoch": 0, "training_top1": 0.5, "validation_top1": 0.25, "test_top1": None}]
-    figure = imported(epochs, [{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.0}], "old")
-    top, below = figure.axes
-    assert lines(top) == {"training": [0.5], "validation": [0.25], "test": []}
-    assert list(below.lines[0].get_ydata()) == [2.0, 1.0]
-    assert FAULTY in figure.get_suptitle()
-
-
-@pytest.mark.parametrize("name", ["run", "a very long name of a log " * 9, "x" * 200])
-def test_a_title_stays_in_its_picture(name):
-    figure = imported([{"epoch": 0, "training_top1": 0.1, "validation_top1": 0.2, "test_top1": 0.3}], [], name)
-    figure.draw_without_rendering()
-    box = figure.get_suptitle() and figure._suptitle.get_window_extent()
-    assert 0 <= box.x0 < box.x1 <= figure.bbox.width

@@ -247,15 +247,19 @@ def test_the_report_against_numbers_worked_out_by_hand(base, first):
     assert pictures == {"accuracy_by_decay.png", "accuracy_by_epoch.png", "negatives_by_epoch.png"}
 
 
+def report(folder, *words):
+    return command(folder, "python", "src/report.py", *words)
+
+
 def test_a_report_of_no_experiments_or_of_other_params_says_so(base, first, tmp_path):
-    refused = command(base, "python", "src/report.py", "-S", "train.epochs=7")
+    refused = report(base, "-S", "train.epochs=7")
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: a report must have experiments of this commit that differ")
     log = tmp_path / "new.log"
-    log.write_text("nothing\n")
-    assert "must be a log of the original research code" in command(base, "python", "src/report.py", "--logs", str(log)).stderr
     log.write_text("开始第0个epoch的训练\n验证集top1 accuracy为0.26\n")
-    succeed(base, "python", "src/report.py", "--logs", str(log), "--out", str(tmp_path / "out"))
+    assert "--logs must name folders that tools/import_log.py wrote" in report(base, "--logs", str(log)).stderr
+    succeed(base, "python", "tools/import_log.py", str(log), "--out", str(tmp_path / "logs"))
+    assert report(base, "--logs", str(tmp_path / "logs/new"), "--out", str(tmp_path / "out")).returncode == 0
     assert len(list((tmp_path / "out").iterdir())) == 5
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from counterpoint.experiments.seed_averages import Arm, Groups
-from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, RANKERS, TITLE_CHARACTERS, finish, line
+from counterpoint.plots.figures import GREY, ORANGE, PERCENT, RANKERS, TITLE_CHARACTERS, finish, line
 
 MARKS = "osD^vPX*<>"  # one for each seed
 FAULTY = "log of the original code, by its faulty evaluator"
@@ -99,22 +99,6 @@ def over_time(groups: Groups, ends: Mapping[str, tuple[float, float]], title: st
     _with_legend(figure, all_axes, "Accuracy and negatives by epoch", title)
     all_axes[3].set_xticks([tick for tick in all_axes[3].get_xticks() if 0 <= tick <= last])
     return figure
-
-
-def imported(epochs: History, steps: Sequence[dict], name: str) -> Figure:
-    """Draw a log of the original research code: top1 of the three splits by epoch, and the logged losses."""
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    top, below = figure.subplots(2, 1)
-    for split, colour, style in (("training", GREY, "-."), ("validation", BLUE, "-"), ("test", ORANGE, "--")):
-        line(top, epochs, f"{split}_top1", split, colour, style)
-    top.set(xlabel="epoch", ylabel="top1")
-    top.xaxis.set_major_locator(MaxNLocator(integer=True))
-    top.yaxis.set_major_formatter(PERCENT)
-    top.legend()
-    below.plot([row["step"] for row in steps], [row["loss"] for row in steps], color=GREY, lw=1)
-    below.set_ylabel("loss")
-    title = "one query in sixteen is scored, with itself among its candidates"
-    return finish(figure, below, f"{name}: {FAULTY}", title, x="step (batches)")
 
 
 def _by_epoch(groups: Groups, panels: Mapping[str, str], columns: int) -> tuple[Figure, list[Axes]]:

@@ -1,12 +1,25 @@
-"""Read logs of the original research code as the series that a run of this project writes."""
+"""Turn logs of the original research code into series and a picture: python tools/import_log.py LOG…"""
 
+import argparse
+import logging
 import math
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
+
+from counterpoint.core import process
 from counterpoint.core.errors import InputError
+from counterpoint.core.files import write_series
+from counterpoint.experiments.report_figures import FAULTY
+from counterpoint.plots import figures
+from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, finish, save
 
 # The original printed one fact a line, in Chinese. All other lines, such as those of a best accuracy, are skipped.
 SPLITS = {"训练": "training", "验证": "validation", "测试": "test"}
@@ -121,3 +134,37 @@ def _row(epoch: int, top1: dict[str, float], losses: list[float]) -> dict:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def picture(epochs: Sequence[dict], steps: Sequence[dict], name: str) -> Figure:
+    """Draw a log of the original research code: top1 of the three splits by epoch, and the logged losses."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    top, below = figure.subplots(2, 1)
+    for split, colour, style in (("training", GREY, "-."), ("validation", BLUE, "-"), ("test", ORANGE, "--")):
+        figures.line(top, epochs, f"{split}_top1", split, colour, style)
+    top.set(xlabel="epoch", ylabel="top1")
+    top.xaxis.set_major_locator(MaxNLocator(integer=True))
+    top.yaxis.set_major_formatter(PERCENT)
+    top.legend()
+    below.plot([row["step"] for row in steps], [row["loss"] for row in steps], color=GREY, lw=1)
+    below.set_ylabel("loss")
+    title = "one query in sixteen is scored, with itself among its candidates"
+    return finish(figure, below, f"{name}: {FAULTY}", title, x="step (batches)")
+
+
+def main() -> None:
+    """Parse the command line; read all logs, then write a folder for each."""
+    parser = argparse.ArgumentParser(prog="import_log.py", description="Read logs of the original research code.")
+    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG")
+    parser.add_argument("--out", type=Path, default=Path("reports/imported"), help="default: reports/imported")
+    args = parser.parse_args()
+    for name, (epochs, steps) in read_logs(args.logs).items():
+        folder = args.out / name
+        write_series(folder / "history.json", "epochs", epochs)
+        write_series(folder / "steps.json", "steps", steps)
+        save(picture(epochs, steps, name), folder / "accuracy.png")
+        logging.info("%s: %d epochs, %d losses", folder, len(epochs), len(steps))
+
+
+if __name__ == "__main__":
+    process.run(main)
