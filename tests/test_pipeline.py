@@ -420,7 +420,7 @@ def test_columns_that_a_corpus_lacks_take_their_settings_with_them(run, tmp_path
     lines = [",".join(pair) for pair in independent_pairs()]
     (tmp_path / "data/pairs.csv").write_text("\n".join(["point,counter", *lines]) + "\n")
     run(*VERBS, corpus="data/pairs.csv", train__epochs=1, rerank__epochs=1)
-    assert caplog.text.count("test: not every pair has a debate, a theme and a stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
+    assert caplog.text.count("test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta") == 3
     settings = read(tmp_path, "metrics/settings.json")["settings"]
     assert list(dict.fromkeys(row["setting"] for row in settings)) == ["epc", "epa"]
     assert {row["clusters"] for row in settings} == {6}  # without debates a query is a cluster of its own

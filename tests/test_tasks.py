@@ -55,7 +55,7 @@ def test_what_a_corpus_does_not_say_is_said(triples, caplog):
     with caplog.at_level(logging.INFO):
         _, test = read_tasks(replace(triples, pairs=triples.pairs | {"test": plain}), beir=False)
     assert list(test.settings) == ["epc", "epa"]
-    assert "test: not every pair has a debate, a theme and a stance: no sdoc, sdc, sdoa, sda, stc, sta" in caplog.text
+    assert "test: not every pair says its debate, theme and stance: no sdoc, sdc, sdoa, sda, stc, sta" in caplog.text
 
 
 def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):

@@ -47,7 +47,7 @@ def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
         queries = {answers: queries_of(pool) for answers, queries_of in MODES.items()}
         tasks.append(Task(split, pairs, triples.documents_of(split), pool, settings_of(pool), queries))
         if left_out := [name for name in SETTINGS if name not in tasks[-1].settings]:
-            logging.info("%s: not every pair has a debate, a theme and a stance: no %s", split, ", ".join(left_out))
+            logging.info("%s: not every pair says its debate, theme and stance: no %s", split, ", ".join(left_out))
     return [*tasks, _beir(triples)] if beir else tasks
 
 
