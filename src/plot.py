@@ -1,9 +1,9 @@
-"""Stage plot: draw the series as pictures, and write some test queries and the report page."""
+"""Stage plot: draw the series as pictures, and write the report page."""
 
 from counterpoint.core import process
 
 if __name__ == "__main__":
-    process.begin()  # before the slow imports: what a killed dvc leaves behind must write nothing
+    process.begin()  # before the slow imports: an orphan of a killed dvc must write nothing
 
 from pathlib import Path
 
@@ -17,8 +17,7 @@ from counterpoint.core.params_file import load_params
 from counterpoint.evaluation.table import read_table
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.plots import figures, winners
-from counterpoint.plots.examples import examples, texts_by_name
-from counterpoint.plots.page import negatives, page, query_rows
+from counterpoint.plots.page import negatives, page, query_rows, texts_by_name
 
 METRICS, SERIES, PLOTS, PICTURES = Path("metrics"), Path("plots/series"), Path("plots"), Path("plots/pictures")
 
@@ -47,7 +46,7 @@ def main() -> None:
     for name, figure in drawn.items():
         figures.save(figure, PICTURES / f"{name}.png")
     pictures = {str(figure.get_label()): (PICTURES / f"{name}.png").read_bytes() for name, figure in drawn.items()}
-    write_pages(params.evaluate.answers, title, epa, pictures)
+    write_page(params.evaluate.answers, title, epa, pictures)
 
 
 def zero_shot(measured: list[dict], params: Params) -> dict[str, float]:
@@ -58,13 +57,12 @@ def zero_shot(measured: list[dict], params: Params) -> dict[str, float]:
     return {row["split"]: row["top1"] for row in measured if (row["setting"], row["queries"], row["stage"]) == wanted}
 
 
-def write_pages(answers: str, title: str, epa: list[dict], pictures: dict[str, bytes]) -> None:
-    """Write examples.md and report.html; epa has that setting's metrics, pictures are PNG files by caption."""
+def write_page(answers: str, title: str, epa: list[dict], pictures: dict[str, bytes]) -> None:
+    """Write report.html; epa has that setting's metrics, pictures are PNG files by caption."""
     ranks = pd.concat([read_table(Path(folder) / "test.csv") for folder in ("data/baselines", "data/ranks")])
     ranks = ranks[(ranks["setting"] == "epa") & (ranks["answers"] == answers)]
     triples = read_triples(Path("data/triples"))
     pairs, documents = triples.pairs["test"], triples.documents_of("test")
-    write_text(PLOTS / "examples.md", examples(ranks, pairs, documents, title))
     with np.load("models/negatives.npz") as drawn:
         training = negatives(drawn, triples.pairs["training"], triples.documents_of("training"))
     data = {"texts": texts_by_name(pairs, documents), "queries": query_rows(ranks, pairs), "training": training}

@@ -23,7 +23,7 @@ def main() -> None:
     print(f"reranker  {describe(read_json(Path('metrics/reranker.json')))}")
     print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots/pictures').glob('*.png')))}")
-    print("look      plots/report.html in a browser: every test query, every training point's negatives; plots/examples.md")
+    print("look      plots/report.html in a browser: every test query, every training point's negatives")
     print("next      dvc exp run -n slow -S decay=0.005; make compare A=HEAD B=slow; dvc plots diff HEAD slow")
     for line in lines_of_difference():
         print(line)

@@ -13,7 +13,7 @@ import pytest
 
 from counterpoint.arguments.triples import read_triples
 from counterpoint.evaluation.table import read_table
-from counterpoint.plots.page import EPOCHS, negatives, page
+from counterpoint.plots.page import EPOCHS, negatives, page, right_counters
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -112,3 +112,14 @@ def test_of_many_epochs_some_are_shown_the_first_and_the_last_among_them(report)
     assert shown["texts"][source][index] == pairs[index].texts[source]
     assert distance is None or distance == pytest.approx(many["distance"][-1, 3, 0], abs=5e-4)
     assert "NaN" not in json.dumps(shown, allow_nan=False)
+
+
+def test_the_right_counters_by_text_are_those_of_every_pair_with_the_point():
+    pairs = [Pair(f"q{i}", "t", "d", "pro", f"point {i}", f"counter {i}") for i in range(4)]
+    pairs += [
+        Pair("again", "t", "d", "pro", "POINT 3", "another counter"),
+        Pair("itself", "t", "d", "pro", "point 3", "point 3"),
+    ]
+    assert right_counters(pairs, by_text=True)["q3"] == ["counter q3", "counter again"]
+    assert right_counters(pairs, by_text=False)["q3"] == ["counter q3"]
+    assert right_counters(pairs, by_text=False)["itself"] == ["counter itself"]

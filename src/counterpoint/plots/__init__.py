@@ -1,1 +1,1 @@
-"""The pictures, the examples and the report page of a run."""
+"""The pictures and the report page of a run."""

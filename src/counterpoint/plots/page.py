@@ -11,14 +11,34 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from counterpoint.arguments.pairs import COUNTER, POINT, Document, Pair
-from counterpoint.plots.examples import right_counters
+from counterpoint.arguments.pairs import COUNTER, POINT, SOURCES, Document, Pair
+from counterpoint.arguments.text import text_key
 from counterpoint.plots.figures import RANKERS
 from counterpoint.plots.winners import LABELS
 
 EPOCHS = 12  # the most epochs whose negatives are shown
 CUT = 300  # characters shown of a training text
 TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def texts_by_name(pairs: Sequence[Pair], documents: Sequence[Document]) -> dict[str, str]:
+    """Return all texts by their names in a table of ranks: point ID, counter ID, document ID."""
+    names = {f"{source} {pair.id}": text for pair in pairs for source, text in zip(SOURCES, pair.texts, strict=False)}
+    return names | {f"document {document.id}": document.text for document in documents}
+
+
+def right_counters(pairs: Sequence[Pair], by_text: bool) -> dict[str, list[str]]:
+    """Return the names of the right counters of each pair's point, by pair id.
+
+    By row that is the pair's counter. By text those are the distinct counters of all pairs with the point, without the point.
+    """
+    queries = [text_key(pair.point) if by_text else pair.id for pair in pairs]
+    counters: dict[str, dict[str, str]] = {query: {} for query in queries}  # query -> key of a counter -> its name
+    for query, pair in zip(queries, pairs, strict=True):
+        for key in map(text_key, pair.texts[1:]):
+            if not by_text or key != query:
+                counters[query].setdefault(key, f"counter {pair.id}")
+    return {pair.id: list(counters[query].values()) for query, pair in zip(queries, pairs, strict=True)}
 
 
 def query_rows(ranks: pd.DataFrame, pairs: Sequence[Pair]) -> list[dict]:
