@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
+from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.triples import read_triples
 from counterpoint.evaluation.table import read_table
 from counterpoint.plots.page import EPOCHS, negatives, page, right_counters
