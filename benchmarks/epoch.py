@@ -27,14 +27,14 @@ from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import Frozen
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.locate import locate
-from counterpoint.negatives.initial import initial_negatives
+from counterpoint.negatives.eligible import initial_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Split
 from counterpoint.training.state import State
 
 PHASES = ("train", "embed", "search", "score")

@@ -10,8 +10,7 @@ from sklearn.neighbors import BallTree
 
 from counterpoint.arguments.pairs import COUNTER, POINT, Pair
 from counterpoint.core.params import Params
-from counterpoint.model.pair_head import PairHead
-from counterpoint.model.towers import Tower, Vectors
+from counterpoint.model.towers import PairHead, Tower, Vectors
 from counterpoint.training.losses import Batch, losses
 
 EMBED_BATCH = 16

@@ -16,7 +16,7 @@ from counterpoint.core.params_file import load_params
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
 from counterpoint.model.locate import locate
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Split
 
 ENCODE_BATCH = 32  # its default
 AT_LEAST = {"triples/s": 1.3, "texts/s": 1.1}

@@ -20,8 +20,7 @@ from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.locate import BUNDLED, locate
 from counterpoint.negatives.eligible import excluded_groups
-from counterpoint.negatives.mining import nearest_eligible
-from counterpoint.negatives.search import BACKENDS, search
+from counterpoint.negatives.search import BACKENDS, nearest_eligible, search
 
 WIDTH, TENTH = 128, 10
 ARGUANA, CLUSTERED = "ArguAna's 4,065 pairs × 128", "20,000 pairs × 128, clustered"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import clusters
 from counterpoint.arguments.text import text_key
 from counterpoint.corpus.splits import read_splits
 

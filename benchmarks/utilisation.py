@@ -19,7 +19,7 @@ from counterpoint.model.encoder import Encoder
 from counterpoint.negatives.sampler import Negatives
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Split
 
 AT_LEAST = {("train", "fp32"): 0.65, ("train", "bf16"): 0.55, ("embed", "fp32"): 0.80, ("embed", "bf16"): 0.60}
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")

@@ -34,7 +34,7 @@ def main() -> None:
 def check_corpus(params: Params) -> "Triples":
     """Refuse what prepare and train would refuse; return the triples."""
     from counterpoint.corpus.splits import read_splits, unseen
-    from counterpoint.negatives.initial import initial_negatives
+    from counterpoint.negatives.eligible import initial_negatives
 
     splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
@@ -56,7 +56,7 @@ def check_encoder(params: Params, triples: "Triples | None") -> None:
     from counterpoint.model.hidden_states import HiddenStateCache
     from counterpoint.model.locate import locate
     from counterpoint.model.vocabulary import blind_spots
-    from counterpoint.negatives.initial import initial_negatives
+    from counterpoint.negatives.eligible import initial_negatives
     from counterpoint.negatives.search import require_backend
     from counterpoint.reranking.kinds import KINDS
     from counterpoint.training.checkpoint import kept

@@ -13,7 +13,7 @@ from counterpoint.arguments.triples import write_triples
 from counterpoint.core.files import write_series
 from counterpoint.core.params_file import load_params
 from counterpoint.corpus.splits import read_splits
-from counterpoint.negatives.initial import initial_negatives, with_negatives
+from counterpoint.negatives.eligible import initial_negatives, with_negatives
 from counterpoint.ranking.candidates import count_pairs
 
 TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")

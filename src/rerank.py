@@ -27,12 +27,10 @@ from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.ranking import rank
 from counterpoint.reranking.kinds import KINDS
-from counterpoint.reranking.reranker import Reranker
+from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, ranks_by
 from counterpoint.reranking.scorer import PairLogits, Setup, of_queries
-from counterpoint.reranking.weight import Shortlister, best_weight, ranks_by
 from counterpoint.training.checkpoint import fingerprint
-from counterpoint.training.selection import Selection
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Selection, Split
 
 TRIPLES, MODELS, RERANKER, SERIES = Path("data/triples"), Path("models"), Path("reranker"), Path("plots/series")
 METRICS, TIMING = Path("metrics/reranker.json"), Path("metrics/reranker/timing.json")

@@ -8,8 +8,14 @@ from pathlib import Path
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.locks import alone
-from counterpoint.experiments.baseline import check_out, lines_of_difference, put_aside, refuse_to_lose
-from counterpoint.experiments.workspace import show_tracked, take_head_back
+from counterpoint.experiments.workspace import (
+    check_out,
+    lines_of_difference,
+    put_aside,
+    refuse_to_lose,
+    show_tracked,
+    take_head_back,
+)
 
 
 def main() -> None:

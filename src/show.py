@@ -4,7 +4,7 @@ from pathlib import Path
 
 from counterpoint.core import process
 from counterpoint.core.files import read_json, read_series
-from counterpoint.experiments.baseline import lines_of_difference
+from counterpoint.experiments.workspace import lines_of_difference
 
 MEASURES = ("top1", "top5", "top10", "mrr")
 

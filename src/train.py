@@ -25,7 +25,7 @@ from counterpoint.model.files import save
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
 from counterpoint.model.vocabulary import blind_spots
-from counterpoint.negatives.initial import negatives_of, redraw_ineligible
+from counterpoint.negatives.eligible import negatives_of, redraw_ineligible
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import require_backend
@@ -33,8 +33,7 @@ from counterpoint.training.checkpoint import Checkpoint, fingerprint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.progress import Progress
-from counterpoint.training.selection import Selection
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Selection, Split
 from counterpoint.training.state import State
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from counterpoint.ranking.settings import SETTINGS, count_pairs
 
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
@@ -12,7 +13,6 @@ from counterpoint.evaluation.bm25 import bm25
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import by_row, by_text
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.settings import SETTINGS, count_pairs
 
 pytestmark = pytest.mark.skipif("ARGUANA" not in os.environ, reason="ARGUANA does not name the real corpus")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counterpoint.negatives.wrong import is_wrong, right_groups
+from counterpoint.ranking.settings import SETTINGS
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
@@ -15,12 +17,10 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.bm25 import bm25
-from counterpoint.negatives.wrong import is_wrong, right_groups
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.metrics import gains
 from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.settings import SETTINGS
 
 CASES = Path(__file__).parent / "cases"
 SHARES = SplitShares(training=0.6, validation=0.2, test=0.2)

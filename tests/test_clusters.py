@@ -1,5 +1,5 @@
-from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import clusters
 
 
 def test_pairs_are_connected_by_debates_and_texts_over_any_number_of_steps():

@@ -26,11 +26,11 @@ BANNED = {"each", "own", "found", "asked"}  # as names: take a noun
 # The first words of docstrings of functions. A new one must be a verb, too.
 VERBS = set(
     """Add Allow Announce Answer Append Apply Ask Average Bring Build Call Change Check Choose Clear Close Collect
-    Compare Compute Copy Count Cut Describe Draw Drop Embed Encode End Evaluate Exchange Fetch Fill Find Fit Follow
+    Compare Compute Copy Count Cut Describe Download Draw Drop Embed Encode End Evaluate Exchange Fetch Fill Find Fit Follow
     Forget Format Freeze Gather Give Hold Index Iterate Join Keep Leave List Load Lock Log Make Mark Measure Move Name
     Note Open Parse Pass Pick Place Plot Prepare Print Put Queue Raise Rank Read Recompute Record Refuse Release Remove
     Replace Report Require Rerank Restore Retrieve Return Reuse Run Save Say Score Search Seed Select Send Set Shorten
-    Show Silence Split Spend Start Stop Sum Switch Take Tell Test Tokenize Train Treat Try Turn Update Use Visit Wait
+    Show Silence Split Spend Start Stop Sum Switch Take Tell Test Tokenize Train Treat Try Turn Undo Update Use Visit Wait
     Walk Warn Weigh Write Yield""".split()  # noqa: SIM905
 )
 

@@ -11,8 +11,7 @@ from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load, save
 from counterpoint.model.locate import BUNDLED, locate
-from counterpoint.model.pair_head import FUSIONS, PairHead
-from counterpoint.model.towers import Vectors
+from counterpoint.model.towers import FUSIONS, PairHead, Vectors
 
 CPU = choose("cpu", "fp32")
 TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in range(70)]  # some longer than max_length

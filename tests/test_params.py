@@ -10,7 +10,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.params_file import load_params, rule, schema_of
 from counterpoint.core.sections import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
 from counterpoint.model.encoder import POOLINGS
-from counterpoint.model.pair_head import FUSIONS
+from counterpoint.model.towers import FUSIONS
 from counterpoint.negatives.schedule import SHAPES
 from counterpoint.negatives.search import BACKENDS
 from counterpoint.ranking.candidates import SETTINGS

@@ -1,7 +1,7 @@
 """The fixture corpus through `dvc repro`: what stands in the files, against an oracle that shares no code with the stages.
 
 The oracle reads the corpus files, the saved model (through sentence-transformers) and the untrained one (transformers)
-itself, ranks by sorting, does BM25's arithmetic and the correction's by formula, and runs the cross-encoder's layers one by one.
+itself, ranks by sorting, does BM25's arithmetic and the correction's by formula, and runs the cross-encoder layer by layer.
 """
 
 import csv

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from counterpoint.arguments.pairs import Document, Pair
-from counterpoint.arguments.pool import Pool
-from counterpoint.arguments.positives import padded, positive_groups
+from counterpoint.arguments.pool import Pool, padded, positive_groups
 
 
 def pool_of(pairs, documents=()):

@@ -7,6 +7,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from counterpoint.model.reader import JointReader
+from counterpoint.model.reader_files import load_reader, save_reader
+from counterpoint.model.states import states_of
+from counterpoint.negatives.wrong import right_groups
+from counterpoint.ranking.second_step import ByReader
 from transformers import AutoModel
 
 from conftest import WORDS, fixture_params, independent_pairs, sentence
@@ -17,15 +22,9 @@ from counterpoint.core.params_file import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.compute import choose
 from counterpoint.model.encoder import load_encoder
-from counterpoint.model.reader import JointReader
-from counterpoint.model.reader_files import load_reader, save_reader
-from counterpoint.model.states import states_of
 from counterpoint.model.towers import Vectors
-from counterpoint.negatives.wrong import right_groups
-from counterpoint.ranking.second_step import ByReader
 from counterpoint.reranking import learn as learn_module
-from counterpoint.reranking.learn import PARTS, learn
-from counterpoint.reranking.lists import ListSampler
+from counterpoint.reranking.learn import PARTS, ListSampler, learn
 from counterpoint.training.checkpoint import Checkpoint
 
 CPU = choose("cpu", "fp32")

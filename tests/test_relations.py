@@ -2,7 +2,7 @@ import numpy as np
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.evaluation.relations import RELATIONS, relation
+from counterpoint.evaluation.table import RELATIONS, relation
 from counterpoint.plots import winners
 
 

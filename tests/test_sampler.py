@@ -12,12 +12,20 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.params_file import parse_params
 from counterpoint.core.sections import NegativesParams
-from counterpoint.negatives.eligible import draw_random, excluded_groups, fill_random, is_eligible, is_first
-from counterpoint.negatives.initial import initial_negatives, negatives_of, redraw_ineligible, with_negatives
-from counterpoint.negatives.mining import nearest_eligible
+from counterpoint.negatives.eligible import (
+    draw_random,
+    excluded_groups,
+    fill_random,
+    initial_negatives,
+    is_eligible,
+    is_first,
+    negatives_of,
+    redraw_ineligible,
+    with_negatives,
+)
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.search import search
+from counterpoint.negatives.search import nearest_eligible, search
 
 
 def pool_of(*pairs):

@@ -10,8 +10,7 @@ from counterpoint.core.params_file import load_params
 from counterpoint.model.compute import Compute
 from counterpoint.model.trainable import Trainable
 from counterpoint.training.checkpoint import Checkpoint
-from counterpoint.training.optimizer import Optimizer
-from counterpoint.training.trainer import Trainer
+from counterpoint.training.trainer import Optimizer, Trainer
 
 CPU = Compute(torch.device("cpu"), False)
 

@@ -25,9 +25,9 @@ from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.losses import LOSSES
-from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.progress import Progress
 from counterpoint.training.selection import selection_queries
+from counterpoint.training.trainer import Optimizer
 from worlds import ready
 
 CPU = choose("cpu", "fp32")

@@ -13,14 +13,14 @@ from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.negatives.initial import initial_negatives
+from counterpoint.negatives.eligible import initial_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Split
 
 
 def ready(file, encoder, pairs, group=ALONE, **changes):
-    """Return params (written to file), model, splits and sampler; pairs are those of the splits, changes as of fixture_params."""
+    """Return params (written to file), model, splits and sampler; pairs are by split, changes as of fixture_params."""
     file.write_text(yaml.safe_dump(fixture_params(encoder, **changes)))
     params = load_params(file)
     seed_torch(params.seed, 0, "weights")

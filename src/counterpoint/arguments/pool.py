@@ -1,4 +1,4 @@
-"""A pool: arguments as columns, to be searched, drawn from and ranked."""
+"""A pool: arguments as columns, to be searched, drawn from and ranked; the positives of points; clusters of pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,3 +83,39 @@ def _number(values: Sequence) -> tuple[list, np.ndarray]:
     """The distinct values in order of appearance, and each value's position among them (UNKNOWN for None)."""
     numbers = {value: i for i, value in enumerate(dict.fromkeys(value for value in values if value is not None))}
     return list(numbers), np.array([UNKNOWN if value is None else numbers[value] for value in values], dtype=np.int64)
+
+
+def positive_groups(pool: Pool) -> dict[int, list[int]]:
+    """Return the text groups of each point's positives by the point's own text group, in order of appearance.
+
+    A counter that is a duplicate of its point stands among them.
+    """
+    positives: dict[int, list[int]] = {}
+    pairs = zip(pool.text_group[pool.queries], pool.text_group[pool.counter_of[pool.queries]], strict=True)
+    for point, counter in pairs:
+        groups = positives.setdefault(int(point), [])
+        if counter not in groups:
+            groups.append(int(counter))
+    return positives
+
+
+def padded(lists: list[list[int]]) -> np.ndarray:
+    """Return lists of numbers as rows of one array, padded with -1: (lists, longest)."""
+    rows = np.full((len(lists), max(map(len, lists), default=1)), -1)
+    for row, values in zip(rows, lists, strict=True):
+        row[: len(values)] = values
+    return rows
+
+
+def clusters(pairs: Sequence[Pair]) -> np.ndarray:
+    """Return the number of each pair's cluster, from 0 (pairs,): pairs connected by debates and duplicate texts."""
+    keys: dict[tuple, int] = {}  # a debate or a text group -> its node
+    edges = []
+    for i, pair in enumerate(pairs):
+        shared: list[tuple] = [("text", text_key(text)) for text in pair.texts]
+        shared += [("debate", pair.theme, pair.debate)] if pair.debate is not None else []
+        edges += [(i, len(pairs) + keys.setdefault(key, len(keys))) for key in shared]
+    ends = np.array(edges).T  # (2, edges)
+    n = len(pairs) + len(keys)
+    component = connected_components(coo_array((np.ones(len(edges)), ends), shape=(n, n)), directed=False)[1][: len(pairs)]
+    return np.unique(component, return_inverse=True)[1]

@@ -5,18 +5,22 @@ from pydantic import model_validator
 from counterpoint.core.sections import (
     EvaluateParams,
     FetchParams,
+    FromZero,
     LossParams,
+    Maybe,
     ModelParams,
     NegativesParams,
     PrepareParams,
     RerankParams,
     Section,
+    Seed,
     SelectParams,
     Shape,
+    Share,
+    Text,
     TrainParams,
     key,
 )
-from counterpoint.core.values import FromZero, Maybe, Seed, Share, Text
 
 
 class Params(Section):

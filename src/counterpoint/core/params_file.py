@@ -1,5 +1,6 @@
-"""Reading params.yaml: checked once; an error is one line with file, key, rule and value."""
+"""Reading params.yaml, checked once, with one line for an error; and the code that the stages of dvc.yaml depend on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,10 @@ def rule(schema: dict[str, Any]) -> str:
     if high is not None:
         return f"{noun} from {low} to {high}" if above is None else f"{noun} above {above}, at most {high}"
     return f"{noun} of at least {low}" if above is None else f"{noun} above {above}"
+
+
+def code_of(wanted: Callable[[str], bool]) -> list[str]:
+    """Return the source files and folders that the wanted stages depend on, sorted; none where there is no dvc.yaml."""
+    file = Path("dvc.yaml")
+    stages = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"] if file.exists() else {}
+    return sorted({dep for name, stage in stages.items() if wanted(name) for dep in stage["deps"] if dep.startswith("src/")})

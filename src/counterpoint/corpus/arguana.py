@@ -14,9 +14,7 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
-from counterpoint.corpus.checks import check_text, decoded
-from counterpoint.corpus.rows import STANCES, Corpus, Row
-from counterpoint.corpus.source import Budget
+from counterpoint.corpus.source import STANCES, Budget, Corpus, Row, check_text, decoded
 
 EXTRACTED = "02-extracted-arguments"  # the part of the deposit that holds points and counters
 DEBATE = r"(?:^|/)(?P<split>training|validation|test)/(?P<theme>[^/]+)/(?P<debate>[^/]+)/"

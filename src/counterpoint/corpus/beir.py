@@ -9,10 +9,8 @@ from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
-from counterpoint.corpus.checks import check_text
 from counterpoint.corpus.forms import read_rows
-from counterpoint.corpus.rows import Corpus, Row
-from counterpoint.corpus.source import Budget
+from counterpoint.corpus.source import Budget, Corpus, Row, check_text
 
 FILES = {"training": "train", "validation": "dev", "test": "test"}
 

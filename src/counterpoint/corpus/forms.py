@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from counterpoint.core.environment import require
 from counterpoint.core.errors import InputError
-from counterpoint.core.optional import require
-from counterpoint.corpus.checks import decoded
-from counterpoint.corpus.source import Budget, kind, read_bytes
+from counterpoint.corpus.source import Budget, decoded, kind, read_bytes
 
 Rows = Iterator[tuple[int, dict]]  # line number, values by column
 Lines = Iterator[tuple[int, list[str]]]  # line number, cells

@@ -11,8 +11,7 @@ from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
 from counterpoint.corpus.beir import read_beir
 from counterpoint.corpus.forms import FORMS
-from counterpoint.corpus.rows import Corpus
-from counterpoint.corpus.source import Budget, kind
+from counterpoint.corpus.source import Budget, Corpus, kind
 from counterpoint.corpus.tables import SPLIT_NAMES, read_table
 
 PLACEHOLDERS = {"nan", "none", "null", "n/a", "na", "-", "...", "[deleted]", "[removed]"}  # after text_key

@@ -1,9 +1,13 @@
-"""The bytes of a corpus, and a bound on their number: on the declared size before reading, and on what was read."""
+"""The bytes of a corpus, within a bound; the checks of every text; and the rows that every reader returns."""
 
+import codecs
 import gzip
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.core.errors import InputError
 
 MAX_BYTES = 500_000_000  # unpacked; a corpus is held in memory, with its vectors
@@ -43,3 +47,52 @@ def kind(file: Path) -> tuple[str, str]:
     """Return the stem and the ending of a file's name in lower case, without .gz: ("train", ".csv") for Train.CSV.gz."""
     name = file.name.lower().removesuffix(".gz")
     return Path(name).stem, Path(name).suffix
+
+
+Row = tuple[str | None, Pair]  # the split is None where the corpus names none
+STANCES = ("pro", "con")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rows in an order that does not depend on the file system; a counterless point is a pair with counter None.
+
+    `empty_debates` counts the listed debates without arguments, by split. `documents` are the documents that stand in no
+    pair; it is None where the corpus is not in BEIR's form.
+    """
+
+    rows: list[Row]
+    empty_debates: Mapping[str, int] = field(default_factory=dict)
+    documents: list[Document] | None = None
+
+
+MAX_CHARACTERS = 1_000_000  # of one text; no argument is longer
+
+
+def decoded(data: bytes, where: str) -> str:
+    """Return the text of `data`: UTF-8, with or without a byte order mark, or UTF-16 with one."""
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        rule = "UTF-16, as its first bytes say" if utf16 else "UTF-8"
+        got = f"byte {error.object[error.start]:#04x} at {error.start} ({error.reason})"
+        raise InputError(f"corpus: {where} must be {rule}; got {got}") from None
+    _check_nul(text, where)
+    return text
+
+
+def check_text(text: str, where: str) -> None:
+    """Raise InputError for a text that is too long, has a lone surrogate or has a NUL character."""
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"corpus: {where} must have at most {MAX_CHARACTERS:,} characters; got {len(text):,}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"corpus: {where} must be text that UTF-8 can hold; got a lone surrogate, {text[:80]!a}") from None
+    _check_nul(text, where)
+
+
+def _check_nul(text: str, where: str) -> None:
+    if "\0" in text:
+        raise InputError(f"corpus: {where} must be text; got a NUL character at {text.index(chr(0))}")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import clusters
 from counterpoint.arguments.text import is_unspaced, text_key
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS, SplitShares
 from counterpoint.core.seeds import generator
 from counterpoint.corpus.read import read_corpus
-from counterpoint.corpus.rows import Row
+from counterpoint.corpus.source import Row
 
 MIN_PAIRS = 2  # of a split: a query needs a negative
 SPLIT_SEED = 0

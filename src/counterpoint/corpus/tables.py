@@ -9,10 +9,8 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
-from counterpoint.corpus.checks import check_text
 from counterpoint.corpus.forms import read_rows
-from counterpoint.corpus.rows import STANCES, Row
-from counterpoint.corpus.source import Budget, kind
+from counterpoint.corpus.source import STANCES, Budget, Row, check_text, kind
 
 COLUMNS = ("id", "theme", "debate", "stance", "point", "counter", "split")
 NUMBERED = ("id", "theme", "debate")  # may be numbers

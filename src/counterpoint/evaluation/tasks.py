@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoint.arguments.clusters import clusters
 from counterpoint.arguments.pairs import SOURCES, Document, Pair
-from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.pool import Pool, clusters
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.sections import Relevance
-from counterpoint.evaluation.relations import relation
-from counterpoint.evaluation.table import EVALUATED
+from counterpoint.evaluation.table import EVALUATED, relation
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded

@@ -17,7 +17,7 @@ import pandas as pd
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
-from counterpoint.core.stages import code_of
+from counterpoint.core.params_file import code_of
 from counterpoint.evaluation.table import MODEL_STAGES
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, load
 from counterpoint.experiments.near_duplicates import NEAR, drawn_to_read, false_shares, near_right

@@ -11,9 +11,8 @@ from counterpoint.core.sections import ModelParams, Sharing
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.speed_up import place
 from counterpoint.model.encoder import NO_PROMPTS, Encoder, Prompts, load_encoder
-from counterpoint.model.pair_head import PairHead
 from counterpoint.model.texts import Texts
-from counterpoint.model.towers import Embedded, Tower, Vectors
+from counterpoint.model.towers import Embedded, PairHead, Tower, Vectors
 from counterpoint.model.trainable import Trainable
 
 

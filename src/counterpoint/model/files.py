@@ -10,8 +10,7 @@ from counterpoint.core.files import read_json, write_json
 from counterpoint.model.bi_encoder import BiEncoder, assemble
 from counterpoint.model.compute import Compute
 from counterpoint.model.encoder import load_encoder
-from counterpoint.model.pair_head import PairHead
-from counterpoint.model.towers import Tower
+from counterpoint.model.towers import PairHead, Tower
 
 
 def save(directory: Path, model: BiEncoder, about: dict) -> None:

@@ -12,9 +12,8 @@ from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator
 from counterpoint.core.similarity import similarity_at
 from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random
-from counterpoint.negatives.mining import nearest_eligible, window_of
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.negatives.search import search
+from counterpoint.negatives.search import nearest_eligible, search, window_of
 
 
 @dataclass(frozen=True)

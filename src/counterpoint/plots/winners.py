@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, MultipleLocator
 
-from counterpoint.evaluation.relations import DUPLICATE, RELATIONS
+from counterpoint.evaluation.table import DUPLICATE, RELATIONS
 from counterpoint.plots.figures import BLUE, GREY, PERCENT, RANKERS, finish, legend_below
 
 LABELS = {relation: relation for relation in RELATIONS} | {DUPLICATE: "duplicate of the point"}  # as shown

@@ -6,8 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoint.arguments.pool import Pool
-from counterpoint.arguments.positives import padded, positive_groups
+from counterpoint.arguments.pool import Pool, padded, positive_groups
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Relevance
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from counterpoint.core.sections import RerankKind
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.pair_head import PairHead
-from counterpoint.model.towers import Embedded
+from counterpoint.model.towers import Embedded, PairHead
 from counterpoint.reranking.learn import CrossEncoderKind
 from counterpoint.reranking.scorer import Kind, PairLogits, Scorer, Setup, Trained
 

@@ -15,7 +15,7 @@ from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import PairValues, once_a_pair
 from counterpoint.ranking.queries import Queries
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Split
 
 # places of texts as points and as answers, (m,) each -> the logit that each pair is a right one (m,)
 PairLogits = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

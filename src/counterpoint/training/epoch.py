@@ -14,9 +14,8 @@ from counterpoint.negatives.sampler import Negatives
 from counterpoint.training.batches import by_length, neighbours, shuffled
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.losses import Batch, by_name, losses
-from counterpoint.training.optimizer import Optimizer
-from counterpoint.training.split import Split
-from counterpoint.training.trainer import Trainer
+from counterpoint.training.selection import Split
+from counterpoint.training.trainer import Optimizer, Trainer
 
 MAX_STEPS = 2000  # rows of steps.json
 

@@ -6,8 +6,7 @@ from counterpoint.core.params import Params
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.training.epoch import Learner
 from counterpoint.training.progress import Progress
-from counterpoint.training.selection import Selection
-from counterpoint.training.split import Split
+from counterpoint.training.selection import Selection, Split
 from counterpoint.training.state import State, draw_parts, epoch_row, progress_of, resumed
 
 Splits = dict[str, Split]

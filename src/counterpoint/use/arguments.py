@@ -10,10 +10,9 @@ from counterpoint.arguments.pairs import SOURCES, Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
-from counterpoint.corpus.checks import decoded
 from counterpoint.corpus.forms import FORMS
 from counterpoint.corpus.read import read_corpus
-from counterpoint.corpus.source import Budget, kind, read_bytes
+from counterpoint.corpus.source import Budget, decoded, kind, read_bytes
 
 EVERY = "all"  # --split: of every split
 

@@ -21,8 +21,7 @@ from counterpoint.model.compute import choose
 from counterpoint.model.files import load
 from counterpoint.model.texts import Tokens
 from counterpoint.model.towers import Embedded, Vectors
-from counterpoint.reranking.reranker import Reranker
-from counterpoint.reranking.weight import combined
+from counterpoint.reranking.reranker import Reranker, combined
 from counterpoint.use.arguments import Argument, digest, of_texts
 from counterpoint.use.index import Index, distinct, hash_of
 
