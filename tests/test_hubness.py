@@ -1,82 +1,69 @@
-"""Corrections for hubs by their formulas, and what they do to a hub."""
+"""The hubness correction by its formula, and its effect on a hub."""
 
 import numpy as np
-import pytest
 import torch
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.model.towers import Vectors
-from counterpoint.ranking.correction import CONSTANTS, CORRECTIONS, Hubs, best_constant
+from counterpoint.model.towers import Embedded, Vectors
+from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
+from counterpoint.ranking.hubness import BETAS, Correction, best_correction
 from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.settings import SETTINGS
 
 EPC = {"epc": SETTINGS["epc"]}
 
 
-def world(normalized, n=12, d=4, seed=0):
-    pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(n)])
-    vectors = torch.randn(2, len(pool.texts), d, generator=torch.Generator().manual_seed(seed))
-    bank = torch.randn(20, d, generator=torch.Generator().manual_seed(seed + 1))
-    if normalized:
-        vectors, bank = (torch.nn.functional.normalize(each, dim=-1) for each in (vectors, bank))
-    return by_text(pool), [Vectors(side, side) for side in vectors], bank
+def embedded_as(points, counters):
+    return Embedded(Vectors(points, points), Vectors(counters, counters))
 
 
-def similarity(a, b, normalized):
-    return float(a @ b) if normalized else -float(((a - b) ** 2).sum())
+def unit(*shape, seed):
+    vectors = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(vectors, dim=-1)
 
 
-def score(kind, constant, query, answer, bank, normalized):
-    """What the publications rank by, the highest first."""
-    near = sorted((similarity(point, answer, normalized) for point in bank), reverse=True)
-    if kind == "csls":
-        return 2 * similarity(query, answer, normalized) - np.mean(near[: int(constant)])
-    return np.exp(constant * similarity(query, answer, normalized)) / sum(np.exp(constant * s) for s in near)
+def test_the_order_is_that_of_the_formula():
+    pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(12)])
+    queries, beta = by_text(pool), 3
+    (points, counters), bank = unit(2, len(pool.texts), 4, seed=0), unit(20, 4, seed=1)
+    distance = Correction(beta, bank).distance(queries, embedded_as(points, counters))
+    chosen, answers = np.arange(len(queries)), np.arange(len(queries.first))
+    exact = distance.exact(np.repeat(chosen, len(answers)), np.tile(answers, len(chosen))).reshape(len(chosen), -1)
+    assert np.abs(distance.approximate(chosen) + distance.shift[:, None] - exact).max() <= distance.error.max()
+    points, counters, bank = (side.double().numpy() for side in (points, counters, bank))
+    for query, row in zip(points[pool.text[queries.point]], exact, strict=True):
+        texts = counters[pool.text[queries.first]]
+        scores = [np.exp(beta * (query @ text)) / np.exp(beta * (bank @ text)).sum() for text in texts]  # Smith et al. 2017
+        assert np.argsort(row).tolist() == np.argsort(-np.array(scores)).tolist()
 
 
-@pytest.mark.parametrize("normalized", [True, False])
-@pytest.mark.parametrize(("kind", "constant"), [("csls", 1), ("csls", 5), ("csls", 50), ("inverted_softmax", 3)])
-def test_the_order_is_that_of_the_formula(kind, constant, normalized):
-    queries, vectors, bank = world(normalized)
-    far = Hubs(kind, constant, bank).distance(queries, *vectors, normalized=normalized)
-    points, counters = (side.embedding.double().numpy() for side in vectors)
-    everyone, pool = np.arange(len(queries)), queries.pool
-    exact = far.exact(np.repeat(everyone, len(queries.first)), np.tile(np.arange(len(queries.first)), len(queries)))
-    assert np.abs(far.near(everyone) + far.shift[:, None] - exact.reshape(len(queries), -1)).max() <= far.error.max()
-    for q, row in enumerate(exact.reshape(len(queries), -1)):
-        by_formula = [
-            score(
-                kind, constant, points[pool.text[queries.point[q]]], counters[pool.text[i]], bank.double().numpy(), normalized
-            )
-            for i in queries.first
-        ]
-        assert np.argsort(row).tolist() == np.argsort(-np.array(by_formula)).tolist()
-
-
-@pytest.mark.parametrize("kind", CORRECTIONS)
-def test_a_hub_goes_and_the_right_answers_come(kind):
-    """30 points on a circle, each with its counter farther out; one more counter in the middle, the nearest to all of them."""
+def test_a_hub_goes_and_the_positives_come():
+    """30 points on a circle of the sphere and their counters farther off its pole, where one more counter is nearest to all."""
     n = 30
     angle = torch.arange(n) * 2 * torch.pi / n
     circle = torch.stack([angle.cos(), angle.sin()], dim=1)
-    places = {f"p{i}": circle[i] for i in range(n)} | {f"c{i}": 2.1 * circle[i] for i in range(n)}
-    places |= {"stranger": torch.tensor([50.0, 1.0]), "hub": torch.zeros(2)}
+
+    def around(radius):
+        return torch.cat([radius * circle, torch.full((n, 1), (1 - radius**2) ** 0.5)], dim=1)
+
+    points, counters = around(0.4), around(0.8)
+    places = {f"p{i}": points[i] for i in range(n)} | {f"c{i}": counters[i] for i in range(n)}
+    places |= {"stranger": torch.tensor([0.0, 0.0, -1.0]), "hub": torch.tensor([0.0, 0.0, 1.0])}
     pairs = [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(n)]
     queries = by_text(Pool.of([*pairs, Pair("hub", None, None, None, "stranger", "hub")]))
     side = torch.stack([places[text] for text in queries.pool.texts])
-    vectors = Vectors(side, side), Vectors(side, side)
+    embedded = embedded_as(side, side)
 
-    def hits(distance):
-        return int((rank(queries, distance, EPC)["epc"].retrieved.rank == 1).sum())
+    def ranks(distance):
+        return rank(queries, distance, EPC)["epc"].retrieved.rank
 
-    def corrected(hubs):
-        return hubs.distance(queries, *vectors, normalized=False)
+    def hits(correction):
+        return int((ranks(correction.distance(queries, embedded))[:n] == 1).sum())
 
-    assert hits(euclidean(queries, *vectors)) == 0
-    best = best_constant(kind, circle, lambda hubs: rank(queries, corrected(hubs), EPC)["epc"].retrieved.rank)
-    assert hits(corrected(best)) == n
-    by_constant = {constant: hits(corrected(Hubs(kind, constant, circle))) for constant in CONSTANTS[kind]}
-    assert by_constant[best.constant] == max(by_constant.values())
+    assert (ranks(euclidean(queries, embedded))[:n] > 1).all()
+    best = best_correction(points, lambda correction: ranks(correction.distance(queries, embedded)))
+    by_beta = {beta: hits(Correction(beta, points)) for beta in BETAS}
+    assert hits(best) == n
+    assert by_beta[best.beta] == max(by_beta.values())
