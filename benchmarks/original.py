@@ -17,26 +17,27 @@ from counterpoint.training.losses import Batch, losses
 EMBED_BATCH = 16
 
 
-def nearest_other(points: np.ndarray, counters: np.ndarray, queries: np.ndarray) -> list[tuple[int, int]]:
-    """For each row of queries the nearest (source, index) that is no part of its own pair, found one row at a time.
+def nearest_of_other_pairs(points: np.ndarray, counters: np.ndarray, queries: np.ndarray) -> list[tuple[int, int]]:
+    """Return for each row of queries the nearest (source, index) that is no part of its own pair, searched row by row.
 
-    points and counters (pairs, d); queries are rows. Two ball trees of leaf size 2, three neighbours of each; exclusion is
-    by row, so twins slip through.
+    points and counters (pairs, d); queries are rows. Each of two ball trees of leaf size 2 gives three neighbours. Exclusion is
+    by row, so duplicates slip through.
     """
     trees = [BallTree(vectors, leaf_size=2) for vectors in (points, counters)]
-    found = []
+    nearest = []
     for row in queries:
-        near = []
+        neighbours = []
         for source, tree in enumerate(trees):
             distances, ids = tree.query(points[row : row + 1], k=3)
-            near += [(distance, source, index) for distance, index in zip(distances[0], ids[0], strict=True) if index != row]
-        _, source, index = min(near)
-        found.append((source, int(index)))
-    return found
+            pairs = zip(distances[0], ids[0], strict=True)
+            neighbours += [(distance, source, index) for distance, index in pairs if index != row]
+        _, source, index = min(neighbours)
+        nearest.append((source, int(index)))
+    return nearest
 
 
 class OriginalLoop:
-    """One epoch as the original ran it, on our tower, head and losses: seconds by phase."""
+    """One epoch as the original ran it, on Counterpoint's tower, head and losses, with the seconds of each phase."""
 
     def __init__(self, tower: Tower, head: PairHead | None, splits: dict[str, list[Pair]], params: Params) -> None:
         assert head is not None
@@ -47,6 +48,7 @@ class OriginalLoop:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
+        """Add the time of the work inside to a phase."""
         start = time.perf_counter()
         yield
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
@@ -60,41 +62,40 @@ class OriginalLoop:
         with self.timed("embed"):
             vectors = self.embed(training)
         with self.timed("search"):
-            points, counters = vectors
-            nearest_other(points.embedding.numpy(), counters.embedding.numpy(), np.arange(len(training)))
+            self.search(*vectors)
         with self.timed("score"):
             for name, pairs in self.splits.items():
                 self.score(*(vectors if name == "training" else self.embed(pairs)))
         return self.seconds
 
     def forward(self, texts: list[str]) -> Vectors:
-        """Tokenized on the way, padded to the longest of the batch."""
+        """Return the vectors of texts, which are tokenized here and padded to the longest of the batch."""
         length = self.params.model.max_length
         tokens = self.tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
         return self.tower(self.tower.encoder(tokens["input_ids"], tokens["attention_mask"]))
 
     def train(self, pairs: list[Pair], negatives: list[tuple[int, int]]) -> None:
+        """Train on every pair once."""
         self.tower.train()
         self.head.train()
         size = self.params.train.batch_size
         order = np.random.default_rng(0).permutation(len(pairs))
-        sides = [pair.text(POINT) for pair in pairs], [pair.text(COUNTER) for pair in pairs]
         for rows in (order[start : start + size] for start in range(0, len(order), size)):
             points = self.forward([pairs[row].point for row in rows])
             counters = self.forward([pairs[row].text(COUNTER) for row in rows])
-            wrong = self.forward([sides[source][index] for source, index in (negatives[row] for row in rows)])
+            wrong = self.forward([pairs[index].text(source) for source, index in (negatives[row] for row in rows)])
             group = torch.zeros(len(rows), dtype=torch.long)  # no loss here looks at groups
             batch = Batch(
                 anchor=points.embedding,
                 positive=counters.embedding,
                 negative=wrong.embedding[:, None],
-                own=None,
+                anchor_as_answer=None,
                 right=self.head(points, counters),
                 wrong=self.head(points, wrong)[:, None],
                 anchor_group=group,
                 positive_group=group,
                 negative_group=group[:, None],
-                right_group=group[:, None],
+                excluded_group=group[:, None],
                 normalized=self.params.model.normalize,
             )
             self.optimizer.zero_grad()
@@ -103,24 +104,30 @@ class OriginalLoop:
 
     @torch.no_grad()
     def embed(self, pairs: list[Pair]) -> tuple[Vectors, Vectors]:
-        """All points, then all counters, in the order of the corpus."""
+        """Return the vectors of all points and of all counters, in the order of the corpus."""
         self.tower.eval()
-        found = []
-        for texts in ([pair.text(POINT) for pair in pairs], [pair.text(COUNTER) for pair in pairs]):
-            batches = (texts[start : start + EMBED_BATCH] for start in range(0, len(texts), EMBED_BATCH))
-            found.append(Vectors.joined([self.forward(batch) for batch in batches]))
-        return found[0], found[1]
+        points, counters = [pair.text(POINT) for pair in pairs], [pair.text(COUNTER) for pair in pairs]
+        return self._embed(points), self._embed(counters)
+
+    def _embed(self, texts: list[str]) -> Vectors:
+        batches = (texts[start : start + EMBED_BATCH] for start in range(0, len(texts), EMBED_BATCH))
+        return Vectors.concatenated([self.forward(batch) for batch in batches])
+
+    def search(self, points: Vectors, counters: Vectors) -> list[tuple[int, int]]:
+        """Return the negative (source, index) of every pair, by its vectors."""
+        rows = np.arange(len(points.embedding))
+        return nearest_of_other_pairs(points.embedding.numpy(), counters.embedding.numpy(), rows)
 
     @torch.no_grad()
     def score(self, points: Vectors, counters: Vectors) -> float:
-        """top1 of the pair head's order of all arguments, which it is asked for one by one."""
+        """Return the top1 of all arguments in the order of the pair head, which scores them one by one."""
         self.head.eval()
-        everything = Vectors.joined([points, counters])
+        arguments = Vectors.concatenated([points, counters])
         hits = 0
         for query in range(len(points.embedding)):
-            distance = (everything.embedding - points.embedding[query]).square().sum(1)
+            distance = (arguments.embedding - points.embedding[query]).square().sum(1)
             distance[query] = torch.inf
-            others = [i for i in range(len(distance)) if i != query]
-            probability = [float(self.head(points[query], everything[i]).softmax(-1)[1]) for i in others]
-            hits += others[int(np.argmax(probability))] == len(points.embedding) + query
+            candidates = [i for i in range(len(distance)) if i != query]
+            probability = [float(self.head(points[query], arguments[i]).softmax(-1)[1]) for i in candidates]
+            hits += candidates[int(np.argmax(probability))] == len(points.embedding) + query
         return hits / len(points.embedding)

@@ -6,18 +6,16 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+from epoch import with_values
 from texts import slices
-from timing import interleaved
-from utilisation import PRECISIONS, mined
+from timing import interleaved, not_run
+from utilisation import PRECISIONS, Bench
 
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
-from counterpoint.core.seeds import seed_torch
-from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
 from counterpoint.model.locate import locate
-from counterpoint.training.epoch import Learner
 from counterpoint.training.split import Split
 
 ENCODE_BATCH = 32  # its default
@@ -25,56 +23,48 @@ AT_LEAST = {"triples/s": 1.3, "texts/s": 1.1}
 
 
 def rows(corpus: Path | None, full: bool) -> list[dict]:
-    """Two rows a precision: triples and texts a second, ours over theirs."""
-    params = load_params(Path("params.yaml"))
-    without_head = params.loss.model_copy(update={"pair": params.loss.pair.model_copy(update={"weight": 0.0})})
-    params = params.model_copy(update={"loss": without_head})  # its loss has none
-    what = f"{params.model.max_length} tokens, batches of {params.train.batch_size}"
-    found: list[dict] = []
+    """Return two rows a precision, triples and texts a second: Counterpoint's rate over that of sentence-transformers."""
+    # its loss has no head
+    params = with_values(load_params(Path("params.yaml")), loss={"pair": {"weight": 0.0}}, rerank={"kind": None})
+    what = f"sentence-transformers, {params.model.max_length} tokens, batches of {params.train.batch_size}"
+    if corpus is None:
+        return not_run(*(f"{name}, {what}, {precision}" for precision in PRECISIONS for name in AT_LEAST))
+    texts = slices(corpus, 256 if full else 48)
+    results: list[dict] = []
     for precision in PRECISIONS:
-        if corpus is None:
-            names = [f"{name}, sentence-transformers, {what}, {precision}" for name in AT_LEAST]
-            found += [{"what": name, "not_run": "needs --corpus"} for name in names]
-            continue
         compute = choose("auto", precision)
-        units, seconds = measured(slices(corpus, 256 if full else 48), params, compute)
+        units, seconds = measured(texts, params, compute)
         for name, least in AT_LEAST.items():
             theirs, ours = seconds[f"their {name}"], seconds[name]
-            found.append(
+            results.append(
                 {
-                    "what": f"{name}, sentence-transformers, {what}, {compute}",
+                    "what": f"{name}, {what}, {compute}",
                     "seconds": {"sentence-transformers": theirs, "ours": ours},
                     "per_second": {"sentence-transformers": units[name] / theirs, "ours": units[name] / ours},
                     "ratio": theirs / ours,
                     "at_least": least,
                 }
             )
-    return found
+    return results
 
 
 def measured(texts: dict, params: Params, compute: Compute) -> tuple[dict[str, int], dict[str, float]]:
-    """How many triples and texts, and the seconds of both sides."""
-    seed_torch(params.seed, 0, "weights")
-    model = build(params.model, locate(params.model.encoder), compute, with_head=False)
-    split = Split.of(texts["training"], model.point.encoder)
-    negatives, learner = mined(model, split, params), Learner(model, split, params)
-    distinct = list(split.pool.texts)
+    """Return the numbers of triples and of texts, and the seconds of both sides."""
+    bench = Bench(texts, params, compute)
+    distinct = list(bench.training.pool.texts)
     with tempfile.TemporaryDirectory() as folder:
-        theirs = Peer(params, compute, split, negatives.ids[:, 0], Path(folder))
-        training = {
-            "triples/s": lambda: learner.learn(0, negatives, lambda row: None),
-            "their triples/s": theirs.train,
-        }
+        theirs = Peer(params, compute, bench.training, bench.negatives.ids[:, 0], Path(folder))
+        training = {"triples/s": bench.train, "their triples/s": theirs.train}
         embedding = {
-            "texts/s": lambda: model.embed(model.point.encoder.tokenize(distinct)),
+            "texts/s": lambda: bench.model.embed(bench.model.point.encoder.tokenize(distinct)),
             "their texts/s": lambda: theirs.encode(distinct),
         }
         seconds = interleaved(training) | interleaved(embedding, repeats=5)  # the second is short
-        return {"triples/s": len(negatives.ids), "texts/s": len(distinct)}, seconds
+        return {"triples/s": len(bench.negatives.ids), "texts/s": len(distinct)}, seconds
 
 
 class Peer:
-    """The same encoder, dropout, loss, optimizer and precision in sentence-transformers' hands."""
+    """The same encoder, dropout, loss, optimizer and precision in sentence-transformers."""
 
     def __init__(self, params: Params, compute: Compute, split: Split, negative_ids: np.ndarray, folder: Path) -> None:
         from datasets import Dataset, disable_progress_bars
@@ -88,15 +78,16 @@ class Peer:
         self.model.max_seq_length = params.model.max_length
         self.loss = TripletLoss(self.model, TripletDistanceMetric.EUCLIDEAN, params.loss.triplet.margin)
         pool = split.pool
-        ids = {"anchor": pool.queries, "positive": pool.counter_of[pool.queries], "negative": negative_ids}
-        self.triples = Dataset.from_dict({name: [pool.texts[pool.text[i]] for i in of] for name, of in ids.items()})
+        columns = {"anchor": pool.queries, "positive": pool.counter_of[pool.queries], "negative": negative_ids}
+        triples = {name: [pool.texts[pool.text[i]] for i in ids] for name, ids in columns.items()}
+        self.triples = Dataset.from_dict(triples)
         self.params, self.compute, self.folder = params, compute, folder
 
     def train(self) -> None:
-        """One epoch, nothing saved or logged."""
+        """Train for one epoch; nothing is saved or logged."""
         from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
-        arguments = SentenceTransformerTrainingArguments(
+        args = SentenceTransformerTrainingArguments(
             output_dir=str(self.folder),
             num_train_epochs=1,
             per_device_train_batch_size=self.params.train.batch_size,
@@ -112,17 +103,11 @@ class Peer:
             disable_tqdm=True,
             dataloader_pin_memory=self.compute.device.type == "cuda",
         )
-        trainer = SentenceTransformerTrainer(model=self.model, args=arguments, train_dataset=self.triples, loss=self.loss)
+        trainer = SentenceTransformerTrainer(model=self.model, args=args, train_dataset=self.triples, loss=self.loss)
         with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
             trainer.train()
 
     def encode(self, texts: list[str]) -> None:
+        """Encode texts."""
         with self.compute.autocast():
             self.model.encode(texts, batch_size=ENCODE_BATCH, show_progress_bar=False)
-
-
-if __name__ == "__main__":
-    import sys
-
-    for row in rows(Path(sys.argv[1]), full=False):
-        print(row)

@@ -1,6 +1,7 @@
-"""What an epoch costs far above what is at hand, reckoned from pieces that --measure timed: python benchmarks/scale.py."""
+"""The cost of an epoch at sizes that cannot be run here, from pieces that --measure timed: python benchmarks/scale.py."""
 
 import argparse
+import itertools
 import multiprocessing
 import sys
 import time
@@ -15,26 +16,26 @@ if __name__ == "__main__":
     process.begin()  # before torch is imported, as in a stage
 
 import torch
-from timing import interleaved, machine
+from timing import interleaved, machine, max_tokens
 from torch import distributed
 from transformers import BertConfig, BertModel
 
 from counterpoint.core.files import read_json, write_json
 from counterpoint.experiments import markdown
 from counterpoint.model.compute import Compute, choose
-from counterpoint.model.cpu.speed_up import speed_up
+from counterpoint.model.cpu.speed_up import place
 from counterpoint.negatives.search import exact
 
 CONSTANTS = Path(__file__).with_name("scale.json")
-LENGTH, LAYERS = 256, 2  # tokens of a text; layers that are timed, of which an encoder has more
+LENGTH, LAYERS = 256, 2  # tokens of a text; timed layers, fewer than an encoder has
 PAIRS, DEVICES, BATCH, NEGATIVES = (10**6, 10**8), (1, 8, 64), 1024, 1
-SENT = 2**24  # numbers, of a gather that is timed
+SENT = 2**24  # numbers in the timed gather
 GB, HOUR = 10**9, 3600
 
 
 @dataclass(frozen=True)
 class Shape:
-    """An encoder: width and heads of a layer, and how many layers there are."""
+    """An encoder: width and heads of a layer, and the number of layers."""
 
     width: int
     heads: int
@@ -42,11 +43,11 @@ class Shape:
 
     @property
     def weights(self) -> int:
-        """Of the layers: 12 squares of the width each. Word vectors cost no product."""
+        """Return the weights of the layers: 12 times the squared width in each. Word vectors cost no product."""
         return 12 * self.layers * self.width**2
 
     def flops(self, tokens: float) -> float:
-        """Of one pass of so many tokens, forward: two for each weight, and attention to LENGTH others."""
+        """Return the FLOPs of a forward pass of so many tokens: two for each weight, and attention to LENGTH tokens."""
         return tokens * (2 * self.weights + 4 * self.layers * LENGTH * self.width)
 
 
@@ -56,37 +57,36 @@ SHAPES = {"base": Shape(768, 12, 12), "large": Shape(1024, 16, 24)}
 
 
 def measure() -> dict:
-    """FLOPs a second of training, embedding and searching, by encoder; bytes a second between two processes; memory."""
+    """Return FLOPs a second of training, embedding and search by encoder, bytes a second between two processes, and memory."""
     compute = choose("auto", "auto")
-    found: dict = {"device": str(compute), "machine": machine(), "bytes": between_two(compute), "memory": memory(compute)}
+    facts: dict = {"device": str(compute), "machine": machine(), "bytes": between_two(compute), "memory": memory(compute)}
     for name, shape in SHAPES.items():
-        found[name] = pieces(shape, compute)
-        print(name, {what: f"{value:.3g}" for what, value in found[name].items()}, flush=True)
-    return found
+        facts[name] = pieces(shape, compute)
+        print(name, {piece: f"{value:.3g}" for piece, value in facts[name].items()}, flush=True)
+    return facts
 
 
 def pieces(shape: Shape, compute: Compute) -> dict[str, float]:
+    """Return the FLOPs a second of a full micro-batch in LAYERS layers, and of a search among 100,000 vectors."""
     config = BertConfig(hidden_size=shape.width, num_attention_heads=shape.heads, num_hidden_layers=LAYERS)
     config.intermediate_size = 4 * shape.width
     model = BertModel(config, add_pooling_layer=False)
-    model.to(compute.device)  # type: ignore[arg-type]
-    if compute.device.type == "cpu":
-        speed_up(model)
-    texts = max(1, compute.most // LENGTH)
+    place(model, compute.device)
+    texts = max_tokens(compute) // LENGTH
     ids = torch.randint(1000, (texts, LENGTH), device=compute.device)
 
-    def passed() -> torch.Tensor:
+    def forward() -> torch.Tensor:
         with compute.autocast():
             return model(input_ids=ids).last_hidden_state.float().mean()
 
     @torch.no_grad()
     def embed() -> None:
         model.eval()
-        passed()
+        forward()
 
     def train() -> None:
         model.train()
-        passed().backward()
+        forward().backward()
         model.zero_grad()
 
     pool = torch.randn(100_000, shape.width, device=compute.device)
@@ -101,6 +101,7 @@ def pieces(shape: Shape, compute: Compute) -> dict[str, float]:
 
 
 def memory(compute: Compute) -> int:
+    """Return the bytes of memory of the device."""
     if compute.device.type == "cuda":
         return int(torch.cuda.get_device_properties(compute.device).total_memory)
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
@@ -108,12 +109,12 @@ def memory(compute: Compute) -> int:
 
 
 def between_two(compute: Compute) -> float | None:
-    """Bytes a second that a process takes in while two gather what each has; None where there are no two devices."""
+    """Return the bytes a second that each of two processes receives in a gather; None where there are no two devices."""
     if compute.device.type == "cuda" and torch.cuda.device_count() < 2:
         return None
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    members = [context.Process(target=gathering, args=(rank, compute.device.type, results)) for rank in range(2)]
+    members = [context.Process(target=gather, args=(rank, compute.device.type, results)) for rank in range(2)]
     for member in members:
         member.start()
     seconds = min(results.get() for _ in members)
@@ -122,79 +123,80 @@ def between_two(compute: Compute) -> float | None:
     return 4 * SENT / seconds
 
 
-def gathering(rank: int, kind: str, results: multiprocessing.Queue) -> None:
+def gather(rank: int, kind: str, results: multiprocessing.Queue) -> None:
+    """Put the fastest of three gathers, in seconds, into results; a first one warms up."""
     engine, device = ("nccl", torch.device("cuda", rank)) if kind == "cuda" else ("gloo", torch.device("cpu"))
     distributed.init_process_group(engine, init_method="tcp://127.0.0.1:29511", rank=rank, world_size=2)
-    own, parts = torch.zeros(SENT, device=device), [torch.zeros(SENT, device=device) for _ in range(2)]
+    local, parts = torch.zeros(SENT, device=device), [torch.zeros(SENT, device=device) for _ in range(2)]
     times = []
     for _ in range(4):
         distributed.barrier()
         start = time.perf_counter()
-        distributed.all_gather(parts, own)
-        float(parts[1 - rank][-1])  # a GPU is done when it is asked
+        distributed.all_gather(parts, local)
+        float(parts[1 - rank][-1])  # waits for a GPU
         times.append(time.perf_counter() - start)
     results.put(min(times[1:]))
     distributed.destroy_process_group()
 
 
-# --- an epoch, reckoned ----------------------------------------------------------------------------------------------
+# --- the cost of an epoch --------------------------------------------------------------------------------------------
 
 
-def epoch(pairs: int, name: str, devices: int, known: dict) -> dict[str, float]:
-    """Seconds of an epoch by what they go into, on so many devices, nothing frozen; and the bytes that a process holds.
+def epoch(pairs: int, name: str, devices: int, constants: dict) -> dict[str, float]:
+    """Return the seconds of an epoch by part, nothing frozen, and the bytes that each process holds.
 
-    Every process takes its share of the texts and queries, and in all vectors and gradients; those a step sends go round twice.
+    Every device computes its shard of the texts and queries. All vectors and gradients reach every process; the gradients of a
+    step travel twice.
     """
-    shape, each = SHAPES[name], known[name]
+    shape, per_second = SHAPES[name], constants[name]
     texts, trained = 2 * pairs, (2 + NEGATIVES) * pairs
-    others, rate = (devices - 1) / devices, known["bytes"] or float("nan")
+    received, bandwidth = (devices - 1) / devices, constants["bytes"] or float("nan")
     return {
-        "train": 3 * shape.flops(trained * LENGTH) / each["train"] / devices,
-        "embed": shape.flops(texts * LENGTH) / each["embed"] / devices,
-        "search": 2.0 * pairs * texts * shape.width / each["search"] / devices,
-        "gradients": pairs / BATCH * 2 * 4 * shape.weights * others / rate,
-        "vectors": 4 * shape.width * (texts + trained) * others / rate,
+        "train": 3 * shape.flops(trained * LENGTH) / per_second["train"] / devices,
+        "embed": shape.flops(texts * LENGTH) / per_second["embed"] / devices,
+        "search": 2.0 * pairs * texts * shape.width / per_second["search"] / devices,
+        "gradients": pairs / BATCH * 2 * 4 * shape.weights * received / bandwidth,
+        "vectors": 4 * shape.width * (texts + trained) * received / bandwidth,
         "held": 4.0 * shape.width * texts,
     }
 
 
-def breaks(cost: dict[str, float], known: dict) -> str:
-    """What of an epoch breaks first: what does not fit, else what takes longer than learning."""
-    if cost["held"] > known["memory"]:
-        return f"vectors: {cost['held'] / GB:,.0f} GB in each process, which has {known['memory'] / GB:,.0f}"
+def breaks(cost: dict[str, float], constants: dict) -> str:
+    """Return the part of an epoch that breaks first: one that does not fit, else one that takes longer than training."""
+    if cost["held"] > constants["memory"]:
+        return f"vectors: {cost['held'] / GB:,.0f} GB in each process, which has {constants['memory'] / GB:,.0f}"
     slower = {name: cost[name] for name in ("search", "gradients", "vectors") if cost[name] > cost["train"]}
-    return max(slower, key=lambda name: slower[name]) if slower else "nothing: learning takes longest"
+    return max(slower, key=lambda name: slower[name]) if slower else "nothing: training takes longest"
 
 
-def spoken(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
-
-
-def table(known: dict) -> str:
-    names = ("train", "embed", "search", "gradients", "vectors")
-    heads = [f"{name}, h" for name in names]
-    cells = [["pairs", "encoder", "devices", *heads, "vectors, GB", "breaks first"]]
-    for pairs in PAIRS:
-        for name in SHAPES:
-            for devices in DEVICES:
-                cost = epoch(pairs, name, devices, known)
-                hours = [spoken(cost[what] / HOUR) for what in names]
-                cells.append([f"{pairs:,}", name, str(devices), *hours, spoken(cost["held"] / GB), breaks(cost, known)])
+def table(constants: dict) -> str:
+    """Return the table of docs/scale.md for a machine's constants."""
+    parts = ("train", "embed", "search", "gradients", "vectors")
+    cells = [["pairs", "encoder", "devices", *(f"{part}, h" for part in parts), "vectors, GB", "breaks first"]]
+    for pairs, name, devices in itertools.product(PAIRS, SHAPES, DEVICES):
+        cost = epoch(pairs, name, devices, constants)
+        numbers = [_rounded(cost[part] / HOUR) for part in parts]
+        cells.append([f"{pairs:,}", name, str(devices), *numbers, _rounded(cost["held"] / GB), breaks(cost, constants)])
     return markdown.table(cells)
 
 
+def _rounded(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
+
+
 def main() -> None:
+    """Print the table of every measured machine; with --measure, time the pieces here first."""
     parser = argparse.ArgumentParser(prog="scale.py", description=__doc__)
     parser.add_argument("--measure", action="store_true", help=f"time the pieces here, into {CONSTANTS.name}")
-    asked = parser.parse_args()
-    kept = read_json(CONSTANTS) if CONSTANTS.exists() else {}
-    if asked.measure:
-        found = measure()
-        kept[found["machine"]["gpu"] or found["machine"]["processor"]] = found
-        write_json(CONSTANTS, kept)
-    for name, known in kept.items():
-        print(f"\n{name}, {known['device']}; bytes a second between two processes: {known['bytes'] or 'not measured'}\n")
-        print(table(known))
+    machines = read_json(CONSTANTS) if CONSTANTS.exists() else {}
+    if parser.parse_args().measure:
+        facts = measure()
+        machines[facts["machine"]["gpu"] or facts["machine"]["processor"]] = facts
+        write_json(CONSTANTS, machines)
+    for name, constants in machines.items():
+        bandwidth = constants["bytes"] or "not measured"
+        print(f"\n{name}, {constants['device']}; bytes a second between two processes: {bandwidth}\n")
+        print(table(constants))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage evaluate: the ranks become Top-K metrics, beside the baselines'."""
+"""Stage evaluate: compute the Top-K metrics and series from the ranks of the model and the baselines."""
 
 from counterpoint.core import process
 
@@ -13,7 +13,7 @@ import pandas as pd
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_series
 from counterpoint.core.params_file import load_params
-from counterpoint.evaluation.table import EVALUATED, STEPS, by_setting, curve, read_table, second_step, summaries, winners
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, by_setting, curve, read_table, reranking, summaries, winners
 
 BASELINES, RANKS = Path("data/baselines"), Path("data/ranks")
 METRICS, SERIES = Path("metrics"), Path("plots/series")
@@ -21,14 +21,15 @@ HEADLINE = ("top1", "top5", "top10", "mrr")
 
 
 def main() -> None:
-    params = load_params()
+    """Run the stage."""
+    answers = load_params().evaluate.answers
     refuse_another_encoder()
-    tables = {split: pd.concat([read_table(folder / f"{split}.csv") for folder in (BASELINES, RANKS)]) for split in EVALUATED}
-    write_metrics({split: table[table["answers"] == params.evaluate.answers] for split, table in tables.items()})
+    ranks = {split: pd.concat([read_table(folder / f"{split}.csv") for folder in (BASELINES, RANKS)]) for split in EVALUATED}
+    write_metrics({split: rows[rows["answers"] == answers] for split, rows in ranks.items()})
 
 
 def refuse_another_encoder() -> None:
-    """Zero-shot must be the encoder that the model was trained from; DVC does not see weights change outside the repository."""
+    """Raise InputError if zero-shot is not the encoder that was trained; DVC sees no weights outside the repository."""
     trained, untrained = (read_json(file)["encoder_sha256"] for file in (RANKS / "encoder.json", BASELINES / "zero_shot.json"))
     if trained != untrained:
         raise InputError(
@@ -38,19 +39,18 @@ def refuse_another_encoder() -> None:
 
 
 def write_metrics(ranks: dict[str, pd.DataFrame]) -> None:
-    """The metrics and series of the ranks of each split, all steps together."""
+    """Write the metrics and series of the ranks by split, in one relevance mode."""
     epa = ranks["test"][ranks["test"]["setting"] == "epa"]
-    write_series(SERIES / "topk.json", "topk", curve(epa))
-    write_series(SERIES / "winners.json", "winners", winners(epa))
-    write_series(SERIES / "second_step.json", "second_step", second_step(ranks["test"]))
     measured = [row for split, rows in ranks.items() for row in summaries(split, rows)]
+    changes, settings = reranking(ranks["test"]), by_setting(measured)
+    for name, rows in {"topk": curve(epa), "winners": winners(epa), "reranking": changes, "settings": settings}.items():
+        write_series(SERIES / f"{name}.json", name, rows)
     headline: dict[str, dict] = {"epa": {}, "epc": {}}
     for row in measured:
-        if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in STEPS:
+        if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in MODEL_STAGES:
             logging.info("test %(setting)s %(stage)s: top1 %(top1).3f, top10 %(top10).3f, mrr %(mrr).3f, n %(n)d", row)
             headline[row["setting"]][row["stage"]] = {measure: row[measure] for measure in HEADLINE}
     write_series(METRICS / "settings.json", "settings", measured)
-    write_series(SERIES / "settings.json", "settings", by_setting(measured))
     write_json(METRICS / "test.json", headline)
 
 

@@ -12,7 +12,7 @@ from counterpoint.arguments.pairs import pairs_sha256
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, write_json
 from counterpoint.core.params_file import load_params
-from counterpoint.evaluation.table import EVALUATED, STEPS, write_table
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
@@ -42,7 +42,7 @@ def main() -> None:
         distance = euclidean(queries, embedded[number])
         reordering = reranker.reordering(queries, logits[number], depth)
         rankings = rank(queries, distance, tasks[number].settings, reordering, group).items()
-        for stage in STEPS:
+        for stage in MODEL_STAGES:
             yield Ranked(stage, distance, {name: (ranking.candidates, getattr(ranking, stage)) for name, ranking in rankings})
 
     tables = ranks_tables(tasks, ranked)

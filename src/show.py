@@ -1,4 +1,4 @@
-"""After a run: what was produced and where to look."""
+"""After a run: print the main numbers and where the results are."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ MEASURES = ("top1", "top5", "top10", "mrr")
 
 
 def main() -> None:
+    """Print the headline, the model, the reranker and the paths of metrics and pictures."""
     measured = read_series(Path("metrics/settings.json"))
     train = read_json(Path("metrics/train.json"))
     test = [row for row in measured if row["split"] == "test" and row["setting"] in ("epa", "epc")]
@@ -19,25 +20,26 @@ def main() -> None:
     print_tables("unseen test queries", unseen)
     epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']} of 0-{train['epochs'] - 1}"
     print(f"\nmodel     models/point, {epoch} (a sentence-transformers directory)")
-    print(f"second    {second_step(read_json(Path('metrics/reranker.json')))}")
+    print(f"reranker  {describe(read_json(Path('metrics/reranker.json')))}")
     print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
-    print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots').glob('*.png')))}")
+    print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots/pictures').glob('*.png')))}")
     print("look      plots/report.html in a browser: every test query, every training point's negatives; plots/examples.md")
     print("next      dvc exp run -n slow -S decay=0.005; make compare A=HEAD B=slow; dvc plots diff HEAD slow")
     for line in lines_of_difference():
         print(line)
 
 
-def second_step(about: dict) -> str:
-    """What puts the first candidates in a new order, how much it counts, and what it is worth where that was chosen."""
-    if about["kind"] == "none":
+def describe(reranker: dict) -> str:
+    """Return the reranker's kind, depth and weight, and top1 before and after it on the queries that chose the weight."""
+    if reranker["kind"] == "none":
         return "none: reranked repeats retrieved"
-    what = {"joint": "reranker/reader, a joint reader", "head": "the pair head"}[about["kind"]]
-    worth = f"top1 {about['retrieved_top1']:.3f} to {about['reranked_top1']:.3f} on {about['n']} validation queries"
-    return f"{what} of the first {about['depth']}; weight beside distance {about['weight']:.3g}: {worth}"
+    top1 = f"top1 {reranker['retrieved_top1']:.3f} to {reranker['reranked_top1']:.3f}"
+    about = f"{reranker['kind']}, of the first {reranker['depth']} candidates, weight {reranker['weight']:.3g}"
+    return f"reranker/, {about}: {top1} on {reranker['n']} validation queries"
 
 
 def print_tables(title: str, rows: list[dict]) -> None:
+    """Print a table per setting with a line per stage."""
     for setting in dict.fromkeys(row["setting"] for row in rows):
         members = [row for row in rows if row["setting"] == setting]
         heading = f"{setting}, {members[0]['n']:,} {title}"

@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from counterpoint.model.passes import WIDEST, passes
+from counterpoint.model.compute import WIDEST, micro_batches
 from counterpoint.training.batches import by_length, neighbours, shuffled
 
 
@@ -12,7 +12,7 @@ def cost(parts, lengths, overhead):
 
 
 def cheapest(lengths, overhead, most):
-    """By trying every way to cut the texts in order of length."""
+    """Return the lowest cost of all ways to cut the texts in order of length."""
     order = np.argsort(-lengths, kind="stable")
     ways = (cuts for n in range(len(order)) for cuts in combinations(range(1, len(order)), n))
     parted = (np.split(order, cuts) for cuts in ways)
@@ -24,29 +24,29 @@ def cheapest(lengths, overhead, most):
 
 
 @pytest.mark.parametrize(("overhead", "most"), [(0, 100), (3, 100), (10, 30), (1000, 40), (1000, 1), (1000, 10**9)])
-def test_passes_are_the_cheapest_there_are(overhead, most):
+def test_micro_batches_are_the_cheapest_there_are(overhead, most):
     rng = np.random.default_rng(0)
     for n in (1, 2, 5, 9):
         lengths = rng.integers(3, 20, size=n)
-        parts = passes(lengths, overhead, most)
+        parts = micro_batches(lengths, overhead, most)
         assert sorted(np.concatenate(parts)) == list(range(n))
         assert list(lengths[np.concatenate(parts)]) == sorted(lengths, reverse=True)
         assert cost(parts, lengths, overhead) == cheapest(lengths, overhead, most)
 
 
-def test_passes_by_hand():
-    assert [list(part) for part in passes(np.array([3, 9, 3, 8]), 4, 100)] == [[1, 3], [0, 2]]  # 18 + 6 + 2 * 4
-    assert [list(part) for part in passes(np.array([3, 9, 3, 8]), 100, 100)] == [[1, 3, 0, 2]]
-    assert [list(part) for part in passes(np.array([7, 7, 7]), 100, 14)] == [[0], [1, 2]]
+def test_micro_batches_by_hand():
+    assert [list(part) for part in micro_batches(np.array([3, 9, 3, 8]), 4, 100)] == [[1, 3], [0, 2]]  # 18 + 6 + 2 * 4
+    assert [list(part) for part in micro_batches(np.array([3, 9, 3, 8]), 100, 100)] == [[1, 3, 0, 2]]
+    assert [list(part) for part in micro_batches(np.array([7, 7, 7]), 100, 14)] == [[0], [1, 2]]
 
 
-def test_a_pass_is_never_wider_than_its_limit():
-    parts = passes(np.full(1000, 5), 10**6, 10**9)
+def test_a_micro_batch_is_never_wider_than_its_limit():
+    parts = micro_batches(np.full(1000, 5), 10**6, 10**9)
     assert max(map(len, parts)) == WIDEST
     assert sum(map(len, parts)) == 1000
 
 
-def test_batches_hold_every_row_once_and_stay_as_large():
+def test_batches_hold_every_row_once_and_are_of_one_size():
     lengths = np.random.default_rng(0).integers(3, 300, size=1003)
     texts = np.random.default_rng(1).integers(3000, size=(1003, 3))
     ways = {
@@ -59,12 +59,12 @@ def test_batches_hold_every_row_once_and_stay_as_large():
         for cut in runs:
             assert sorted(np.concatenate(cut)) == list(range(1003))
             assert sorted(map(len, cut)) == [3] + [8] * 125
-        same, other = ([np.array_equal(a, b) for a, b in zip(runs[0], run, strict=True)] for run in runs[1:])
+        same, another = ([np.array_equal(a, b) for a, b in zip(runs[0], run, strict=True)] for run in runs[1:])
         assert all(same)
-        assert sum(other) <= 1
+        assert sum(another) <= 1
 
 
-def test_batches_by_length_are_of_like_length_in_no_order_and_new_every_time():
+def test_batches_by_length_are_of_like_length_in_random_order_and_differ_by_seed():
     lengths, alone = np.random.default_rng(0).integers(100, 900, size=800), np.arange(800)
     runs = {"shuffled": shuffled(800, 8, np.random.default_rng(1))}
     runs |= {name: by_length(lengths, alone, 8, np.random.default_rng(seed)) for name, seed in (("length", 1), ("again", 2))}
@@ -76,32 +76,32 @@ def test_batches_by_length_are_of_like_length_in_no_order_and_new_every_time():
     assert len(together[0] & together[1]) < len(together[0]) / 5
 
 
-def test_twins_share_a_batch_and_the_smaller_batch_is_not_always_the_longest():
-    lengths, twins = np.repeat(np.random.default_rng(0).integers(100, 900, size=402), 2), np.repeat(np.arange(402), 2)
+def test_duplicates_share_a_batch_and_the_smaller_batch_is_not_always_the_longest():
+    lengths, group = np.repeat(np.random.default_rng(0).integers(100, 900, size=402), 2), np.repeat(np.arange(402), 2)
     apart, small = 0, []
     for seed in range(20):
-        cut = by_length(lengths, twins, 8, np.random.default_rng(seed))
-        apart += sum(len(set(twins[rows])) * 2 != len(rows) for rows in cut)
+        cut = by_length(lengths, group, 8, np.random.default_rng(seed))
+        apart += sum(len(set(group[rows])) * 2 != len(rows) for rows in cut)
         small += [lengths[rows].mean() for rows in cut if len(rows) == 4]
     assert apart == 0  # batches and groups are even, so none is cut
     assert min(small) < 300 < 700 < max(small)
 
 
-def passed(cut, texts, lengths):
-    """Tokens that go through the encoder, each text once a batch."""
+def encoded(cut, texts, lengths):
+    """Return the tokens that the encoder computes, each text once a batch."""
     return sum(int(lengths[np.unique(texts[rows])].sum()) for rows in cut)
 
 
-def test_neighbours_find_what_belongs_together():
+def test_neighbours_put_rows_that_share_texts_into_one_batch():
     """Four pairs whose negatives are each other's counters, and four more."""
     texts = np.array([[i, 8 + i, 8 + (i + 1) % 4 + 4 * (i // 4)] for i in range(8)])
     for seed in range(10):
         cut = neighbours(texts, np.full(16, 10), 4, np.random.default_rng(seed))
         assert {frozenset(rows.tolist()) for rows in cut} == {frozenset(range(4)), frozenset(range(4, 8))}
-        assert passed(cut, texts, np.full(16, 10)) == 160  # no negative costs a pass
+        assert encoded(cut, texts, np.full(16, 10)) == 160  # no negative is computed for itself
 
 
-def test_neighbours_take_the_row_that_saves_most_tokens():
+def test_neighbours_take_the_row_that_shares_most_tokens():
     texts = np.array([[0, 1, 2], [3, 4, 1], [5, 6, 2]])  # the second shares text 1 with the first, the third text 2
     for long, mate in ((1, 1), (2, 2)):
         lengths = np.full(7, 10)
@@ -116,12 +116,12 @@ def test_neighbours_take_the_row_that_saves_most_tokens():
 
 
 @pytest.mark.parametrize("hub", [False, True])
-def test_neighbours_pass_far_fewer_tokens_than_any_rows(hub):
+def test_neighbours_compute_far_fewer_tokens_than_random_batches(hub):
     rng = np.random.default_rng(0)
     n = 600
     lengths = rng.integers(20, 300, size=2 * n)
     negative = rng.integers(10, size=n) if hub else rng.integers(2 * n, size=n)  # ten that are the nearest to all, or any
     texts = np.stack([np.arange(n), n + np.arange(n), negative], axis=1)
-    near, any_ = neighbours(texts, lengths, 16, rng), shuffled(n, 16, rng)
-    own = int(lengths.sum())
-    assert passed(near, texts, lengths) - own < 0.35 * (passed(any_, texts, lengths) - own)
+    near, random = neighbours(texts, lengths, 16, rng), shuffled(n, 16, rng)
+    least = int(lengths.sum())
+    assert encoded(near, texts, lengths) - least < 0.35 * (encoded(random, texts, lengths) - least)

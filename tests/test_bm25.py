@@ -12,18 +12,18 @@ from counterpoint.ranking.queries import by_row, by_text
 @pytest.mark.parametrize("split", ["training", "test"])
 def test_the_scores_are_the_formula_s(arguana, split):
     pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
-    documents = [pool.texts[i].lower().split() for i in pool.text]  # twins count, and so does every copy
-    found = -bm25(by_row(pool)).near(np.arange(len(pool.queries)))
+    documents = [pool.texts[i].lower().split() for i in pool.text]  # duplicates count, each copy once
+    scores = -bm25(by_row(pool)).near(np.arange(len(pool.queries)))
     expected = [[bm25_score(documents[query], document, documents) for document in documents] for query in pool.queries]
-    assert found * 1.9 == pytest.approx(np.array(expected))  # the library leaves the constant k1 + 1 out
+    assert scores * 1.9 == pytest.approx(np.array(expected))  # the library leaves the constant k1 + 1 out
 
 
 def test_by_text_what_stands_twice_is_counted_once():
     pairs = [Pair("0", None, None, None, "cat dog", "dog mouse"), Pair("1", None, None, None, "bird", "cat")]
     queries = by_text(Pool.of([*pairs, Pair("2", None, None, None, "Cat  dog", "cat")]))
-    found = -bm25(queries).near(np.array([0]))[0]
+    scores = -bm25(queries).near(np.array([0]))[0]
     documents = [["cat", "dog"], ["bird"], ["dog", "mouse"], ["cat"]]
-    assert found * 1.9 == pytest.approx([bm25_score(["cat", "dog"], document, documents) for document in documents])
+    assert scores * 1.9 == pytest.approx([bm25_score(["cat", "dog"], document, documents) for document in documents])
 
 
 def test_words_are_runs_of_letters_and_digits_of_any_script():

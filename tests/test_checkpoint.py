@@ -6,6 +6,8 @@ import zlib
 import pytest
 import torch
 
+from counterpoint.core.errors import InputError
+from counterpoint.core.group import Group
 from counterpoint.training.checkpoint import Checkpoint, fingerprint
 
 CPU = torch.device("cpu")
@@ -13,14 +15,15 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    """A function that makes a checkpoint as a process of its own would: what was made before lets go."""
+    """Return a function that opens a checkpoint as another process would: earlier ones are released."""
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
     checkpoints = []
 
     def make(name="abc", keep=3):
         for before in checkpoints:
             before.release()
-        checkpoints.append(Checkpoint(name, keep))
+        monkeypatch.setenv("CHECKPOINT_KEEP", str(keep))
+        checkpoints.append(Checkpoint.open(name))
         return checkpoints[-1]
 
     yield make
@@ -36,9 +39,9 @@ def state(tmp_path, name="abc"):
 def test_a_state_comes_back_and_goes_when_removed(made, tmp_path):
     assert made().load(CPU) is None
     made().save(1, {"weights": {"w": torch.arange(3)}, "epochs": [{"loss": None, "epoch": 0}]})
-    found = made().load(CPU)
-    assert torch.equal(found["weights"]["w"], torch.arange(3))
-    assert found["epochs"] == [{"loss": None, "epoch": 0}]
+    loaded = made().load(CPU)
+    assert torch.equal(loaded["weights"]["w"], torch.arange(3))
+    assert loaded["epochs"] == [{"loss": None, "epoch": 0}]
     made().save(2, {"epochs": []})
     assert state(tmp_path).name.startswith("state-00002-")
     made().remove()
@@ -47,10 +50,10 @@ def test_a_state_comes_back_and_goes_when_removed(made, tmp_path):
 
 def test_a_kill_between_renaming_and_removing_leaves_the_later_one(made, tmp_path):
     made().save(9, {"epoch": 9})
-    kept = state(tmp_path).read_bytes(), state(tmp_path).name
+    before = state(tmp_path).read_bytes(), state(tmp_path).name
     made().save(10, {"epoch": 10})
-    (tmp_path / "abc" / kept[1]).write_bytes(kept[0])
-    (tmp_path / "abc" / "state.unfinished").write_bytes(b"half")
+    (tmp_path / "abc" / before[1]).write_bytes(before[0])
+    (tmp_path / "abc" / ".state-00011-01234567.pt.unfinished").write_bytes(b"half")
     assert made().load(CPU) == {"epoch": 10, "parts": {}}
 
 
@@ -65,34 +68,34 @@ def test_parts_are_written_once_and_come_back_with_every_later_state(made, tmp_p
         assert written.items() <= files.items()
         written = files
     again = made()
-    found = again.load(CPU)
-    assert found["epoch"] == 3
-    assert [int(part["ids"][0]) for part in found["parts"].values()] == [0, 1, 2]
+    loaded = again.load(CPU)
+    assert loaded["epoch"] == 3
+    assert [int(part["ids"][0]) for part in loaded["parts"].values()] == [0, 1, 2]
     again.save(4, {"epoch": 4}, draws)
     assert list(made().load(CPU)["parts"]) == list(draws)
     assert len(list((tmp_path / "abc").iterdir())) == 5
 
 
-def test_what_computes_otherwise_starts_anew_and_says_so(tmp_path, monkeypatch, caplog):
+def test_another_number_of_processes_starts_anew_with_a_line(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
-    one = Checkpoint("abc", 3, by="1 CPU threads, fp32")
+    one = Checkpoint.open("abc", computed_by="1 CPU threads, fp32")
     one.save(1, {"epoch": 1})
     one.release()
     with caplog.at_level(logging.INFO):
-        two = Checkpoint("abc", 3, by="2 processes of 1 CPU threads, fp32 each")
+        two = Checkpoint.open("abc", computed_by="2 processes of 1 CPU threads, fp32 each")
     says = (
-        "a checkpoint of this run is there, by 1 CPU threads, fp32; by 2 processes of 1 CPU threads, fp32 each it starts anew"
+        "this run has a checkpoint, computed by 1 CPU threads, fp32; by 2 processes of 1 CPU threads, fp32 each it starts anew"
     )
     assert caplog.messages == [says]
     assert two.load(CPU) is None
     two.release()
-    again = Checkpoint("abc", 3, by="1 CPU threads, fp32")
+    again = Checkpoint.open("abc", computed_by="1 CPU threads, fp32")
     assert again.load(CPU)["epoch"] == 1
     again.release()
     assert caplog.messages == [says]
 
 
-def test_a_state_whose_part_is_torn_or_gone_is_not_trusted(made, tmp_path, caplog):
+def test_a_state_is_ignored_where_a_part_is_torn_or_gone(made, tmp_path, caplog):
     made().save(1, {"epoch": 1}, {"draw-00000": {"ids": torch.arange(100)}})
     (part,) = (tmp_path / "abc").glob("draw-*")
     data = part.read_bytes()
@@ -117,7 +120,7 @@ def flip(data):
 
 
 @pytest.mark.parametrize("tear", [cut, flip, lambda data: b"", lambda data: b"torn"])
-def test_a_torn_one_is_ignored_with_a_line_and_an_older_one_serves(made, tmp_path, caplog, tear):
+def test_a_torn_state_is_ignored_with_a_line_and_an_older_one_is_loaded(made, tmp_path, caplog, tear):
     made().save(1, {"a": torch.zeros(1000)})
     older = state(tmp_path)
     data = older.read_bytes()
@@ -130,7 +133,7 @@ def test_a_torn_one_is_ignored_with_a_line_and_an_older_one_serves(made, tmp_pat
     assert torch.equal(made().load(CPU)["a"], torch.zeros(1000))
 
 
-def test_a_foreign_one_is_ignored_with_a_line(made, tmp_path, caplog):
+def test_a_state_of_another_run_is_ignored_with_a_line(made, tmp_path, caplog):
     made("other").save(1, {"a": 1})
     made("abc")
     shutil.copy(state(tmp_path, "other"), tmp_path / "abc")
@@ -152,11 +155,11 @@ def test_code_in_a_checkpoint_is_not_run(made, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_one_that_another_run_holds_is_left_alone(made, tmp_path, caplog):
-    first = made()
+def test_a_checkpoint_that_another_run_holds_is_left_alone(made, tmp_path, caplog):
+    first = made(keep=0)
     first.save(1, {"a": 1})
     with caplog.at_level(logging.WARNING):
-        second = Checkpoint("abc", 0)
+        second = Checkpoint.open("abc")
     assert "is in use by another run; this one keeps none" in caplog.text
     assert second.load(CPU) is None
     second.save(2, {"a": 2})
@@ -164,12 +167,13 @@ def test_one_that_another_run_holds_is_left_alone(made, tmp_path, caplog):
     assert first.load(CPU) == {"a": 1, "parts": {}}
 
 
-def test_only_the_newest_of_other_runs_stay(made, tmp_path):
+def test_only_the_newest_of_other_runs_stay(made, tmp_path, monkeypatch):
     for age, name in enumerate(["newest", "newer", "old", "oldest"]):
         made(name).save(1, {"a": 1})
-        made()  # lets go of it
+        made()  # which releases it
         os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-    held = Checkpoint("oldest", 9)
+    monkeypatch.setenv("CHECKPOINT_KEEP", "9")
+    held = Checkpoint.open("oldest")
     os.utime(tmp_path / "oldest", (1e9 - 9, 1e9 - 9))
     made(keep=2)
     assert {path.name for path in tmp_path.iterdir()} == {"abc", "newest", "newer", "oldest"}  # a run holds the oldest
@@ -188,3 +192,19 @@ def test_the_fingerprint_changes_with_facts_and_code(tmp_path, monkeypatch):
     assert first != fingerprint(tmp_path, {"decay": 0.2, "seed": 1})
     (tmp_path / "noun_for_this_test.py").write_text("x = 2\n")
     assert first != fingerprint(tmp_path, {"decay": 0.1, "seed": 1})
+
+
+def test_the_main_process_alone_keeps_states(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    checkpoint = Checkpoint.open("abc", Group(rank=1, size=2))
+    checkpoint.save(1, {"epoch": 1})
+    checkpoint.remove()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoint_keep_must_be_an_integer(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    monkeypatch.setenv("CHECKPOINT_KEEP", "2.5")
+    with pytest.raises(InputError, match=r"^CHECKPOINT_KEEP must be an integer of at least 0; got '2\.5'$"):
+        Checkpoint.open("abc")
+    assert not (tmp_path / "checkpoints").exists()

@@ -7,13 +7,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from conftest import fixture_params
 from counterpoint.core.params_file import parse_params
-from counterpoint.plots import figures, on_top
+from counterpoint.plots import figures, winners
 from plot import zero_shot
 
 HISTORY = [
     {
         "epoch": epoch, "random_rate": 1 - epoch / 10, "random_share": 1 - epoch / 10, "same_debate_share": epoch / 20,
-        "kept_share": 0.0, "filtered_share": 0.0, "point_share": 0.5, "hardness": -0.3 + epoch / 50, "loss": 2 - epoch / 10,
+        "filtered_share": 0.0, "point_share": 0.5, "hardness": -0.3 + epoch / 50, "loss": 2 - epoch / 10,
         "triplet_loss": 1 - epoch / 20,
         "pair_loss": 1 - epoch / 20, "training_top1": epoch / 10, "validation_top1": 0.5, "test_top1": 0.4,
         "selection_score": 0.5,
@@ -42,7 +42,7 @@ WINNERS = [
     {"best": name, "bm25": share, "zero_shot": share, "zero_shot_corrected": share, "retrieved": share, "reranked": share}
     for name, share in (("true counter", 0.5), ("other side's point", 0.3), ("another debate's counter", 0.2))
 ]
-NAMES = ["accuracy", "losses", "topk", "settings", "settings_alone", "winners", "second_step", "negatives"]
+NAMES = ["accuracy", "losses", "topk", "settings", "settings_alone", "winners", "reranking", "negatives"]
 CHANGES = [
     {"setting": "epa", "verdict": "won", "best": "own side's point", "queries": 6, "n": 48},
     {"setting": "epa", "verdict": "won", "best": "another debate's counter", "queries": 2, "n": 48},
@@ -60,8 +60,8 @@ def drawn(name, history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from ra
         "topk": lambda: figures.top_k(CURVE, "epa", 48, title),
         "settings": lambda: figures.settings(MEASURED, title),
         "settings_alone": lambda: figures.settings([row | {"n": 48} for row in MEASURED], title),
-        "winners": lambda: on_top.winners(WINNERS, "epa", 48, title),
-        "second_step": lambda: on_top.second_step(CHANGES, ["epc", "epa"], title),
+        "winners": lambda: winners.winners(WINNERS, "epa", 48, title),
+        "reranking": lambda: winners.reranking(CHANGES, ["epc", "epa"], title),
         "negatives": lambda: figures.negatives(history, title),
     }[name]()
 
@@ -84,36 +84,47 @@ def test_the_lines_are_the_rows():
     assert data(top)["epoch mean"] == ([3, 6, 9, 12, 15], [row["loss"] for row in HISTORY])
     assert set(data(below)) == {"triplet", "pair"}
     (axes,) = drawn("topk").axes
-    assert data(axes)["re-ranked"] == (list(range(1, 21)), [row["reranked"] for row in CURVE])
+    assert data(axes)["reranked"] == (list(range(1, 21)), [row["reranked"] for row in CURVE])
     top, below = drawn("negatives").axes
     assert data(top)["from the point's own debate"][1] == [row["same_debate_share"] for row in HISTORY]
-    assert not any("stayed" in label or "margin" in label for label in data(top))  # of what no negative is, no line
+    assert not any("margin" in label for label in data(top))  # no negative was filtered
     assert data(below)["hardness"][1] == [row["hardness"] for row in HISTORY]
 
 
 def test_zero_shot_s_lines_are_those_of_the_queries_that_training_scored():
-    values = {f"select__{name}": value for name, value in (("setting", "sdoc"), ("answers", "text"))}
-    asked = parse_params(yaml.safe_dump(fixture_params(**values)), "params.yaml")
-    assert zero_shot(MEASURED, asked) == {"validation": 0.2, "test": 0.2}
-    assert zero_shot(MEASURED, parse_params(yaml.safe_dump(fixture_params(evaluate__answers="row")), "params.yaml")) == {}
+    def params(**changes):
+        return parse_params(yaml.safe_dump(fixture_params(**changes)), "params.yaml")
+
+    assert zero_shot(MEASURED, params(select__setting="sdoc")) == {"validation": 0.2, "test": 0.2}
+    assert zero_shot(MEASURED, params(evaluate__answers="row")) == {}
 
 
-def test_what_stayed_and_what_was_filtered_have_lines_where_there_is_any():
-    rows = [row | {"kept_share": 0.5 * (row["epoch"] > 0), "filtered_share": row["epoch"] / 20} for row in HISTORY]
+def test_filtered_negatives_have_a_line_where_there_are_any():
+    rows = [row | {"filtered_share": row["epoch"] / 20} for row in HISTORY]
     shares = data(drawn("negatives", rows).axes[0])
-    assert shares["stayed from the last draw"][1] == [0, 0.5, 0.5, 0.5, 0.5]
-    assert shares["random for want of a mined one below the margin"][1] == [row["filtered_share"] for row in rows]
+    assert shares["random, as no mined one is below the margin"][1] == [row["filtered_share"] for row in rows]
 
 
 def test_the_settings_picture_has_a_place_a_setting_a_mark_a_stage_and_the_intervals():
     everything, unseen = drawn("settings").axes
     assert [axes.get_title() for axes in (everything, unseen)] == ["all queries (48)", "unseen queries (30)"]
-    own = [row for row in MEASURED if (row["split"], row["queries"], row["stage"]) == ("test", "unseen", "bm25")]
+    rows = [row for row in MEASURED if (row["split"], row["queries"], row["stage"]) == ("test", "unseen", "bm25")]
     x, y = data(unseen)["BM25"]
-    assert x == [row["top1"] for row in own]
+    assert x == [row["top1"] for row in rows]
     assert np.diff(y) == pytest.approx(1)
     ends = [list(line.get_xdata()) for line in unseen.lines if line.get_label().startswith("_") and len(line.get_xdata()) == 2]
-    assert all([row["top1_low"], row["top1_high"]] in ends for row in own)
+    assert all([row["top1_low"], row["top1_high"]] in ends for row in rows)
+
+
+def test_a_setting_without_an_interval_has_none_drawn():
+    rows = [row | {"top1_low": None, "top1_high": None} if row["setting"] == "sdoc" else row for row in MEASURED]
+    figure = figures.settings(rows, "")
+    FigureCanvasAgg(figure).draw()
+    ends = [
+        line.get_xdata() for line in figure.axes[0].lines if line.get_label().startswith("_") and len(line.get_xdata()) == 2
+    ]
+    drawn_ends = [low for low, _ in ends if low is not None]
+    assert len(drawn_ends) == len(ends) - 6
 
 
 @pytest.mark.parametrize("n", [0, 48])
@@ -122,15 +133,15 @@ def test_unseen_queries_have_a_panel_where_they_say_something_else(n):
     assert len(figures.settings(rows, "").axes) == 1
 
 
-def test_the_second_step_s_bars_start_at_0_and_their_sum_stands_beside():
-    (axes,) = drawn("second_step").axes
+def test_the_reranking_bars_start_at_0_and_their_sum_stands_beside():
+    (axes,) = drawn("reranking").axes
     ends = sorted((bar.get_x(), round(bar.get_x() + bar.get_width(), 4)) for bar in axes.patches)
     assert ends == [(0.0, -0.0625), (0.0, 0.125), (0.125, 0.1667)]
     assert [text.get_text() for text in axes.texts] == ["+0.0%", "+10.4%"]
 
 
-def test_a_second_step_that_changes_nothing_says_so():
-    (axes,) = on_top.second_step([], ["epc", "epa"], "").axes
+def test_a_reranking_that_changes_nothing_says_so():
+    (axes,) = winners.reranking([], ["epc", "epa"], "").axes
     assert [text.get_text() for text in axes.texts] == ["+0.0%", "+0.0%", "no query was won or lost"]
 
 
@@ -139,7 +150,7 @@ def test_the_bars_of_the_winners_add_up():
     assert len(axes.patches) == 3 * 5
     assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(5)
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "BM25", "zero-shot", "zero-shot, hubs corrected", "retrieved", "re-ranked",
+        "BM25", "zero-shot", "hubness-corrected zero-shot", "retrieved", "reranked",
     ]  # fmt: skip
 
 

@@ -1,10 +1,13 @@
+import errno
 import json
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from counterpoint.arguments.pairs import Pair, read_pairs, write_pairs
 from counterpoint.arguments.text import text_key
-from counterpoint.core.files import write_json, write_series, write_text
+from counterpoint.core.files import replacing, replacing_directory, write_json, write_series, write_text
 
 
 def test_pairs_come_back_as_they_were_written(tmp_path):
@@ -20,7 +23,7 @@ def test_pairs_come_back_as_they_were_written(tmp_path):
     assert "negatives" not in json.loads(second)
 
 
-def test_twins_are_equal_but_for_white_space_and_case():
+def test_duplicates_differ_only_in_white_space_and_case():
     assert text_key(" A  point\n\nIt is ") == text_key("a point it is")
     assert text_key("a point.") != text_key("a point")
 
@@ -43,3 +46,60 @@ def test_a_file_is_replaced_whole(tmp_path):
     write_text(tmp_path / "deep" / "x", "old")
     write_text(tmp_path / "deep" / "x", "new")
     assert [(file.name, file.read_text()) for file in (tmp_path / "deep").iterdir()] == [("x", "new")]
+
+
+def test_a_file_is_kept_where_the_work_fails(tmp_path):
+    write_text(tmp_path / "x", "old")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "x") as unfinished:
+        unfinished.write_text("half")
+        raise ZeroDivisionError
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x", "old")]
+
+
+def contents(folder):
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_directory_is_replaced_whole(tmp_path):
+    for files in ({"a": "1", "deep/b": "2"}, {"c": "3"}):
+        with replacing_directory(tmp_path / "models") as unfinished:
+            assert list(unfinished.iterdir()) == []
+            for name, text in files.items():
+                write_text(unfinished / name, text)
+            assert not (tmp_path / "models" / "c").exists()
+        assert contents(tmp_path) == {f"models/{name}": text for name, text in files.items()}
+
+
+@pytest.mark.parametrize("before", [{}, {"models/a": "old"}])
+def test_an_error_leaves_a_directory_as_it_was(tmp_path, before):
+    for name, text in before.items():
+        write_text(tmp_path / name, text)
+    with pytest.raises(ZeroDivisionError), replacing_directory(tmp_path / "models") as unfinished:
+        write_text(unfinished / "a", "half")
+        raise ZeroDivisionError
+    assert (tmp_path / "models").exists() == bool(before)
+    assert contents(tmp_path / "models") == {name.removeprefix("models/"): text for name, text in before.items()}
+    with replacing_directory(tmp_path / "models") as unfinished:
+        assert list(unfinished.iterdir()) == []  # nothing of the failed work is left
+        write_text(unfinished / "b", "new")
+    assert contents(tmp_path) == {"models/b": "new"}
+
+
+def test_an_error_names_the_path_that_was_to_be_replaced(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for replaced, name in ((replacing, "x.json"), (replacing_directory, "models")):
+        with pytest.raises(OSError, match="No space left") as refused, replaced(tmp_path / name):
+            raise full
+        assert refused.value.filename == str(tmp_path / name)
+
+
+def test_an_error_of_safetensors_becomes_an_os_error_that_names_the_path(tmp_path):
+    def write(folder):
+        save_file({"w": torch.ones(2)}, folder / "w.safetensors")
+        (folder / "w.safetensors").write_bytes((folder / "w.safetensors").read_bytes()[:9])
+        load_file(folder / "w.safetensors")
+
+    with pytest.raises(OSError, match="header") as refused, replacing_directory(tmp_path / "models") as unfinished:
+        write(unfinished)
+    assert (refused.value.errno, refused.value.filename) == (errno.EIO, str(tmp_path / "models"))
+    assert not (tmp_path / "models").exists()

@@ -25,36 +25,37 @@ from conftest import (
 pytestmark = pytest.mark.dvc
 
 HOOKS = {"PYTHONPATH": str(ROOT / "tests/hooks")}
-# (what is killed, at which call) along one run of 3 epochs of 3 batches; a run takes up where the one before was killed
+# (process to kill, call) along one run of 3 epochs of 3 batches; each run resumes where the one before was killed
 KILLS = [
     ("stage", "triples.py>write_pairs:2"),
-    ("stage", "epoch.py>backward:2"),  # in the first epoch: there is no checkpoint yet
-    ("stage", "serialization.py>write:3"),  # in the middle of the first checkpoint
-    ("stage", "epoch.py>backward:5"),  # in the second epoch
+    ("stage", "trainer.py>backward:2"),  # in the first epoch, before any checkpoint
+    ("stage", "checkpoint.py>write_bytes:2"),  # in the middle of the first checkpoint: its draw is there, its state is not
+    ("stage", "trainer.py>backward:5"),  # in the second epoch
     ("stage", "checkpoint.py>unlink:1"),  # the new checkpoint is in place, the old one not yet removed
-    ("dvc", "epoch.py>backward:2"),
-    ("stage", "train.py>rmtree:2"),  # all epochs are done, models/ is written under another name
-    ("stage", "learn.py>backward:3"),  # the first is a trial of what a batch costs
-    ("dvc", "learn.py>backward:3"),
-    ("stage", "rerank.py>rmtree:2"),  # the reader has learnt, reranker/ is written under another name
+    ("dvc", "trainer.py>backward:2"),
+    ("stage", "files.py>rmtree:2"),  # after all epochs; models/ is written under another name
+    ("stage", "learn.py>backward:1"),  # the trial of a batch's cost
+    ("stage", "trainer.py>backward:2"),  # in the second part of the cross-encoder's first epoch
+    ("dvc", "trainer.py>backward:3"),
+    ("stage", "files.py>rmtree:2"),  # after all parts; reranker/ is written under another name
     ("stage", "baselines.py>write_table:2"),
     ("dvc", "evaluate.py>write_series:2"),
     ("stage", "figures.py>savefig:3"),
 ]
 
 
-def test_kills_along_a_run_change_no_byte_of_it(request, tiny_bert, tmp_path):
+def test_kills_along_a_run_change_no_byte_of_its_outputs(request, tiny_bert, tmp_path):
     """Two clones give the same bytes, even where one of them is killed on its way."""
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert))
     logs = []
-    for what, call in KILLS:
-        code, log = killed(folder, call, what)
-        assert code == (-signal.SIGKILL if what == "dvc" else 255), f"{call}\n{log}"
+    for victim, call in KILLS:
+        code, log = killed(folder, call, victim)
+        assert code == (-signal.SIGKILL if victim == "dvc" else 255), f"{call}\n{log}"
         assert wait_until_nothing_runs_in(folder) == [], call
         logs.append(log)
     logs.append(succeed(folder, "dvc", "repro"))
-    assert [log.split("going on after epoch ")[1][0] for log in logs if "going on after epoch" in log] == ["1", "2", "2", "3"]
-    parts = [int(log.split("going on after part ")[1].split()[0]) for log in logs if "going on after part" in log]
+    assert [log.split("resuming after epoch ")[1][0] for log in logs if "resuming after epoch" in log] == ["1", "2", "2", "3"]
+    parts = [int(log.split("resuming after part ")[1].split()[0]) for log in logs if "resuming after part" in log]
     assert parts == sorted(parts)
     assert parts[0] > 0
     assert parts[-1] == 48  # six epochs
@@ -65,7 +66,7 @@ def test_kills_along_a_run_change_no_byte_of_it(request, tiny_bert, tmp_path):
     assert not list((folder / ".checkpoints").iterdir())
 
 
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # not every sh makes way for its only command
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # not every sh replaces itself by its only command
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_stage_outlives_a_dvc_that_ends_alone(shell, number, tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
@@ -80,14 +81,14 @@ def test_ctrl_c_ends_dvc_and_stage_with_a_line(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
     dvc = start(folder, tmp_path / "log", "dvc", "repro", "train", start_new_session=True)
     wait_for("training on", tmp_path / "log")
-    os.killpg(dvc.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to all that run in it
+    os.killpg(dvc.pid, signal.SIGINT)  # Ctrl-C in a terminal goes to all of its processes
     assert wait_until_nothing_runs_in(folder) == []
     assert dvc.wait() != 0
     assert "interrupted; the same command goes on from here\n" in (tmp_path / "log").read_text()
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_of_several_processes_none_outlives_another_and_the_same_number_goes_on(tiny_bert, tmp_path):
+def test_of_several_processes_none_outlives_another_and_the_same_number_resumes(tiny_bert, tmp_path):
     folder, log = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=500)), tmp_path / "log"
     several = {"LAUNCHER": "torchrun --standalone --nproc-per-node 2", "GLOO_SOCKET_IFNAME": "lo"}
     last = 0
@@ -101,31 +102,31 @@ def test_of_several_processes_none_outlives_another_and_the_same_number_goes_on(
         assert wait_until_nothing_runs_in(folder, 5) == [], victim
         assert dvc.wait() != 0
         said = log.read_text()
-        went_on = [int(number) for number in re.findall(r"going on after epoch (\d+)", said)]
-        assert went_on in ([last], [last + 1]) if last else not went_on, said  # an epoch is kept before it is told of
+        resumed = [int(number) for number in re.findall(r"resuming after epoch (\d+)", said)]
+        assert resumed in ([last], [last + 1]) if last else not resumed, said  # an epoch is saved before it is logged
         last = int(re.findall(r"^epoch (\d+)/500", said, re.M)[-1])
     alone = start(folder, log, "dvc", "repro", "train")
     wait_for("epoch 1/500", log)
     alone.send_signal(signal.SIGINT)
     alone.wait()
     says = (
-        "a checkpoint of this run is there, by 2 processes of 1 CPU threads, fp32 each; by 1 CPU threads, fp32 it starts anew"
+        "this run has a checkpoint, computed by 2 processes of 1 CPU threads, fp32 each; by 1 CPU threads, fp32 it starts anew"
     )
     assert says in log.read_text()
 
 
 def members(folder: Path) -> dict[str, int]:
-    """The processes that work in a folder, by what they are."""
-    found = {}
+    """Return the processes that work in a folder, by kind."""
+    processes = {}
     for process in processes_in(folder):
         place = Path(f"/proc/{process}")
         environ = dict(word.partition(b"=")[::2] for word in (place / "environ").read_bytes().split(b"\0"))
         words = (place / "cmdline").read_bytes().split(b"\0")
         if b"RANK" in environ:
-            found[f"process {environ[b'RANK'].decode()}"] = process
+            processes[f"process {environ[b'RANK'].decode()}"] = process
         else:
-            found["torchrun" if any(b"torchrun" in word for word in words) else "dvc"] = process
-    return found
+            processes["torchrun" if any(b"torchrun" in word for word in words) else "dvc"] = process
+    return processes
 
 
 SHIFT = """
@@ -151,25 +152,25 @@ def name():
     return train.identity(params, locate(params.model.encoder))
 
 
-found = [name()]
+names = [name()]
 for file, old, new in json.loads(sys.argv[1]):
     text = Path(file).read_text()
     assert old in text, old
     Path(file).write_text(text.replace(old, new, 1))
-    found.append(name())
+    names.append(name())
     Path(file).write_text(text)
-print(json.dumps([*found, name()]))
+print(json.dumps([*names, name()]))
 """
 
 
-def test_another_run_never_takes_up_the_checkpoint_of_a_killed_one(tiny_bert, tmp_path):
-    folder = copy_repository(tmp_path / "r", fixture_params("encoder", checkpoint__keep=9))
+def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert, tmp_path):
+    folder = copy_repository(tmp_path / "r", fixture_params("encoder"))
     succeed(folder, "cp", "-r", str(tiny_bert), "encoder")
     succeed(folder, "cp", "-r", str(tiny_bert), "other")
     succeed(folder, "python", "-c", SHIFT)
     succeed(folder, "python", "src/prepare.py")
-    keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints")}
-    hooks = HOOKS | keep | {"KILL": "epoch.py>backward:8"}
+    keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints"), "CHECKPOINT_KEEP": "9"}
+    hooks = HOOKS | keep | {"KILL": "trainer.py>backward:8"}
     assert command(folder, "python", "src/train.py", env=hooks).returncode == -signal.SIGKILL
     (left,) = (tmp_path / "checkpoints").iterdir()
     assert sorted(file.name[:11] for file in left.iterdir()) == ["by", "draw-00000-", "draw-00001-", "state-00002"]
@@ -183,16 +184,16 @@ def test_another_run_never_takes_up_the_checkpoint_of_a_killed_one(tiny_bert, tm
         ("src/counterpoint/training/losses.py", "margin=params.margin)", "margin=2 * params.margin)"),
         ("encoder/tokenizer_config.json", "{", "{ "),
     ]
-    own, *others, again = json.loads(succeed(folder, "python", "-c", NAMED, json.dumps(changes)))
-    assert own == again == left.name.rpartition("-")[0]
-    assert len({own, *others}) == 1 + len(changes)
+    first, *changed, again = json.loads(succeed(folder, "python", "-c", NAMED, json.dumps(changes)))
+    assert first == again == left.name.rpartition("-")[0]
+    assert len({first, *changed}) == 1 + len(changes)
 
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("seed: 13", "seed: 14"))
-    assert "going on after" not in succeed(folder, "python", "src/train.py", env=keep)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [left.name]  # its own went when it ended
+    assert "resuming after" not in succeed(folder, "python", "src/train.py", env=keep)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [left.name]  # that of seed 14 is removed
     params.write_text(params.read_text().replace("seed: 14", "seed: 13"))
-    assert "going on after epoch 2 of a run that was interrupted" in succeed(folder, "python", "src/train.py", env=keep)
+    assert "resuming after epoch 2 of an interrupted run" in succeed(folder, "python", "src/train.py", env=keep)
 
 
 def test_series_are_whole_json_at_every_instant(tiny_bert, tmp_path):
@@ -212,9 +213,9 @@ def test_series_are_whole_json_at_every_instant(tiny_bert, tmp_path):
     assert len(lengths["history"]) > 5
 
 
-def killed(folder: Path, call: str, what: str = "stage", env: dict | None = None) -> tuple[int, str]:
-    """`dvc repro`, killed at a call (tests/hooks/sitecustomize.py): its exit code and what it printed."""
-    hooks = HOOKS | {"KILL": call} | ({"KILL_PARENT": "1"} if what == "dvc" else {}) | (env or {})
+def killed(folder: Path, call: str, victim: str = "stage", env: dict | None = None) -> tuple[int, str]:
+    """Run `dvc repro`, killed at a call (tests/hooks/sitecustomize.py); return its exit code and its output."""
+    hooks = HOOKS | {"KILL": call} | ({"KILL_PARENT": "1"} if victim == "dvc" else {}) | (env or {})
     log = folder.parent / "log"
     return start(folder, log, "dvc", "repro", env=hooks).wait(), log.read_text()
 

@@ -1,4 +1,4 @@
-"""What the machine may do to a run: no room, no permission, no repository, half a history, another run."""
+"""The machine hinders a run: no room, no permission, no repository, half a history, another run."""
 
 import re
 import resource
@@ -24,12 +24,12 @@ def one_line(done: subprocess.CompletedProcess, says: str) -> None:
 
 @pytest.fixture(scope="module")
 def workspace(repository, tmp_path_factory):
-    """A copy of the run, to be maltreated."""
+    """Return a copy of the run, to be damaged."""
     return shutil.copytree(repository, tmp_path_factory.mktemp("machine") / "r", symlinks=True)
 
 
 def limited(size: int):
-    """No file may grow beyond that many bytes, as on a disk that is nearly full."""
+    """Return options that let no file grow beyond a size (bytes), as on a disk that is nearly full."""
     return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
 
 
@@ -37,25 +37,25 @@ def limited(size: int):
     ("verb", "size", "says"),
     [
         ("prepare", 1_000, r"error: data/triples/\w+.jsonl: File too large; put that right and give the same command again"),
-        ("train", 10_000, r"error: .checkpoints/[\w-]+/state.unfinished: File too large"),
+        ("train", 10_000, r"error: .checkpoints/[\w-]+/state-00001-[0-9a-f]{8}.pt: File too large"),
         ("baselines", 10_000, r"error: data/baselines/validation.csv: File too large"),
         ("rank", 10_000, r"error: data/ranks/validation.csv: File too large"),
         ("evaluate", 10_000, r"error: metrics/settings.json: File too large"),
-        ("plot", 10_000, r"error: plots/accuracy.png: File too large"),
+        ("plot", 10_000, r"error: plots/pictures/accuracy.png: File too large"),
     ],
 )
 def test_a_full_disk_is_one_line_and_loses_nothing(workspace, repository, verb, size, says):
     one_line(command(workspace, "python", f"src/{verb}.py", **limited(size)), says)
     assert not [path for path in workspace.rglob(".*.unfinished") if path.is_file()]
-    if verb == "train":  # its series begin anew with the run, which goes on
+    if verb == "train":  # its series are written anew
         succeed(workspace, "python", "src/train.py")
     assert outputs(workspace) == outputs(repository)
 
 
-def test_a_disk_that_is_full_when_the_model_comes(workspace, repository):
+def test_a_disk_that_is_full_when_the_model_is_written(workspace, repository):
     params = (workspace / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(params.replace("epochs: 3", "epochs: 0"))
-    one_line(command(workspace, "python", "src/train.py", **limited(20_000)), r"error: .models.unfinished: .*File too large")
+    one_line(command(workspace, "python", "src/train.py", **limited(20_000)), r"error: models: .*File too large")
     (workspace / "params.yaml").write_text(params)
     assert (workspace / "models/point/model.safetensors").exists()  # the old model still stands
     restore(workspace)
@@ -105,7 +105,7 @@ def test_a_second_run_in_the_workspace_is_refused_and_the_first_goes_on(tiny_ber
     assert wait_until_nothing_runs_in(folder) == []
 
 
-def test_params_that_change_under_a_run_are_not_recorded_and_it_goes_on_when_they_are_back(tiny_bert, tmp_path):
+def test_params_that_change_under_a_run_are_not_recorded_and_the_run_resumes_when_they_are_back(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=40))
     whole = (folder / "params.yaml").read_text()
     first = start(folder, tmp_path / "log", "dvc", "repro", "train")
@@ -118,11 +118,11 @@ def test_params_that_change_under_a_run_are_not_recorded_and_it_goes_on_when_the
     )
     assert "train" not in yaml.safe_load((folder / "dvc.lock").read_text())["stages"]
     (folder / "params.yaml").write_text(whole)
-    assert "going on after epoch 40" in succeed(folder, "dvc", "repro", "train")
+    assert "resuming after epoch 40" in succeed(folder, "dvc", "repro", "train")
 
 
-def test_after_a_run_that_failed_one_line_brings_everything_back(workspace, repository):
-    """The README's, after bad input of each kind has been met by dvc, which removes a stage's outputs before it runs."""
+def test_after_a_failed_run_one_command_restores_all_outputs(workspace, repository):
+    """The command is the README's; dvc removes a stage's outputs before it runs."""
     for words in (("-S", "decay=nan"), ("-S", "corpus=data/gone"), ("-S", "model.encoder=gone"), ("-S", "model.max_length=99")):
         one_line(
             command(workspace, "dvc", "exp", "run", *words), r"error: (params.yaml|model)|ERROR: .*No such file .*data/gone"

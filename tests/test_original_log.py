@@ -6,10 +6,16 @@ import sys
 
 import pytest
 
-import import_log
+from conftest import ROOT
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
-from counterpoint.experiments.original_log import read_log
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import import_log
+from import_log import picture, read_log
+
+from counterpoint.experiments.report_figures import FAULTY
 
 TOP1 = {"训练": 0.26, "验证": 0.2, "测试": 0.1}
 
@@ -57,9 +63,9 @@ def test_rows_have_the_keys_of_a_run_of_this_project(write):
     import counterpoint
 
     root = Path(counterpoint.__file__).parents[2]
-    own = json.loads((root / "plots/series/history.json").read_text())["epochs"][0]
+    columns = json.loads((root / "plots/series/history.json").read_text())["epochs"][0]
     (row,), _ = read_log(write(*epoch(0)))
-    assert set(row) == set(own) - {"selection_score"}
+    assert set(row) == set(columns) - {"selection_score", "kept_share", "distill_loss"}
 
 
 def test_batches_that_are_numbered_through(write):
@@ -194,9 +200,30 @@ def test_one_wrong_log_and_nothing_is_written(write, tmp_path, monkeypatch, caps
     bad = write("hello")
     for words, says in (
         ((good, bad), f"error: {bad} must be a log of the original research code"),
-        ((good, tmp_path / "sub" / "good.txt"), "error: logs must have names of their own"),
+        ((good, tmp_path / "sub" / "good.txt"), "error: logs must have different names"),
     ):
         with pytest.raises(SystemExit):
             run(monkeypatch, *words, "--out", tmp_path / "out")
         assert capsys.readouterr().err.startswith(says)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_imported_log_is_marked():
+    epochs = [{"epoch": 0, "training_top1": 0.5, "validation_top1": 0.25, "test_top1": None}]
+    figure = picture(epochs, [{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.0}], "old")
+    top, below = figure.axes
+    assert {line.get_label(): list(line.get_ydata()) for line in top.lines} == {
+        "training": [0.5],
+        "validation": [0.25],
+        "test": [],
+    }
+    assert list(below.lines[0].get_ydata()) == [2.0, 1.0]
+    assert FAULTY in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("name", ["run", "a very long name of a log " * 9, "x" * 200])
+def test_a_title_stays_in_its_picture(name):
+    figure = picture([{"epoch": 0, "training_top1": 0.1, "validation_top1": 0.2, "test_top1": 0.3}], [], name)
+    figure.draw_without_rendering()
+    box = figure.get_suptitle() and figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width

@@ -13,7 +13,7 @@ import pytest
 
 from counterpoint.arguments.triples import read_triples
 from counterpoint.evaluation.table import read_table
-from counterpoint.plots.page import EPOCHS, Numbered, negatives, page
+from counterpoint.plots.page import EPOCHS, negatives, page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -77,8 +77,8 @@ def test_a_query_opens_with_all_that_was_said_of_it(browse):
     row = ranks[(ranks["answers"] == "text") & (ranks["setting"] == "epa") & (ranks["stage"] == "reranked")].iloc[0]
     who, (best, right) = f"{row['best_is']} ({row['best']})", row[["best_distance", "right_distance"]]
     rank = f"rank {row['rank']} of {row['candidates']}"
-    assert f"re-ranked: {rank}, distance {right:.4f}; on top: {who}, distance {best:.4f}" in dom
-    assert re.search(r"BM25: rank \d+ of \d+, score \d+\.\d\d; on top: .*, score \d+\.\d\d<", dom)
+    assert f"reranked: {rank}, distance {right:.4f}; top-ranked: {who}, distance {best:.4f}" in dom
+    assert re.search(r"BM25: rank \d+ of \d+, score \d+\.\d\d; top-ranked: .*, score \d+\.\d\d<", dom)
 
 
 @needs_browser
@@ -102,7 +102,13 @@ def test_of_many_epochs_some_are_shown_the_first_and_the_last_among_them(report)
     pairs = read_triples(Path("data/triples")).pairs["training"]
     with np.load("models/negatives.npz") as file:
         many = {name: np.repeat(values[:1], 200, axis=0) for name, values in file.items()}
-    shown, rows = negatives(many, pairs, [], Numbered())
-    assert (shown[0], shown[-1], len(shown)) == (0, 199, EPOCHS)
-    assert all(len(row["negatives"]) == EPOCHS for row in rows)
-    assert json.dumps(rows)
+    shown = negatives(many, pairs, [])
+    epochs, drawn = shown["epochs"], shown["negatives"]
+    assert (epochs[0], epochs[-1], len(epochs)) == (0, 199, EPOCHS)
+    assert len(drawn) == len(pairs) == len(shown["ids"])
+    assert all(len(members) == EPOCHS for members in drawn)
+    source, index, random, distance = drawn[3][-1]
+    assert (source, index, random) == tuple(int(many[name][-1, 3, 0]) for name in ("source", "index", "was_random"))
+    assert shown["texts"][source][index] == pairs[index].texts[source]
+    assert distance is None or distance == pytest.approx(many["distance"][-1, 3, 0], abs=5e-4)
+    assert "NaN" not in json.dumps(shown, allow_nan=False)

@@ -11,9 +11,11 @@ from counterpoint.core.params_file import load_params, rule, schema_of
 from counterpoint.core.sections import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
 from counterpoint.model.encoder import POOLINGS
 from counterpoint.model.pair_head import FUSIONS
-from counterpoint.negatives.schedule import COURSES
+from counterpoint.negatives.schedule import SHAPES
 from counterpoint.negatives.search import BACKENDS
-from counterpoint.ranking.settings import SETTINGS
+from counterpoint.ranking.candidates import SETTINGS
+from counterpoint.ranking.queries import MODES
+from counterpoint.reranking.kinds import KINDS
 from counterpoint.training.losses import LOSSES
 
 DEFAULTS = fixture_params()
@@ -37,11 +39,11 @@ def read(params, key):
     return params
 
 
-def test_the_repository_s_own_file_is_accepted():
+def test_the_repository_file_is_accepted():
     load_params(ROOT / "params.yaml")
 
 
-OFF = {"weight": 0, "form": "pairwise"}
+OFF = {"weight": 0}
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,6 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("negatives.window", [1, 2.5], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [1, 2.5]"),
         ("negatives.window", [True, 2], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [True, 2]"),
         ("negatives.margin", -0.1, "negatives.margin must be a number from 0 to 1, or none; got -0.1"),
-        ("negatives.keep", "none", "negatives.keep must be a number from 0 to 1; got 'none'"),
         ("schedule", "square", "schedule must be one of linear, exponential, cosine; got 'square'"),
         ("model.freeze", 0, "model.freeze must be an integer of at least 1 or all, or none; got 0"),
         ("model.freeze", True, "model.freeze must be an integer of at least 1 or all, or none; got True"),
@@ -118,8 +119,6 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("select.setting", "sdoc-", "select.setting must be one of"),
         ("evaluate.rerank_depth", 0, "evaluate.rerank_depth must be an integer of at least 1, or none; got 0"),
         ("rerank.kind", "both", "rerank.kind must be one of head, joint, or none; got 'both'"),
-        ("retrieve.correction", "hubs", "retrieve.correction must be one of csls, inverted_softmax, or none; got 'hubs'"),
-        ("loss.pair.form", "list", "loss.pair.form must be one of pairwise, listwise; got 'list'"),
         ("prepare.split.test", 0, "prepare.split.test must be a number above 0, at most 1; got 0"),
         ("prepare.split.test", 0.3, "training, validation and test must add up to 1; got 1.1"),
         ("floor", 0.5, None),
@@ -157,10 +156,6 @@ def contradicting(tmp_path, **changes):
     [
         ({"random_rate": 0.2, "floor": 0.3}, "floor must be at most random_rate; got 0.3 and 0.2"),
         ({"model__projection": None, "model__fusion": "embedding"}, "model.fusion must be cls when model.projection is none"),
-        (
-            {"loss__pair": OFF, "select__stage": "reranked"},
-            "select.stage must be retrieved when loss.pair.weight is 0",
-        ),
         (
             {"loss__pair": OFF, "rerank__kind": "head"},
             "rerank.kind must be joint or none when loss.pair.weight is 0",
@@ -208,15 +203,22 @@ def test_zero_shot_needs_no_head_and_so_no_fusion(tmp_path):
 @pytest.mark.parametrize(
     ("key", "table"),
     [
-        ("schedule", COURSES),
+        ("schedule", SHAPES),
         ("negatives.search", BACKENDS),
         ("model.pooling", POOLINGS),
         ("model.fusion", FUSIONS),
         ("select.setting", SETTINGS),
+        ("evaluate.answers", MODES),
     ],
 )
 def test_a_choice_offers_the_rows_of_its_table(key, table):
     assert schema_of(*key.split("."))["enum"] == list(table)
+
+
+def test_rerank_kind_offers_the_rows_of_its_table_and_none():
+    choice, none = schema_of("rerank", "kind")["anyOf"]
+    assert none == {"type": "null"}
+    assert [None, *choice["enum"]] == list(KINDS)
 
 
 def test_a_loss_has_a_section_with_its_weight():
@@ -255,8 +257,8 @@ def test_a_type_says_what_it_accepts(kind, says):
     ],
 )
 def test_a_value_is_read(kind, value, accepted):
-    found = TypeAdapter(kind).validate_python(value)
-    assert (found, type(found)) == (accepted, type(accepted))
+    got = TypeAdapter(kind).validate_python(value)
+    assert (got, type(got)) == (accepted, type(accepted))
 
 
 @pytest.mark.parametrize(

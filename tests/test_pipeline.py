@@ -1,7 +1,7 @@
 """The fixture corpus through `dvc repro`: what stands in the files, against an oracle that shares no code with the stages.
 
 The oracle reads the corpus files, the saved model (through sentence-transformers) and the untrained one (transformers)
-itself, ranks by sorting, does BM25's arithmetic and the correction's by formula, and runs the reader's layers one by one.
+itself, ranks by sorting, does BM25's arithmetic and the correction's by formula, and runs the cross-encoder's layers one by one.
 """
 
 import csv
@@ -51,17 +51,17 @@ def same(a: str, b: str) -> bool:
     return key(a) == key(b)
 
 
-class Reader:
-    """The joint reader by hand: BERT's first layer over either text, its second over both, the means' weighted sum."""
+class CrossEncoder:
+    """The cross-encoder by hand: BERT's first layer over either text, its second over both, the means' weighted sum."""
 
     def __init__(self, folder: Path):
         self.bert, self.tokenizer = (
             AutoModel.from_pretrained(folder / "encoder"),
             AutoTokenizer.from_pretrained(folder / "encoder"),
         )
-        learnt = load_file(folder / "learnt.safetensors")
-        self.segment, self.linear = (torch.tensor(learnt.pop(name)) for name in ("segment", "linear.weight"))
-        own = {name.removeprefix("encoder.transformer."): torch.tensor(value) for name, value in learnt.items()}
+        trained = load_file(folder / "trained.safetensors")
+        self.segment, self.linear = (torch.tensor(trained.pop(name)) for name in ("segment", "linear.weight"))
+        own = {name.removeprefix("encoder.transformer."): torch.tensor(value) for name, value in trained.items()}
         assert all(name.startswith("encoder.layer.1.") for name in own)
         assert not self.bert.load_state_dict(own, strict=False).unexpected_keys
         self.known: dict[tuple[str, str], float] = {}
@@ -91,7 +91,7 @@ class Oracle:
         self.points, self.counters = [pair[1] for pair in self.pairs], [pair[2] for pair in self.pairs]
         self.model = SentenceTransformer(str(repository / "models/point"), device="cpu")
         self.untrained = AutoModel.from_pretrained(encoder), AutoTokenizer.from_pretrained(encoder)
-        self.reader = Reader(repository / "reranker/reader")
+        self.cross_encoder = CrossEncoder(repository / "reranker/cross_encoder")
         self.weight = read(repository, "reranker/reranker.json")["weight"]
         self.constant = read(repository, "data/baselines/zero_shot.json")["constant"]
         self.bank = [self.vectors(point)[2] for point in {point for _, point, _ in corpus(repository, "training")}]
@@ -168,7 +168,8 @@ class Oracle:
                 order = sorted(pool, key=lambda item: round(float(distance(item[1])), 6))
                 ranks[stage].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
             score = {
-                text: far["retrieved"](text) ** 2 - self.weight * self.reader(query, text) for _, text in order[: self.depth]
+                text: far["retrieved"](text) ** 2 - self.weight * self.cross_encoder(query, text)
+                for _, text in order[: self.depth]
             }
             order[: self.depth] = sorted(order[: self.depth], key=lambda item: round(float(score[item[1]]), 5))
             ranks["reranked"].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
@@ -294,7 +295,7 @@ def test_another_second_step_trains_no_retriever(repository):
     restore(repository)
 
 
-def test_what_the_second_step_changes_is_counted(repository):
+def test_what_reranking_changes_is_counted(repository):
     with (repository / "data/ranks/test.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["answers"] == "text"]
     by = {(row["setting"], row["stage"], row["id"]): row for row in rows}
@@ -305,7 +306,7 @@ def test_what_the_second_step_changes_is_counted(repository):
             if (row["rank"] == "1") != (other["rank"] == "1"):
                 verdict, who = ("lost", other) if row["rank"] == "1" else ("won", row)
                 expected[setting, verdict, who["best_is"]] += 1
-    changes = read(repository, "plots/series/second_step.json")["second_step"]
+    changes = read(repository, "plots/series/reranking.json")["reranking"]
     assert {(row["setting"], row["verdict"], row["best"]): row["queries"] for row in changes} == expected
     assert expected  # or nothing was tested
 

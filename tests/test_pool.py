@@ -11,12 +11,12 @@ PAIRS = [
 ]
 
 
-def test_columns_say_of_each_argument_what_the_pairs_say():
+def test_columns_hold_the_values_of_the_pairs():
     pool = Pool.of(PAIRS)
     assert len(pool) == 8
     assert [pool.texts[i] for i in pool.text] == ["A", "a ", "D", "E", "B", "C", "C", "F"]
     assert len(pool.texts) == 7  # equal to the letter: one text
-    assert pool.text_group[0] == pool.text_group[1]  # twins, though not equal to the letter
+    assert pool.text_group[0] == pool.text_group[1]  # duplicates, though not equal to the letter
     assert len(set(pool.text_group)) == 6
     assert pool.source.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert pool.row.tolist() == [0, 1, 2, 3] * 2

@@ -10,7 +10,7 @@ import types
 import pytest
 
 from conftest import ROOT
-from counterpoint.core import process
+from counterpoint.core import process, recorded
 from counterpoint.core.errors import InputError
 
 
@@ -21,7 +21,7 @@ def raising(error):
     return main
 
 
-def test_what_a_user_can_put_right_is_one_line(capsys):
+def test_an_error_that_a_user_can_mend_is_one_line(capsys):
     for error, line in (
         (InputError("corpus: x must be y; got z"), "error: corpus: x must be y; got z\n"),
         (OSError(28, "No space left on device", "models"), "error: models: No space left on device; put that right and give"),
@@ -59,7 +59,7 @@ def test_a_signal_ends_a_stage_within_two_seconds_with_one_line(work, number):
     assert err == f"{process.SIGNALS[number]}; the same command goes on from here\n"
 
 
-def test_after_a_stage_signals_are_what_they_were():
+def test_after_a_stage_the_signal_handlers_are_the_old_ones():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     process.run(lambda: None)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -73,7 +73,7 @@ def test_after_a_stage_signals_are_what_they_were():
         ("for i in range(99999): print('line', i)", 128 + signal.SIGPIPE),
     ],
 )
-def test_a_reader_that_has_enough_is_no_traceback(tmp_path, main, code):
+def test_a_closed_stdout_is_no_traceback(tmp_path, main, code):
     path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
     source = f"{path}\nimport logging, time\nfrom counterpoint.core import process\ndef main():\n    {main}\nprocess.run(main)"
     command = f'{sys.executable} -u -c "$CODE" | head -1; echo ${{PIPESTATUS[0]}}'
@@ -89,7 +89,8 @@ def test_a_reader_that_has_enough_is_no_traceback(tmp_path, main, code):
 
 
 @pytest.fixture
-def recorded(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
+    """A folder as working directory, in which DVC runs a stage."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_STAGE", "train")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
@@ -98,12 +99,12 @@ def recorded(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_stage_that_works_in_a_folder_leaves_no_repository_there(recorded, monkeypatch):
-    (recorded / "data").mkdir()
-    monkeypatch.chdir(recorded / "data")
+def test_a_stage_that_works_in_a_folder_leaves_no_repository_there(workspace, monkeypatch):
+    (workspace / "data").mkdir()
+    monkeypatch.chdir(workspace / "data")
     process.run(lambda: None)
-    assert list((recorded / "data").iterdir()) == []  # DVC takes a folder with .dvc in it for another repository
-    assert (recorded / ".dvc/tmp/stage.lock").exists()
+    assert list((workspace / "data").iterdir()) == []  # DVC takes a folder with .dvc in it for another repository
+    assert (workspace / ".dvc/tmp/stage.lock").exists()
 
 
 def ended(main, capsys):
@@ -113,13 +114,13 @@ def ended(main, capsys):
     return capsys.readouterr().err
 
 
-def test_what_main_returns_is_called_when_nothing_has_changed(recorded, capsys):
+def test_the_function_that_main_returns_is_called_when_nothing_has_changed(workspace, capsys):
     called = []
     process.run(lambda: lambda: called.append(1))
     assert called == [1]
 
     def edit():
-        (recorded / "params.yaml").write_text("seed: 2\n")
+        (workspace / "params.yaml").write_text("seed: 2\n")
         return lambda: called.append(2)
 
     err = ended(edit, capsys)
@@ -127,21 +128,21 @@ def test_what_main_returns_is_called_when_nothing_has_changed(recorded, capsys):
     assert called == [1]
 
 
-def test_code_must_hold_still_too(recorded, capsys, monkeypatch):
-    package = recorded / "src" / "counterpoint"
+def test_code_must_not_change_while_a_stage_runs(workspace, capsys, monkeypatch):
+    package = workspace / "src" / "counterpoint"
     package.mkdir(parents=True)
     (package / "noun.py").write_text("x = 1\n")
     module = types.ModuleType("noun")
     module.__file__ = str(package / "noun.py")
     monkeypatch.setitem(sys.modules, "noun", module)
-    monkeypatch.setattr(process, "__file__", str(package / "core" / "process.py"))
+    monkeypatch.setattr(recorded, "__file__", str(package / "core" / "recorded.py"))
     err = ended(lambda: (package / "noun.py").write_text("x = 2\n") and None, capsys)
     assert err.startswith("error: src/counterpoint/noun.py must not change while a stage runs")
 
 
-def test_a_second_stage_in_the_workspace_is_refused(recorded, capsys):
+def test_a_second_stage_in_the_workspace_is_refused(workspace, capsys):
     def second():
-        with open(recorded / ".dvc/tmp/stage.lock") as lock:
+        with open(workspace / ".dvc/tmp/stage.lock") as lock:
             assert lock.read() == str(os.getpid())
         assert ended(lambda: None, capsys) == (
             f"error: a workspace must have one run at a time; process {os.getpid()} runs a stage in this one\n"
@@ -151,20 +152,19 @@ def test_a_second_stage_in_the_workspace_is_refused(recorded, capsys):
     process.run(lambda: None)  # the lock goes with its holder
 
 
-def test_a_temp_run_out_of_a_shallow_clone_is_refused(recorded, capsys, monkeypatch):
+def test_a_temp_run_out_of_a_shallow_clone_is_refused(workspace, capsys, monkeypatch):
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
     for number in (1, 2):
-        subprocess.run([*git, "init", "--quiet", "full"], cwd=recorded, check=True)
-        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", str(number)], cwd=recorded / "full", check=True)
+        subprocess.run([*git, "init", "--quiet", "full"], cwd=workspace, check=True)
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", str(number)], cwd=workspace / "full", check=True)
     subprocess.run(
-        [*git, "clone", "--quiet", "--depth", "1", (recorded / "full").as_uri(), "shallow"], cwd=recorded, check=True
+        [*git, "clone", "--quiet", "--depth", "1", (workspace / "full").as_uri(), "shallow"], cwd=workspace, check=True
     )
-    monkeypatch.setenv("DVC_ROOT", str(recorded / "full"))
+    monkeypatch.setenv("DVC_ROOT", str(workspace / "full"))
     process.run(lambda: None)
-    monkeypatch.setenv("DVC_ROOT", str(recorded / "shallow"))
-    assert ended(lambda: None, capsys) == (
-        f"error: a queue or temp run needs the full history; {recorded / 'shallow'} is a shallow clone: git fetch --unshallow\n"
-    )
+    monkeypatch.setenv("DVC_ROOT", str(workspace / "shallow"))
+    says = f"a queue or temp run needs the full history; {workspace / 'shallow'} is a shallow clone: git fetch --unshallow"
+    assert ended(lambda: None, capsys) == f"error: {says}\n"
 
 
 def test_a_defect_keeps_its_traceback():
@@ -173,7 +173,7 @@ def test_a_defect_keeps_its_traceback():
 
 
 @pytest.mark.parametrize("verb", ["prepare", "baselines", "train", "rerank", "rank", "evaluate", "plot", "publish", "check"])
-def test_a_stage_asks_for_that_before_its_slow_imports(verb):
+def test_a_stage_begins_before_its_slow_imports(verb):
     lines = [line for line in (ROOT / f"src/{verb}.py").read_text().splitlines() if line.strip()]
     assert lines[1:3] == ["from counterpoint.core import process", 'if __name__ == "__main__":']
     assert lines[3].startswith(("    process.begin()", "    process.begin(launched=True)"))
@@ -209,7 +209,7 @@ def alive(pid):
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, "10000 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")])
-def test_threads_wait_without_spinning_unless_the_user_says_otherwise(given, expected):
+def test_threads_wait_without_spinning_unless_the_user_sets_a_policy(given, expected):
     code = (
         f"import os, sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from counterpoint.core import process; process.begin(); "
     )
@@ -218,8 +218,8 @@ def test_threads_wait_without_spinning_unless_the_user_says_otherwise(given, exp
     assert subprocess.check_output([sys.executable, "-c", code], env=env, text=True) == f"{expected}\n"
 
 
-def test_a_signal_ends_a_stage_whose_reader_is_gone():
-    """What a sweep that was killed reads no more."""
+def test_a_signal_ends_a_stage_whose_stdout_is_closed():
+    """A sweep that was killed leaves such a stage."""
     path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"
     body = textwrap.indent(BUSY["sleep"], "    ")
     code = f"{path}\nfrom counterpoint.core import process\ndef main():\n{body}\nprocess.run(main)"
@@ -240,7 +240,7 @@ def stage_under_dvc(folder, main, **env):
     return subprocess.run([sys.executable, "-c", code], cwd=folder, env=given, capture_output=True, text=True)
 
 
-def test_a_stage_adds_what_it_says_to_the_log_of_its_experiment(tmp_path):
+def test_a_stage_adds_its_lines_to_the_log_of_its_experiment(tmp_path):
     for number in (1, 2):
         done = stage_under_dvc(tmp_path, f"logging.info('said %d', {number})", DVC_EXP_NAME="slow")
         assert (done.returncode, done.stdout) == (0, f"said {number}\n")
@@ -252,7 +252,7 @@ def test_a_stage_adds_what_it_says_to_the_log_of_its_experiment(tmp_path):
     assert (tmp_path / "logs" / "workspace.log").read_text() == "--- train\n"
 
 
-def test_the_log_says_how_a_stage_ended(tmp_path):
+def test_the_last_line_of_the_log_is_the_end_of_the_stage(tmp_path):
     for main, last in (
         (
             "from counterpoint.core.errors import InputError; raise InputError('x must be y; got z')",
@@ -283,7 +283,7 @@ def test_outside_of_dvc_there_is_no_log(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_garbage_collector_is_out_while_a_stage_imports_and_in_while_it_runs():
+def test_the_garbage_collector_is_off_while_a_stage_imports_and_on_while_it_runs():
     code = (
         f"import gc, sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from counterpoint.core import process; process.begin(); "
         "print(gc.isenabled()); process.run(lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000))"

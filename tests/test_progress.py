@@ -29,7 +29,10 @@ def read(folder, name):
 
 
 def test_both_series_are_valid_before_the_first_row(tmp_path):
-    Progress(tmp_path, 3, 4)
+    (tmp_path / "history.json").write_text("of another run")
+    progress = Progress(tmp_path, 3, 4)
+    assert (tmp_path / "history.json").read_text() == "of another run"
+    progress.epoch(State())
     assert read(tmp_path, "history") == read(tmp_path, "steps") == []
 
 
@@ -62,7 +65,7 @@ def test_an_epoch_is_a_line_with_the_time_left(tmp_path, clock, caplog):
     ]
 
 
-def test_restored_rows_say_nothing_of_time(tmp_path, caplog):
+def test_restored_rows_have_no_time_left(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     Progress(tmp_path, 3, 4).epoch(State(epochs=[ROW]))
     assert caplog.messages == ["epoch 1/3, rate 1.000, loss 0.5000, validation top1 0.250, selection score 0.125"]
@@ -74,7 +77,7 @@ def test_the_untrained_model_has_its_line(tmp_path, caplog):
     assert caplog.messages == ["untrained, rate 1.000, validation top1 0.250, selection score 0.125"]
 
 
-def test_a_bar_is_drawn_for_who_watches(tmp_path, monkeypatch):
+def test_a_bar_is_drawn_at_a_terminal(tmp_path, monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -1,18 +1,19 @@
-"""What is drawn, read from the figures."""
+"""The figures of reports hold the numbers that they are given."""
 
 import pytest
 
-from counterpoint.experiments.report_figures import FAULTY, accuracy_by_decay, accuracy_by_epoch, imported, negatives_by_epoch
-from counterpoint.experiments.seed_averages import spread
-from counterpoint.negatives.schedule import Schedule
+from counterpoint.experiments.report_figures import FAULTY, accuracy_by_decay, accuracy_by_epoch, negatives_by_epoch
+from counterpoint.experiments.seed_averages import Arm, SeedRun, spread
 
-NONE, SLOW, NEVER = Schedule(1.0, None, 0.0), Schedule(1.0, 0.1, 0.0), Schedule(0.0, None, 0.0)
+NONE, SLOW, NEVER = Arm("none", False), Arm("0.1", False), Arm("never random", True)
 SHARES = ("hardness", "random_share", "same_debate_share", "point_share")
 
 
-def history(*values):
+def runs(*seeds):
+    """A run for each seed, whose history has the same value in every column."""
     keys = ("validation_top1", "test_top1", *SHARES)
-    return [{"epoch": epoch} | dict.fromkeys(keys, value) for epoch, value in enumerate(values)]
+    histories = ([{"epoch": epoch} | dict.fromkeys(keys, value) for epoch, value in enumerate(values)] for values in seeds)
+    return {seed: SeedRun("", seed, [], {}, 0, history, None) for seed, history in enumerate(histories)}
 
 
 def lines(axes):
@@ -40,31 +41,14 @@ def test_a_dot_a_seed_and_a_bar_for_their_mean():
 
 
 def test_a_line_a_decay_is_the_mean_over_its_seeds():
-    histories = {NONE: [history(0.1, 0.3), history(0.3, 0.5)], SLOW: [history(0.2, 0.9)], NEVER: [history(0.4, None)]}
+    groups = {NONE: runs((0.1, 0.3), (0.3, 0.5)), SLOW: runs((0.2, 0.9)), NEVER: runs((0.4, None))}
     logs = {"old": [{"epoch": 0, "validation_top1": 0.9, "test_top1": None}]}
     panels = {"validation_top1": "validation", "test_top1": "test"}
-    for axes, old in zip(accuracy_by_epoch(histories, panels, logs, "tiny").axes, ([0.9], []), strict=True):
+    for axes, old in zip(accuracy_by_epoch(groups, panels, logs, "tiny").axes, ([0.9], []), strict=True):
         drawn = lines(axes)
         assert drawn.pop(f"old ({FAULTY})") == old
-        assert drawn == {"none": pytest.approx([0.2, 0.4]), "0.1": [0.2, 0.9], "never random": [0.4]}
-    assert accuracy_by_epoch(histories, panels, logs, "tiny", "arm").get_suptitle().startswith("Accuracy by epoch and arm")
-    figure = negatives_by_epoch(histories, "tiny")
-    assert [lines(axes)["0.1"] for axes in figure.axes] == [[0.2, 0.9]] * 4
+        assert drawn == {"no decay": pytest.approx([0.2, 0.4]), "decay 0.1": [0.2, 0.9], "never random": [0.4]}
+    assert accuracy_by_epoch(groups, panels, logs, "tiny", "arm").get_suptitle().startswith("Accuracy by epoch and arm")
+    figure = negatives_by_epoch(groups, "tiny")
+    assert [lines(axes)["decay 0.1"] for axes in figure.axes] == [[0.2, 0.9]] * 4
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["no decay", "decay 0.1", "never random"]
-
-
-def test_an_imported_log_is_marked():
-    epochs = [{"epoch": 0, "training_top1": 0.5, "validation_top1": 0.25, "test_top1": None}]
-    figure = imported(epochs, [{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.0}], "old")
-    top, below = figure.axes
-    assert lines(top) == {"training": [0.5], "validation": [0.25], "test": []}
-    assert list(below.lines[0].get_ydata()) == [2.0, 1.0]
-    assert FAULTY in figure.get_suptitle()
-
-
-@pytest.mark.parametrize("name", ["run", "a very long name of a log " * 9, "x" * 200])
-def test_a_title_stays_in_its_picture(name):
-    figure = imported([{"epoch": 0, "training_top1": 0.1, "validation_top1": 0.2, "test_top1": 0.3}], [], name)
-    figure.draw_without_rendering()
-    box = figure.get_suptitle() and figure._suptitle.get_window_extent()
-    assert 0 <= box.x0 < box.x1 <= figure.bbox.width

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from itertools import permutations
 
 import pytest
+from counterpoint.ranking.settings import SETTINGS
 
 from conftest import ROOT, bm25_score
 from counterpoint.arguments.pool import Pool
@@ -17,7 +18,6 @@ from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.settings import SETTINGS
 
 
 @pytest.fixture(scope="module")

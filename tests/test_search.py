@@ -44,16 +44,16 @@ def test_no_more_neighbours_than_there_are(backend):
     assert sorted(ids[0]) == [0, 1, 2, 3]
 
 
-def test_of_equally_near_ones_the_first_comes_first():
+def test_ties_keep_the_order_of_the_pool():
     pool = torch.tensor([[1.0, 0], [0, 1], [1, 0], [3, 0]])
     assert search(torch.tensor([[1.0, 0]]), pool, 4)[1].tolist() == [[0, 2, 1, 3]]
 
 
 @needs_faiss
-def test_faiss_finds_almost_all_where_it_approximates(monkeypatch):
-    monkeypatch.setattr(module, "MANY", 1000)
+def test_faiss_returns_almost_all_neighbours_where_it_approximates(monkeypatch):
+    monkeypatch.setattr(module, "APPROXIMATE", 1000)
     centres = vectors(50, 16, 2).repeat_interleave(100, 0)
-    pool = (centres + 0.3 * vectors(5000, 16, 3)).repeat(2, 1)  # everything twice: twins
+    pool = (centres + 0.3 * vectors(5000, 16, 3)).repeat(2, 1)  # everything twice
     queries = pool[::37] + 0.05 * vectors(len(pool[::37]), 16, 4)
     expected, _ = search(queries, pool, 10, "exact")
     distances, ids = search(queries, pool, 10, "faiss")
@@ -62,8 +62,8 @@ def test_faiss_finds_almost_all_where_it_approximates(monkeypatch):
 
 
 @needs_faiss
-def test_faiss_probes_all_lists_rather_than_find_too_few(monkeypatch):
-    monkeypatch.setattr(module, "MANY", 100)
+def test_faiss_probes_all_lists_where_too_few_hold_k_vectors(monkeypatch):
+    monkeypatch.setattr(module, "APPROXIMATE", 100)
     monkeypatch.setattr(module, "RECALL", 0.0)
     distances, ids = search(vectors(5, 4, 0), vectors(300, 4, 1), 290, "faiss")
     expected, _ = search(vectors(5, 4, 0), vectors(300, 4, 1), 290)
@@ -71,7 +71,7 @@ def test_faiss_probes_all_lists_rather_than_find_too_few(monkeypatch):
     assert (np.sort(ids) >= 0).all()
 
 
-def test_faiss_that_is_not_there_is_one_line(monkeypatch):
+def test_faiss_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(
         InputError,

@@ -1,16 +1,22 @@
 """Averages and comparisons of worlds small enough to work out by hand."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import ttest_1samp
 
+from conftest import fixture_params
+from counterpoint.core.params import Params
+from counterpoint.core.params_file import parse_params
 from counterpoint.evaluation.statistics import interval
-from counterpoint.experiments.report_page import page
-from counterpoint.experiments.seed_averages import SeedRun, best, by_schedule, paired, seed_interval, spread, table, verdict
-from counterpoint.negatives.schedule import Schedule
+from counterpoint.experiments import reports
+from counterpoint.experiments.pages import sweep_page
+from counterpoint.experiments.seed_averages import Arm, SeedRun, best, paired, seed_interval, spread, table, verdict
 
-NONE, SLOW, NEVER = Schedule(1.0, None, 0.0), Schedule(1.0, 0.1, 0.0), Schedule(0.0, None, 0.0)
+NONE, SLOW, NEVER = Arm("none", False), Arm("0.1", False), Arm("never random", True)
 
 
 def ranks(hits, setting="epa", stage="retrieved"):
@@ -25,7 +31,7 @@ def ranks(hits, setting="epa", stage="retrieved"):
     )  # fmt: skip
 
 
-def run(schedule, seed, hits, validation=0.5, top1=0.25):
+def run(seed, hits, validation=0.5, top1=0.25):
     settings = [
         {"split": split, "setting": setting, "queries": queries, "stage": stage, "top1": top1 if queries == "all" else None}
         for split in ("validation", "test")
@@ -34,7 +40,11 @@ def run(schedule, seed, hits, validation=0.5, top1=0.25):
         for stage in ("zero_shot", "retrieved", "reranked")
     ]
     train = {"best_epoch": seed, "selection_score": validation}
-    return SeedRun(f"{schedule.name}-seed-{seed}", schedule, seed, settings, train, 60.0 + seed, [], ranks(hits))
+    return SeedRun(f"seed-{seed}", seed, settings, train, 60.0 + seed, [], ranks(hits))
+
+
+def by_seed(*runs):
+    return {run.seed: run for run in runs}
 
 
 def test_spread_by_hand():
@@ -44,9 +54,8 @@ def test_spread_by_hand():
 
 
 def test_the_table_by_hand():
-    runs = [run(SLOW, 2, "x...", top1=0.5), run(NONE, 1, "....", top1=0.2), run(SLOW, 1, "xx..", top1=0.75)]
-    groups = by_schedule(runs)
-    assert [(schedule, list(of)) for schedule, of in groups.items()] == [(NONE, [1]), (SLOW, [1, 2])]
+    slow = by_seed(run(1, "xx..", top1=0.75), run(2, "x...", top1=0.5))
+    groups = {NONE: by_seed(run(1, "....", top1=0.2)), SLOW: slow}
     none, slow = table(groups, "retrieved")
     assert (none["decay"], none["seeds"], none["test_epa"]["mean"], none["test_epa"]["sd"]) == ("none", [1], 0.2, None)
     assert slow["test_epa"] == {"mean": 0.625, "sd": pytest.approx(0.25 / 2**0.5), "values": [0.75, 0.5]}
@@ -56,39 +65,38 @@ def test_the_table_by_hand():
 
 def test_the_best_is_by_validation_and_the_gentler_of_equals():
     scores = {NONE: (0.5, 0.7), SLOW: (0.6, 0.8), NEVER: (0.9, 0.5)}
-    groups = by_schedule(run(schedule, seed, "....", score) for schedule, of in scores.items() for seed, score in enumerate(of))
+    groups = {arm: by_seed(*(run(seed, "....", score) for seed, score in enumerate(of))) for arm, of in scores.items()}
     assert best(groups) == SLOW
 
 
 def test_an_easy_seed_does_not_decide():
-    groups = by_schedule([run(NONE, 1, "....", 0.9), run(NONE, 2, "....", 0.5), run(SLOW, 1, "....", 0.8)])
-    assert best(groups) == NONE
+    none = by_seed(run(1, "....", 0.9), run(2, "....", 0.5))
+    assert best({NONE: none, SLOW: by_seed(run(1, "....", 0.8))}) == NONE
 
 
 def test_a_pair_of_schedules_by_hand():
-    a = {1: run(NONE, 1, "x..x.x"), 2: run(NONE, 2, "...xxx"), 3: run(NONE, 3, "xxxxxx")}
-    b = {1: run(SLOW, 1, "xx.xxx"), 2: run(SLOW, 2, "x..xxx"), 4: run(SLOW, 4, "......")}
+    a = by_seed(run(1, "x..x.x"), run(2, "...xxx"), run(3, "xxxxxx"))
+    b = by_seed(run(1, "xx.xxx"), run(2, "x..xxx"), run(4, "......"))
     row = paired(a, b, "epa", "all", "retrieved")
     assert row["seeds"] == [1, 2]  # those that both have
     assert row["by_seed"] == pytest.approx([2 / 6, 1 / 6])
     assert (row["a"], row["b"], row["difference"]) == pytest.approx((6 / 12, 9 / 12, 3 / 12))
     # query by query, the mean of two seeds: q0 0 and 1, q1 1 and 0, q4 1 and 0
-    each = np.array([0.5, 0.5, 0, 0, 0.5, 0])
-    assert (row["low"], row["high"]) == interval(each, np.arange(6) // 2)
+    values = np.array([0.5, 0.5, 0, 0, 0.5, 0])
+    assert (row["low"], row["high"]) == interval(values, np.arange(6) // 2)
     expected = ttest_1samp([2 / 6, 1 / 6], 0).confidence_interval(0.95)
     assert (row["seed_low"], row["seed_high"]) == pytest.approx((expected.low, expected.high))
     assert (row["n"], row["clusters"], row["verdict"]) == (6, 3, "within noise (queries and seeds)")
 
 
 def test_unseen_queries_alone():
-    a, b = {1: run(NONE, 1, "...x")}, {1: run(SLOW, 1, "x..x")}
-    row = paired(a, b, "epa", "unseen", "retrieved")
+    row = paired(by_seed(run(1, "...x")), by_seed(run(1, "x..x")), "epa", "unseen", "retrieved")
     assert (row["n"], row["a"], row["b"]) == (3, 0, pytest.approx(1 / 3))
 
 
 def test_what_cannot_be_paired():
-    a = {1: run(NONE, 1, "...x")}
-    assert paired(a, {2: run(SLOW, 2, "...x")}, "epa", "all", "retrieved") is None
+    a = by_seed(run(1, "...x"))
+    assert paired(a, by_seed(run(2, "...x")), "epa", "all", "retrieved") is None
     assert paired(a, a, "sdoc", "all", "retrieved") is None
     assert paired(a, a, "epa", "all", "retrieved")["verdict"] == "unknown: two seeds that differ are needed"
 
@@ -116,18 +124,16 @@ def test_the_interval_over_seeds_is_students():
     assert seed_interval(np.zeros(3)) == (0, 0)
 
 
-def pages(runs):
-    groups = by_schedule(runs)
-    none = next(of for schedule, of in groups.items() if schedule == NONE)
-    others = {schedule: of for schedule, of in groups.items() if schedule != NONE}
-    compared = [{"decay": s.label} | paired(none, of, "epa", "all", "retrieved") for s, of in others.items()]
-    return page("2 runs.", "epa", {"retrieved": table(groups, "retrieved")}, best(groups).label, compared, ["A note."])
+def page(none, slow):
+    groups = {NONE: none, SLOW: slow}
+    compared = [{"decay": "0.1"} | paired(none, slow, "epa", "all", "retrieved")]
+    return sweep_page(["2 runs.", "A note."], "epa", {"retrieved": table(groups, "retrieved")}, best(groups), compared)
 
 
 def test_the_page_says_the_answer_and_whether_it_is_noise():
-    won = [run(SLOW, seed, "x" * 20, 0.9) for seed in (1, 2, 3)]
-    lost = [run(NONE, seed, "." * 19 + "x"[: seed % 2].rjust(1, "."), 0.4) for seed in (1, 2, 3)]
-    text = pages(won + lost)
+    slow = by_seed(*(run(seed, "x" * 20, 0.9) for seed in (1, 2, 3)))
+    none = by_seed(*(run(seed, "." * 19 + "x"[: seed % 2].rjust(1, "."), 0.4) for seed in (1, 2, 3)))
+    text = page(none, slow)
     assert "Best by validation: **decay 0.1**, top1 0.900 (epa; 3 seeds)." in text
     assert "against no decay (0.033 to 1.000, epa, retrieved): **beyond noise**." in text
     assert "| 0.1 | 3 | 0.250 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 | 1, 2, 3 | 62 |" in text
@@ -136,5 +142,37 @@ def test_the_page_says_the_answer_and_whether_it_is_noise():
 
 
 def test_the_page_where_no_decay_is_best():
-    text = pages([run(SLOW, 1, "x...", 0.3), run(NONE, 1, "x..x", 0.4)])
-    assert "Best by validation: **no decay**, top1 0.400 (epa; one seed). Letting the random rate fall gained nothing" in text
+    text = page(by_seed(run(1, "x..x", 0.4)), by_seed(run(1, "x...", 0.3)))
+    assert "Best by validation: **no decay**, top1 0.400 (epa; one seed). A falling random rate gains nothing" in text
+
+
+def test_a_report_takes_the_experiments_of_one_sweep_from_no_decay_to_never_random(monkeypatch):
+    @dataclass
+    class Finished:
+        name: str
+        params: Params
+        state: str = "done"
+        whole: bool = True
+        rev: str = ""
+
+    def params(**changes):
+        return parse_params(yaml.safe_dump(fixture_params(**changes)), "params.yaml")
+
+    known = [
+        Finished("c", params(seed=2, random_rate=0)),
+        Finished("b", params(seed=1, decay=0.1)),
+        Finished("a", params(seed=1, decay="none")),
+        Finished("d", params(seed=2, decay="none")),
+        Finished("short", params(train__epochs=1)),
+        Finished("failed", params(), state="Failed"),
+        Finished("part", params(), whole=False),
+    ]
+    monkeypatch.setattr(reports, "experiments", lambda: {experiment.name: experiment for experiment in known})
+    monkeypatch.setattr(reports, "seed_run", lambda name, rev, params: name)
+    groups, notes = reports.comparable_experiments(params())
+    assert list(groups.items()) == [(NONE, {1: "a", 2: "d"}), (SLOW, {1: "b"}), (NEVER, {2: "c"})]
+    assert notes == [
+        "Left out, other params: short.",
+        "Left out, not done: failed, part.",
+        "Not every decay has 2 seeds: 0.1 has 1, never random has 1.",
+    ]

@@ -11,7 +11,7 @@ def test_a_generator_is_a_function_of_seed_epoch_and_purpose():
     assert all(tuple(generator(*key).integers(2**32, size=4)) == values for key, values in drawn.items())
 
 
-def test_torch_s_generator_follows():
+def test_the_torch_generator_is_seeded_the_same_way():
     seed_torch(1, 2, "dropout")
     first = torch.rand(3)
     seed_torch(1, 2, "dropout")

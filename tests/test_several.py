@@ -1,4 +1,4 @@
-"""Several processes do what one does: the same draws, losses, gradients, neighbours and ranks, however work comes out even."""
+"""Several processes give the results of one: draws, losses, gradients, neighbours and ranks, also with uneven shards."""
 
 import multiprocessing
 import os
@@ -20,14 +20,14 @@ from counterpoint.corpus.splits import read_splits
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.gradients import DenseGradients
 from counterpoint.model.encoder import load_encoder
-from counterpoint.model.reader import JointReader
-from counterpoint.model.states import states_of
+from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.negatives import search as search_module
 from counterpoint.negatives.search import search
+from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.queries import READINGS
+from counterpoint.ranking.queries import MODES
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.settings import SETTINGS
+from counterpoint.reranking.cross_encoder import CrossEncoder
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
@@ -43,31 +43,31 @@ IN_BATCH = NO_DROPOUT | {"loss__contrastive__weight": 1.0, "negatives__per_point
 
 @cache
 def context():
-    """Processes come from one that has imported all this, so that each costs milliseconds."""
+    """Return a context whose processes are forks of one that has imported all modules, so that a process costs milliseconds."""
     chosen = multiprocessing.get_context("forkserver")
     chosen.set_forkserver_preload(["test_several"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # of which that one is not told
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # which the server does not get
         forkserver.ensure_running()
     return chosen
 
 
-def together(size, place, work, *asked):
-    """What work(group, *asked) returns in each of some processes."""
+def together(size, place, work, *args):
+    """Return the results of work(group, *args) in all processes of a group."""
     file = place / f"meeting-{size}-{len(list(place.iterdir()))}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         with ProcessPoolExecutor(size, mp_context=context()) as pool:
-            members = [pool.submit(member, number, size, file, work, *asked) for number in range(size)]
-            return [each.result(timeout=120) for each in members]
+            members = [pool.submit(member, number, size, file, work, *args) for number in range(size)]
+            return [future.result(timeout=120) for future in members]
 
 
-def member(number, size, file, work, *asked):
+def member(number, size, file, work, *args):
     torch.set_num_threads(1)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     distributed.init_process_group("gloo", init_method=f"file://{file}", rank=number, world_size=size)
     try:
-        return work(Group(number, size), *asked)
+        return work(Group(number, size), *args)
     finally:
         distributed.destroy_process_group()
 
@@ -76,54 +76,67 @@ def member(number, size, file, work, *asked):
 
 
 def rows(group, lengths):
-    shares = group.dealt(lengths)
-    own = torch.arange(len(lengths), dtype=torch.float32)[group.own(shares), None].requires_grad_()
-    whole = group.gathered(own, shares)
+    shards = group.shards(lengths)
+    local = torch.arange(len(lengths), dtype=torch.float32)[group.local(shards), None].requires_grad_()
+    whole = group.gather(local, shards)
     (whole[:, 0] * torch.arange(1.0, 1 + len(lengths))).sum().backward()
-    return whole[:, 0].tolist(), np.concatenate(shares).tolist(), own.grad[:, 0].tolist(), len(shares[group.rank])
+    return whole[:, 0].tolist(), np.concatenate(shards).tolist(), local.grad[:, 0].tolist(), len(shards[group.rank])
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("lengths", [[5, 9, 1, 7, 3, 8], [4, 4, 4], [2, 6], [3]])
-def test_rows_come_together_and_each_process_has_its_own_gradient(size, lengths, tmp_path):
-    found = together(size, tmp_path, rows, np.array(lengths))
-    for whole, order, _, _ in found:
-        assert whole == order == found[0][1]
+def test_rows_are_gathered_and_each_process_gets_the_gradient_of_its_shard(size, lengths, tmp_path):
+    results = together(size, tmp_path, rows, np.array(lengths))
+    for whole, order, _, _ in results:
+        assert whole == order == results[0][1]
         assert sorted(order) == list(range(len(lengths)))
-    gradients = [value / size for _, _, gradient, taken in found for value in gradient[:taken]]
+    gradients = [value / size for _, _, gradient, count in results for value in gradient[:count]]
     assert gradients == [1.0 + place for place in range(len(lengths))]
-    assert all(gradient[taken:] in ([], [0.0]) for _, _, gradient, taken in found)  # of one that is computed for nothing
+    assert all(gradient[count:] in ([], [0.0]) for _, _, gradient, count in results)  # of a row that no shard has
 
 
-def test_alone_nothing_is_asked_of_anybody():
-    own = torch.arange(3)
-    assert ALONE.gathered(own, ALONE.dealt(np.array([1, 2, 3]))) is own
-    assert ALONE.joined("x") == ["x"]
-    assert ALONE.from_lead("x") == "x"
-    ALONE.average([torch.nn.Parameter(torch.zeros(1))])
-    ALONE.refuse_others({"a": 1}, "params")
+def slices(group):
+    shard = group.local_slice(np.arange(7))
+    everyone = group.all_gather(shard.tolist())
+    return everyone, group.broadcast(shard.tolist())
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_values_are_gathered_and_broadcast_in_the_order_of_the_processes(size, tmp_path):
+    expected = [part.tolist() for part in np.array_split(np.arange(7), size)]
+    assert together(size, tmp_path, slices) == [(expected, expected[0])] * size
+
+
+def test_a_group_of_one_does_nothing():
+    values = torch.arange(3)
+    assert ALONE.is_main
+    assert ALONE.gather(values, ALONE.shards(np.array([1, 2, 3]))) is values
+    assert ALONE.all_gather("x") == ["x"]
+    assert ALONE.broadcast("x") == "x"
+    ALONE.average_gradients([torch.nn.Parameter(torch.zeros(1))])
+    ALONE.refuse_difference({"a": 1}, "params")
 
 
 def disagreeing(group):
     with pytest.raises(InputError) as refused:
-        group.refuse_others({"seed": 13 if group.leads else 14}, "params")
+        group.refuse_difference({"seed": 13 if group.is_main else 14}, "params")
     return str(refused.value)
 
 
-def test_processes_of_other_params_are_refused_by_all(tmp_path):
+def test_a_process_with_other_params_is_refused_by_all(tmp_path):
     says = "all processes must have the same params; that of process 1 differs from that of 0"
     assert together(2, tmp_path, disagreeing) == [says] * 2
 
 
 def left_alone(group):
-    if not group.leads:
+    if not group.is_main:
         return None
     with pytest.raises(InputError) as refused:
-        group.joined("is there anybody")
+        group.all_gather("is there anybody")
     return str(refused.value)
 
 
-def test_who_is_left_alone_says_so_in_a_line(tmp_path):
+def test_a_process_that_is_left_alone_ends_with_one_line(tmp_path):
     said, _ = together(2, tmp_path, left_alone)
     assert said.startswith("all processes of a run must live as long as it; one has ended")
     assert "\n" not in said
@@ -132,28 +145,29 @@ def test_who_is_left_alone_says_so_in_a_line(tmp_path):
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
-def world(group, folder, encoder, corpus, changes):
-    """The fixture corpus, ready to be trained on by a process of a group."""
+def world(group, folder, encoder, corpus, changes, name=None):
+    """Return the fixture corpus, ready to be trained on by a process of a group, and its learner."""
     os.environ["CHECKPOINT_DIR"], os.environ["STATES_DIR"] = str(folder / "checkpoints"), str(folder / "states")
     file, pairs = folder / f"params-{group.size}-{group.rank}.yaml", read_splits(corpus, None).triples.pairs
     here = ready(file, encoder, pairs, group, **changes)
-    here.learner = Learner(here.model, here.splits["training"], here.params)
+    checkpoint = Checkpoint.open(name, group) if name else Checkpoint("none", group)  # which keeps nothing
+    here.learner = Learner(here.model, here.splits["training"], here.params, checkpoint)
     return here
 
 
 def gradients(group, *about):
-    """Of the first batch, whole: the losses, and every gradient by name."""
+    """Return the losses of the first batch, and every gradient by name."""
     here = world(group, *about)
-    vectors = here.model.embed(here.splits["training"].texts)
-    negatives = here.sampler.draw(0, *(side.embedding for side in vectors))
+    negatives = here.sampler.draw(0, *here.model.embed(here.splits["training"].texts).embeddings)
     here.model.train()
     batch = here.learner._batch(negatives, here.learner._batches(0, negatives)[0])
     terms = losses(batch, here.params.loss)
     terms["loss"].backward()
-    DenseGradients()(here.learner.optimizer.adamw, (), {})
-    group.average(here.model.parameters())
-    found = {name: each.grad.numpy() for name, each in here.model.named_parameters() if each.grad is not None}
-    return {name: float(term.detach()) for name, term in terms.items()}, found
+    DenseGradients()(here.learner.trainer.optimizer.adamw, (), {})
+    group.average_gradients(here.model.parameters())
+    parameters = {name: parameter for name, parameter in here.model.named_parameters() if parameter.grad is not None}
+    values = {name: parameter.grad.numpy() for name, parameter in parameters.items()}
+    return {name: float(term.detach()) for name, term in terms.items()}, values
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -170,11 +184,11 @@ def gradients(group, *about):
 def test_losses_and_gradients_are_those_of_one_process(size, changes, tmp_path, tiny_bert, arguana):
     about = (tmp_path, tiny_bert, arguana, changes)
     expected_terms, expected = gradients(ALONE, *about)
-    for terms, found in together(size, tmp_path, gradients, *about):
+    for terms, values in together(size, tmp_path, gradients, *about):
         assert terms == pytest.approx(expected_terms, abs=1e-6)
-        assert found.keys() == expected.keys()
+        assert values.keys() == expected.keys()
         for name, gradient in expected.items():
-            np.testing.assert_allclose(found[name], gradient, atol=1e-6, err_msg=name)
+            np.testing.assert_allclose(values[name], gradient, atol=1e-6, err_msg=name)
 
 
 class Killed(Exception):
@@ -182,10 +196,9 @@ class Killed(Exception):
 
 
 class KilledAfter(Progress):
-    """Ends the run when so many epochs are done."""
+    """A progress that ends the run after so many epochs."""
 
     def __init__(self, last):
-        self.last = 0
         super().__init__(None, 0, 1)
         self.last = last
 
@@ -195,103 +208,103 @@ class KilledAfter(Progress):
 
 
 def trained(group, folder, name, last, *about):
-    """A run: every loss that was logged, what was drawn, scores, and the bytes of the weights."""
-    here = world(group, folder, *about)
-    checkpoint = Checkpoint(name, 3, group)
+    """Return the rows of steps, the draws, the rows of epochs, and the bytes of the weights; None for a killed run."""
+    here = world(group, folder, *about, name=name)
     try:
-        state = fit(here.learner, here.sampler, here.splits, here.params, checkpoint, KilledAfter(last))
+        state = fit(here.learner, here.sampler, here.splits, here.params, KilledAfter(last))
     except Killed:
         return None
     finally:
-        checkpoint.release()
-    weights = b"".join(value.numpy().tobytes() for value in here.model.learnt().values())
+        here.learner.trainer.checkpoint.release()
+    weights = b"".join(value.numpy().tobytes() for value in here.model.trainable_state().values())
     return state.steps, [draw.ids.tolist() for draw in here.sampler.draws], state.epochs, weights
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_run_is_that_of_one_process_with_batches_that_do_not_come_out_even(size, tmp_path, tiny_bert, arguana):
+def test_a_run_is_that_of_one_process_with_uneven_batches(size, tmp_path, tiny_bert, arguana):
     about = (tiny_bert, arguana, IN_BATCH | {"train__batch_size": 5, "random_rate": 0.5, "decay": 0.2})
     steps, draws, epochs, _ = trained(ALONE, tmp_path, "one", 0, *about)
     everyone = together(size, tmp_path, trained, tmp_path, f"run-{size}", 0, *about)
     assert len({weights for *_, weights in everyone}) == 1  # all processes hold one model, to the bit
-    for own_steps, own_draws, own_epochs, _ in everyone:
-        assert own_draws == draws
-        for own, alone in ((own_steps, steps), (own_epochs, epochs)):
-            assert [row.keys() for row in own] == [row.keys() for row in alone]
-            for mine, theirs in zip(own, alone, strict=True):
+    for their_steps, their_draws, their_epochs, _ in everyone:
+        assert their_draws == draws
+        for several, alone in ((their_steps, steps), (their_epochs, epochs)):
+            assert [row.keys() for row in several] == [row.keys() for row in alone]
+            for mine, theirs in zip(several, alone, strict=True):
                 assert mine == pytest.approx(theirs, abs=1e-5)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path, tiny_bert, arguana):
+def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, tiny_bert, arguana):
     about = (tiny_bert, arguana, {"train__batch_size": 5, "random_rate": 0.5, "model__freeze": 1})  # with dropout
     whole = together(2, tmp_path, trained, tmp_path, "whole", 0, *about)
     assert together(2, tmp_path, trained, tmp_path, "pieced", 1, *about) == [None, None]
     assert together(2, tmp_path, trained, tmp_path, "pieced", 0, *about) == whole
 
 
-# --- embedding, searching, ranking, reading --------------------------------------------------------------------------
+# --- embedding, searching, ranking, reranking ------------------------------------------------------------------------
 
 
 def vectors(n, seed):
     return torch.tensor(np.random.default_rng(seed).normal(size=(n, 8)), dtype=torch.float32)
 
 
-def found_by(group, queries, pool, k, whole):
+def neighbours_of(group, queries, pool, k, whole):
     search_module.WHOLE = whole
     return search(vectors(queries, 0), vectors(pool, 1), k, "exact", group)
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("whole", [2**21, 0], ids=["queries in parts", "the pool in parts"])
+@pytest.mark.parametrize("whole", [2**21, 0], ids=["shards of the queries", "shards of the pool"])
 @pytest.mark.parametrize(("queries", "pool", "k"), [(50, 301, 7), (2, 40, 40), (1, 5, 3)])
-def test_a_search_in_parts_is_the_exact_one(size, whole, queries, pool, k, tmp_path):
+def test_a_search_by_shards_is_the_exact_one(size, whole, queries, pool, k, tmp_path):
     distances, ids = search(vectors(queries, 0), vectors(pool, 1), k)
-    for own_distances, own_ids in together(size, tmp_path, found_by, queries, pool, k, whole):
-        np.testing.assert_array_equal(own_ids, ids)
-        np.testing.assert_allclose(own_distances, distances, rtol=1e-6)
+    for their_distances, their_ids in together(size, tmp_path, neighbours_of, queries, pool, k, whole):
+        np.testing.assert_array_equal(their_ids, ids)
+        np.testing.assert_allclose(their_distances, distances, rtol=1e-6)
 
 
 def ranked(group, *about):
     here = world(group, *about)
     test = here.splits["test"]
-    points, counters = here.model.embed(test.texts)
-    found = []
-    for read in READINGS.values():
+    embedded = here.model.embed(test.texts)
+    rankings = []
+    for read in MODES.values():
         queries = read(test.pool)
-        for name, ranking in rank(queries, euclidean(queries, points, counters), SETTINGS, None, group).items():
-            found.append((name, ranking.candidates.tolist(), ranking.retrieved.right.tolist(), ranking.retrieved.best.tolist()))
-    return points.embedding.numpy(), found
+        for name, ranking in rank(queries, euclidean(queries, embedded), SETTINGS, None, group).items():
+            ranks = ranking.retrieved
+            rankings.append((name, ranking.candidates.tolist(), ranks.right.tolist(), ranks.best.tolist()))
+    return embedded.points.embedding.numpy(), rankings
 
 
 @pytest.mark.parametrize("size", [2, 11])  # more processes than queries
 def test_embeddings_and_ranks_are_those_of_one_process(size, tmp_path, tiny_bert, arguana):
     about = (tmp_path, tiny_bert, arguana, {})
     points, expected = ranked(ALONE, *about)
-    for own, found in together(size, tmp_path, ranked, *about):
-        np.testing.assert_allclose(own, points, atol=1e-6)
-        assert found == expected
+    for their_points, rankings in together(size, tmp_path, ranked, *about):
+        np.testing.assert_allclose(their_points, points, atol=1e-6)
+        assert rankings == expected
 
 
-def read(group, folder, directory, corpus):
+def scored(group, folder, directory, corpus):
     os.environ["STATES_DIR"] = str(folder / "states")
     texts = [pair.point for pair in read_splits(Path(corpus), None).triples.pairs["training"]][:6]
-    encoder = load_encoder(directory, "mean", 30, 0.0, 0.0)
+    encoder = load_encoder(directory, "mean", 30, (0.0, 0.0))
     encoder.freeze(1, "rerank.freeze")
-    reader = JointReader(encoder, Compute(torch.device("cpu"), False, group))
-    torch.nn.init.constant_(reader.linear.weight, 0.1)
-    (kept,) = states_of(encoder, reader.compute, [encoder.tokenize(texts)], texts, 1.0)
-    logits = reader.logits(kept, np.array([0, 0, 1, 2, 5]), np.array([3, 4, 5, 1, 0]))
+    model = CrossEncoder(encoder, Compute(torch.device("cpu"), False, group))
+    torch.nn.init.constant_(model.linear.weight, 0.1)
+    (states,) = HiddenStateCache(texts).read(encoder, model.compute, [encoder.tokenize(texts)])
+    logits = model.logits(states, np.array([0, 0, 1, 2, 5]), np.array([3, 4, 5, 1, 0]))
     logits.square().sum().backward()
-    group.average(reader.parameters())
-    own = (*reader.learning()[0], *reader.learning()[1])
-    return logits.detach().numpy(), [parameter.grad.numpy() for parameter in own if parameter.grad is not None]
+    group.average_gradients(model.parameters())
+    pretrained, new = model.trainable_parameters()
+    return logits.detach().numpy(), [parameter.grad.numpy() for parameter in (*pretrained, *new) if parameter.grad is not None]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_reader_learns_what_it_learns_in_one_process(size, tmp_path, tiny_bert, arguana):
-    work = partial(read, folder=tmp_path, directory=tiny_bert, corpus=arguana)
-    expected, gradient = work(ALONE)
-    for logits, own in together(size, tmp_path, work):
+def test_a_cross_encoder_has_the_logits_and_gradients_of_one_process(size, tmp_path, tiny_bert, arguana):
+    work = partial(scored, folder=tmp_path, directory=tiny_bert, corpus=arguana)
+    expected, expected_gradients = work(ALONE)
+    for logits, their_gradients in together(size, tmp_path, work):
         np.testing.assert_allclose(logits, expected, atol=1e-6)
-        for mine, theirs in zip(own, gradient, strict=True):
+        for mine, theirs in zip(expected_gradients, their_gradients, strict=True):
             np.testing.assert_allclose(mine, theirs, atol=1e-6)

@@ -2,85 +2,104 @@ from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
-from torch import nn
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import Negatives
 from counterpoint.training.losses import LOSSES
-from counterpoint.training.state import State, epoch_row, packed, packed_draws, unpacked
+from counterpoint.training.selection import Scores
+from counterpoint.training.state import State, draw_parts, epoch_row, progress_of, resumed
+from test_trainer import Net, learn, trainer
 
 POOL = Pool.of([Pair(str(i), "t", f"d{i // 2}", None, f"p{i}", f"c{i}") for i in range(4)])  # points 0-3, counters 4-7
 DRAW = Negatives(
     ids=np.array([[1], [6], [7], [0]]),
     was_random=np.array([[True], [False], [False], [True]]),
-    was_kept=np.array([[False], [False], [True], [True]]),
     was_filtered=np.array([[True], [False], [False], [False]]),
     distance=np.array([[1.0], [2.0], [3.0], [4.0]], dtype=np.float32),
     to_counter=np.array([2.0, 2.0, 2.0, 2.0], dtype=np.float32),
 )
-SCORE = {"training": 0.1, "validation": 0.2, "test": 0.3, "unseen_test": 0.35, "selection": [0.4, 0.5]}
+SCORES = Scores(training=0.1, validation=0.2, test=0.3, unseen_test=0.35, selection=(0.4, 0.5))
 
 
-class Net(nn.Linear):
-    """A model as the state sees it: the bias is frozen."""
-
-    def __init__(self):
-        super().__init__(2, 1)
-        self.bias.requires_grad_(False)
-
-    learnt, take = BiEncoder.learnt, BiEncoder.take
-
-
-def test_a_row_says_what_the_negatives_were():
-    row = epoch_row(3, 0.7, DRAW, {"loss": 1.0, "triplet": 0.6}, SCORE, POOL)
+def test_a_row_holds_the_make_up_of_the_negatives():
+    row = epoch_row(3, 0.7, DRAW, {"loss": 1.0, "triplet": 0.6}, SCORES, POOL)
     assert row == {f"{name}_loss": None for name in LOSSES} | {
-        "epoch": 3, "random_rate": 0.7, "random_share": 0.5, "kept_share": 0.5, "filtered_share": 0.25,
+        "epoch": 3, "random_rate": 0.7, "random_share": 0.5, "filtered_share": 0.25,
         "same_debate_share": 0.5, "point_share": 0.5,
         "hardness": 2 - 2.5, "loss": 1.0, "triplet_loss": 0.6, "pair_loss": None, "training_top1": 0.1,
         "validation_top1": 0.2, "test_top1": 0.3, "unseen_test_top1": 0.35, "selection_score": 0.4,
     }  # fmt: skip
 
 
-def test_without_debates_no_share_of_the_debate():
+def test_without_debates_a_row_has_no_share_of_the_debate():
     pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(4)])
-    assert epoch_row(0, 1.0, DRAW, {}, SCORE, pool)["same_debate_share"] is None
+    assert epoch_row(0, 1.0, DRAW, {}, SCORES, pool)["same_debate_share"] is None
 
 
-def test_what_is_packed_comes_back_with_weights_optimizer_and_draws():
-    def learner(seed):
-        torch.manual_seed(seed)
-        net = Net()
-        return SimpleNamespace(model=net, optimizer=torch.optim.AdamW(net.parameters(), 0.1))
+class Memory:
+    """A checkpoint that holds copies, as files do."""
 
-    def learn(learner):
-        learner.optimizer.zero_grad()
-        learner.model(torch.ones(1, 2)).sum().backward()
-        learner.optimizer.step()
+    def __init__(self):
+        self.state = None
 
-    first, second = learner(0), learner(1)
-    sampler, empty = (SimpleNamespace(draws=draws, drawn_at=lambda epoch: epoch) for draws in ([DRAW], []))
+    def save(self, epochs, state, parts):
+        self.state = deepcopy(state | {"parts": parts})
+
+    def load(self, device):
+        return deepcopy(self.state)
+
+
+def sampler_of(draws, every=1):
+    return SimpleNamespace(draws=draws, draw_epoch=lambda epoch: epoch - epoch % every)
+
+
+@pytest.mark.parametrize("best_is_last", [True, False])
+def test_a_saved_state_comes_back_with_weights_optimizer_and_draws(best_is_last):
+    checkpoint = Memory()
+    first, second, sampler = trainer(0, checkpoint), trainer(1, checkpoint), sampler_of([])
+    assert resumed(second, sampler) == State()
     learn(first)
-    state = State([{"epoch": 0}], [{"step": 1}], seconds={"train": 1.5})
-    state.keep_if_best(0, [1.0, 1.0], first.model)
-    stored = deepcopy(packed(state, first) | {"parts": packed_draws(sampler)})  # a copy, as a file is
-    restored = unpacked(stored, second, empty)
+    state = State(epochs=[{"epoch": 0}], steps=[{"step": 1}], seconds={"train": 1.5})
+    state.keep_if_best(0, (1.0, 1.0), first.model)
+    best = first.model.weight.detach().clone()
+    if not best_is_last:
+        learn(first)
+        state.epochs.append({"epoch": 1})
+    draws = [DRAW] * len(state.epochs)
+    first.save(len(draws), progress_of(state), draw_parts(sampler_of(draws, every=2)))
+    sampler = sampler_of([], every=2)
+    restored = resumed(second, sampler)
     assert (restored.epochs, restored.steps, restored.seconds) == (state.epochs, state.steps, state.seconds)
-    assert all(np.array_equal(getattr(empty.draws[0], name), getattr(DRAW, name)) for name in vars(DRAW))
+    assert (restored.best.epoch, restored.best.score) == (0, (1.0, 1.0))
+    assert torch.equal(restored.best.weights["weight"], best)
+    assert len(sampler.draws) == len(draws)
+    assert all(np.array_equal(getattr(draw, name), getattr(DRAW, name)) for draw in sampler.draws for name in vars(DRAW))
     learn(first)
     learn(second)
     assert torch.equal(first.model.weight, second.model.weight)
-    assert not torch.equal(restored.best["weights"]["weight"], first.model.weight)
-    assert unpacked(None, second, empty) == State()
+    assert torch.equal(restored.best.weights["weight"], best)
+
+
+def test_the_best_weights_are_saved_only_where_they_are_not_the_current_ones():
+    net, state = Net(), State(epochs=[{"epoch": 0}])
+    state.keep_if_best(0, (0.5, 0.5), net)
+    assert progress_of(state)["best"]["weights"] is None
+    state.epochs.append({"epoch": 1})
+    assert progress_of(state)["best"]["weights"] is state.best.weights
+
+
+def test_a_draw_of_several_epochs_is_saved_once():
+    assert list(draw_parts(sampler_of([DRAW] * 5, every=2))) == ["draw-00000", "draw-00002", "draw-00004"]
 
 
 def test_the_first_of_equally_good_epochs_is_kept():
     net, state = Net(), State()
-    for epoch, score in enumerate(([0.5, 0.6], [0.5, 0.7], [0.5, 0.7], [0.4, 0.9])):
+    for epoch, score in enumerate(((0.5, 0.6), (0.5, 0.7), (0.5, 0.7), (0.4, 0.9))):
         with torch.no_grad():
             net.weight.fill_(epoch)
         state.keep_if_best(epoch, score, net)
-    assert (state.best["epoch"], state.best["score"]) == (1, [0.5, 0.7])
-    assert state.best["weights"]["weight"].tolist() == [[1.0, 1.0]]
+    assert (state.best.epoch, state.best.score) == (1, (0.5, 0.7))
+    assert state.best.weights["weight"].tolist() == [[1.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Studies: what their files must say, what counts as done, what is secretly right, and which differences stand."""
+"""Studies: the rules of their files, the rule by which a run is done, false negatives, and differences that stand."""
 
 import itertools
 import json
@@ -16,11 +16,11 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Section, key
 from counterpoint.evaluation.statistics import holm, sign_flip
 from counterpoint.experiments import studies, study_rows, versions
-from counterpoint.experiments.near_twins import drawn_to_read, false_shares, near_right, text_groups
+from counterpoint.experiments.near_duplicates import drawn_to_read, false_shares, near_right, positions
+from counterpoint.experiments.reports import comparable_rows
+from counterpoint.experiments.seed_averages import with_holm
 from counterpoint.experiments.studies import load_study, runs_of, written
-from counterpoint.experiments.study_page import with_holm
-from counterpoint.experiments.study_report import comparable
-from counterpoint.experiments.study_rows import code_sha256, data_sha256, is_done, row_file
+from counterpoint.experiments.study_rows import code_sha256, data_sha256, is_done
 from counterpoint.experiments.versions import RESULTS_VERSION, current, flat
 
 ASK = {"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}
@@ -86,7 +86,7 @@ def test_the_plan_has_every_arm_under_every_seed_and_a_seed_at_a_time(place):
         ({"seeds": []}, "seeds: List should have at least 1 item"),
         ({"seeds": [1, 2, 1]}, "seeds must differ; got 1 twice"),
         ({"arms": {}}, "arms: Dictionary should have at least 1 item"),
-        ({"arms": {"Mine!": {}}}, "an arm's name must be of small letters, digits and -_. alone; got 'Mine!'"),
+        ({"arms": {"Mine!": {}}}, "arms.Mine!.[key]: String should match pattern '^[a-z0-9]"),
         ({"ask": [ASK | {"arm": "fast"}]}, "ask must name arms, none, slow, never; got 'fast'"),
         ({"ask": [ASK | {"queries": "some"}]}, "ask.0.queries: Input should be 'all' or 'unseen'"),
         ({"answer": 42}, "answer: Extra inputs are not permitted"),
@@ -109,7 +109,7 @@ def test_what_is_no_study_and_what_a_study_does_not_leave_open(place):
     with pytest.raises(InputError, match="must be a study"):
         load_study("mine")
     write(place)
-    with pytest.raises(InputError, match=r"must be of corpus, fetch, checkpoint, states.*got train.epochs=3"):
+    with pytest.raises(InputError, match=r"must be of corpus, fetch: .*got train.epochs=3"):
         runs_of("mine", load_study("mine"), ["train.epochs=3"])
     with pytest.raises(InputError, match=r"--seeds must be of studies/mine\.yaml, 13, 1; got 2"):
         runs_of("mine", load_study("mine"), [], [1, 2])
@@ -152,15 +152,14 @@ def row_of(run, **changes):
 def test_done_is_what_agrees_in_params_data_and_results_version_whatever_the_code(place):
     write(place)
     first, *_ = runs_of("mine", load_study("mine"), [])
-    assert not is_done("mine", first, "data")
-    file = row_file("mine", first.name)
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(row_of(first, code="another", commit="another")))
-    assert is_done("mine", first, "data")
+    assert not is_done(first, "data")
+    first.file.parent.mkdir(parents=True)
+    first.file.write_text(json.dumps(row_of(first, code="another", commit="another")))
+    assert is_done(first, "data")
     others = ({"data": "other"}, {"versions": {"results": RESULTS_VERSION + 1}}, {"params": first.decides | {"decay": 0.3}})
     for change in others:
-        file.write_text(json.dumps(row_of(first) | change))
-        assert not is_done("mine", first, "data")
+        first.file.write_text(json.dumps(row_of(first) | change))
+        assert not is_done(first, "data")
 
 
 def test_a_row_outlives_params_that_were_renamed_removed_and_added(monkeypatch):
@@ -205,17 +204,17 @@ def test_a_report_takes_the_runs_that_agree_and_says_what_it_left_out(place):
     rows = {run.name: row_of(run, code=str(i)) for i, run in enumerate(plan[:4])}
     rows[plan[0].name] |= {"data": "old"}
     rows[plan[1].name] |= {"params": {}}
-    chosen, notes = comparable(rows, plan, None)
+    chosen, notes = comparable_rows(rows, plan, None)
     assert list(chosen) == [run.name for run in plan[2:4]]
     assert notes == [
         f"Left out, other params, data or results version: {plan[0].name}, {plan[1].name}.",
         f"Left out, not run yet: {plan[4].name}, {plan[5].name}.",
     ]
-    assert list(comparable(rows, plan, "old")[0]) == [plan[0].name]
-    assert comparable({}, plan, None)[0] == {}
+    assert list(comparable_rows(rows, plan, "old")[0]) == [plan[0].name]
+    assert comparable_rows({}, plan, None)[0] == {}
 
 
-# --- what is secretly right ------------------------------------------------------------------------------------------
+# --- false negatives -------------------------------------------------------------------------------------------------
 
 POINTS = ["schools need money now", "schools need money today", "taxes hurt the poor", "cats are better than dogs by far"]
 
@@ -224,15 +223,15 @@ def school_pool():
     return Pool.of([Pair(str(i), None, None, None, point, f"counter {i}") for i, point in enumerate(POINTS)])
 
 
-def test_answers_of_near_twins_are_secretly_right_and_those_of_others_are_not():
+def test_answers_of_near_duplicates_are_false_negatives_and_those_of_others_are_not():
     pool = school_pool()
     group = {text: pool.text_group[np.flatnonzero(pool.text == i)[0]] for i, text in enumerate(pool.texts)}
-    found = near_right(pool).toarray()
-    assert [sorted(np.flatnonzero(row)) for row in found] == [[group["counter 1"]], [group["counter 0"]], [], []]
+    answers = near_right(pool).toarray()
+    assert [sorted(np.flatnonzero(row)) for row in answers] == [[group["counter 1"]], [group["counter 0"]], [], []]
     assert not near_right(pool, near=0.99).toarray().any()
 
 
-def test_the_share_of_mined_negatives_that_are_secretly_right():
+def test_the_share_of_false_negatives_among_mined_ones():
     pool = school_pool()
     negatives = {  # two epochs, four points, two negatives: counters (source 1) by the pair's number, points (0)
         "source": np.array([[[1, 1], [1, 0], [1, 1], [1, 1]]] * 2, dtype=np.int8),
@@ -241,12 +240,12 @@ def test_the_share_of_mined_negatives_that_are_secretly_right():
     }
     answers = near_right(pool)
     assert false_shares(pool, negatives, answers) == [None, pytest.approx(1 / 5)]
-    named = text_groups(pool, negatives["source"][0], negatives["index"][0])[1]
+    named = pool.text_group[positions(pool, negatives["source"][0], negatives["index"][0])[1]]
     places = [pool.texts.index(text) for text in ("counter 0", "taxes hurt the poor")]
     assert named.tolist() == [pool.text_group[np.flatnonzero(pool.text == place)[0]] for place in places]
     page = drawn_to_read(pool, negatives, answers, seed=3)
-    assert page.count("**Mined as wrong.**") == 5
-    assert page.count("answers a near twin") == 1
+    assert page.count("**Mined negative.**") == 5
+    assert page.count("answers a near-duplicate") == 1
     assert "None was mined" in drawn_to_read(pool, negatives | {"was_random": np.ones((2, 4, 2), bool)}, answers, seed=3)
 
 

@@ -1,4 +1,5 @@
 import io
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -6,14 +7,14 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from counterpoint.evaluation.statistics import interval
-from counterpoint.evaluation.table import RANKED, by_setting, curve, read_table, summaries, winners, write_table
+from counterpoint.evaluation.table import STAGES, by_setting, curve, read_table, reranking, summaries, winners, write_table
 
 
 def ranks(n=20, candidates=12, setting="epa", seed=0):
     """Random ranks of n queries, four a cluster, by all stages."""
     rng = np.random.default_rng(seed)
     rows = []
-    for stage in RANKED:
+    for stage in STAGES:
         rank = rng.integers(1, candidates + 1, n)
         rows.append(
             pd.DataFrame(
@@ -31,7 +32,7 @@ def ranks(n=20, candidates=12, setting="epa", seed=0):
 
 def test_there_is_a_row_for_every_setting_for_all_and_unseen_queries_and_every_stage():
     rows = list(summaries("test", pd.concat([ranks(setting="epc"), ranks()])))
-    stages = ("chance", *RANKED)
+    stages = ("chance", *STAGES)
     assert [(row["setting"], row["queries"], row["stage"]) for row in rows] == [
         (setting, queries, stage) for setting in ("epc", "epa") for queries in ("all", "unseen") for stage in stages
     ]
@@ -67,7 +68,7 @@ def test_where_nothing_is_unseen_there_are_no_numbers():
             }
 
 
-def test_the_curve_of_the_own_stages_has_intervals():
+def test_the_curve_of_the_model_s_stages_has_intervals():
     table = ranks()
     points = curve(table)
     assert [point["k"] for point in points] == list(range(1, 21))
@@ -81,23 +82,39 @@ def test_the_winners_are_shares_that_add_up():
     table = ranks()
     rows = winners(table)
     assert [row["best"] for row in rows] == ["true counter", "own side's point"]
-    for stage in RANKED:
+    for stage in STAGES:
         assert rows[0][stage] == pytest.approx((table[table["stage"] == stage]["rank"] == 1).mean())
         assert sum(row[stage] for row in rows) == pytest.approx(1)
+
+
+def test_reranking_counts_what_is_won_and_lost_by_relation():
+    table = pd.concat([ranks(candidates=2, setting="epc"), ranks(candidates=2, seed=1)])
+    by = {(row["setting"], row["stage"], row["id"]): row for row in table.to_dict("records")}
+    expected = Counter()
+    for (setting, stage, name), before in by.items():
+        after = by[setting, "reranked", name]
+        if stage == "retrieved" and (before["rank"] == 1) != (after["rank"] == 1):
+            verdict, row = ("lost", after) if before["rank"] == 1 else ("won", before)
+            expected[setting, verdict, row["best_is"]] += 1
+    rows = reranking(table)
+    assert {(row["setting"], row["verdict"], row["best"]): row["queries"] for row in rows} == expected
+    assert [row["setting"] for row in rows] == sorted((row["setting"] for row in rows), reverse=True)  # epc stands first
+    assert {row["n"] for row in rows} == {20}
+    assert reranking(table[table["stage"] == "retrieved"].pipe(lambda t: pd.concat([t, t.assign(stage="reranked")]))) == []
 
 
 def test_by_setting_turns_the_test_rows_round():
     measured = list(summaries("test", ranks())) + list(summaries("validation", ranks(seed=1)))
     (row,) = by_setting(measured)
-    own = {(m["split"], m["queries"], m["stage"]): m["top1"] for m in measured}
-    assert row == {"setting": "epa"} | {stage: own["test", "all", stage] for stage in ("chance", *RANKED)}
+    top1 = {(m["split"], m["queries"], m["stage"]): m["top1"] for m in measured}
+    assert row == {"setting": "epa"} | {stage: top1["test", "all", stage] for stage in ("chance", *STAGES)}
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path):
     table = (
         ranks()
         .assign(
-            id=[f"{i:03}" for i in range(20 * len(RANKED))], best=["NA", "a\rb", 'a "b", c', "a\n", "007"] * 4 * len(RANKED)
+            id=[f"{i:03}" for i in range(20 * len(STAGES))], best=["NA", "a\rb", 'a "b", c', "a\n", "007"] * 4 * len(STAGES)
         )
         .reset_index(drop=True)
     )

@@ -4,16 +4,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from counterpoint.ranking.settings import SETTINGS
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
 from counterpoint.evaluation.bm25 import bm25
-from counterpoint.evaluation.tasks import Ranked, asked, distances, embed_tasks, ranks_table, read_tasks
+from counterpoint.evaluation.tasks import Ranked, distances, embed_tasks, query_columns, ranks_table, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.ranking import Ranks, rank
-from counterpoint.ranking.settings import SETTINGS
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def triples():
         "validation": [Pair("v0", "t", "e", "pro", "bird wing", "nest egg"), Pair("v1", "t", "e", "con", "song", "bird")],
         "test": [
             Pair("t0", "u", "f", "pro", "apple", "pear peel", seen="none"),
-            Pair("t1", "u", "f", "con", "Cat  purr", "juice seed", seen="point"),  # a twin of training's
+            Pair("t1", "u", "f", "con", "Cat  purr", "juice seed", seen="point"),  # a duplicate of training's
             Pair("t2", "w", "f", "con", "apple", "salt", seen="none"),  # a query asked twice, with another counter
         ],
     }
@@ -42,7 +42,7 @@ def test_the_splits_have_all_settings_and_beir_its_own(triples):
         assert texts(task, task.queries["row"].point) == ["apple", "Cat  purr", "apple"]
         assert texts(task, task.queries["text"].point) == ["apple", "Cat  purr"]
     offered = texts(beir, beir.queries["row"].first)
-    assert len(offered) == 15 - 2  # one twin of a point, one point said twice
+    assert len(offered) == 15 - 2  # one duplicate of a point, one point said twice
     assert offered.count("soup broth") == 1
     by_text = beir.queries["text"]
     answers = [{texts(beir, by_text.first)[item] for item in row if item >= 0} for row in by_text.right]
@@ -71,11 +71,11 @@ def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
 
 def table(task, answers, candidates, ranks):
     queries = task.queries[answers]
-    about = {"answers": "row", "setting": "epa", "stage": "retrieved"} | asked(task, queries)
-    return ranks_table(task, queries, about, np.array(candidates), ranks)
+    columns = {"answers": "row", "setting": "epa", "stage": "retrieved"} | query_columns(task, queries)
+    return ranks_table(task, queries, columns, np.array(candidates), ranks)
 
 
-def test_the_table_names_what_came_out_on_top(triples):
+def test_the_table_names_the_top_ranked_argument(triples):
     _, test = read_tasks(triples, beir=False)
     ranks = Ranks(np.array([[1], [2], [3]]), np.array([1, 1, 3]), np.array([3, 0, 4]), np.array([True, False, False]))
     rows = table(test, "row", [5, 5, 5], ranks)
@@ -115,17 +115,18 @@ def test_distances_are_those_of_the_vectors_and_of_the_nearest_right_answer(trip
     queries = test.queries["text"]
     far = torch.cdist(points.embedding.double(), counters.embedding.double()).square().numpy()  # of texts
     for distance in (euclidean(queries, points, counters), bm25(queries)):
-        found = rank(queries, distance, test.settings)
-        ranked = Ranked("retrieved", distance, {name: (each.candidates, each.retrieved) for name, each in found.items()})
+        rankings = rank(queries, distance, test.settings)
+        settings = {name: (ranking.candidates, ranking.retrieved) for name, ranking in rankings.items()}
+        ranked = Ranked("retrieved", distance, settings)
         best, right = distances(queries, ranked)
         if distance.exact is None:  # BM25
             far = np.full((len(test.pool.texts), len(test.pool.texts)), np.nan)
             far[np.ix_(test.pool.text[queries.point], test.pool.text[queries.first])] = distance.near(np.arange(len(queries)))
         for place, setting in enumerate(test.settings):
-            on_top = test.pool.text[found[setting].retrieved.best]
-            assert best[place] == pytest.approx(far[test.pool.text[queries.point], on_top], abs=2e-6)
+            top = test.pool.text[rankings[setting].retrieved.best]
+            assert best[place] == pytest.approx(far[test.pool.text[queries.point], top], abs=2e-6)
         answers = [test.pool.text[queries.first][row[row >= 0]] for row in queries.right]
-        nearest = [far[point, own].min() for point, own in zip(test.pool.text[queries.point], answers, strict=True)]
+        nearest = [far[point, texts].min() for point, texts in zip(test.pool.text[queries.point], answers, strict=True)]
         assert right == pytest.approx(nearest, abs=2e-6)
 
 

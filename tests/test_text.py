@@ -8,7 +8,7 @@ from counterpoint.arguments.text import is_unspaced, is_visible, text_key
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("a", "b"),
     [
         ("A  b\n", "a b"),
         ("caf\u00e9", "cafe\u0301"),  # composed and decomposed
@@ -22,24 +22,24 @@ from counterpoint.arguments.text import is_unspaced, is_visible, text_key
         ("\u0130", "i"),
     ],
 )
-def test_twins(one, other):
-    assert text_key(one) == text_key(other)
+def test_duplicates(a, b):
+    assert text_key(a) == text_key(b)
 
 
-@pytest.mark.parametrize(("one", "other"), [("a b", "ab"), ("a.", "a"), ("\u0915\u093f", "\u0915\u093e"), ("\u4e2d", "\u56fd")])
-def test_no_twins(one, other):
-    assert text_key(one) != text_key(other)
+@pytest.mark.parametrize(("a", "b"), [("a b", "ab"), ("a.", "a"), ("\u0915\u093f", "\u0915\u093e"), ("\u4e2d", "\u56fd")])
+def test_no_duplicates(a, b):
+    assert text_key(a) != text_key(b)
 
 
 @given(st.text())
-def test_a_key_is_its_own_key_and_forms_do_not_matter(text):
+def test_the_key_of_a_key_is_itself_and_unicode_forms_do_not_matter(text):
     key = text_key(text)
     assert text_key(key) == key
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         assert text_key(unicodedata.normalize(form, text)) == key
 
 
-def test_what_can_be_seen():
+def test_visible_texts():
     assert [is_visible(text) for text in ("a", "?", "\u200b \ufeff", "\u2800", "\u0301", " ")] == [True, True, *[False] * 4]
 
 

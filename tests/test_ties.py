@@ -1,4 +1,4 @@
-"""The tie rule stands in core.ties alone: a change there changes the order of equals everywhere."""
+"""The tie rule by hand; and it stands in core.ties alone: a change there changes the order of equals everywhere."""
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from conftest import ROOT
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core import ties
+from counterpoint.core.ties import loses_tie, order, order_by
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.negatives.search import search
 from counterpoint.ranking.candidates import SETTINGS
@@ -26,14 +27,44 @@ EPC, EPA = ({name: SETTINGS[name]} for name in ("epc", "epa"))
 SAME = torch.ones(2 * N, 3)
 
 
+def by_hand(keys, places):
+    """Positions by key, then by place, in plain Python."""
+    return sorted(range(len(keys)), key=lambda i: (keys[i], places[i]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equals_keep_their_order(seed):
+    keys = np.random.default_rng(seed).integers(4, size=(3, 50)).astype(float)
+    assert order(keys).tolist() == [by_hand(row, range(50)) for row in keys]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_equals_the_lowest_place_comes_first(seed):
+    rng = np.random.default_rng(seed)
+    keys, places = rng.integers(4, size=(3, 50)).astype(float), rng.permuted(np.tile(np.arange(50), (3, 1)), axis=1)
+    assert order_by(keys, places).tolist() == [by_hand(*row) for row in zip(keys, places, strict=True)]
+
+
+def test_numbers_given_first_sort_before_the_keys():
+    rows, keys, places = np.array([1, 0, 1, 0, 0]), np.array([5.0, 9, 5, 2, 2]), np.array([7, 0, 3, 8, 6])
+    assert order_by(keys, places, rows).tolist() == [4, 3, 1, 2, 0]
+
+
+def test_the_later_of_two_equals_loses():
+    assert loses_tie(np.array([3, 1, 2]), to=np.array([1, 3, 2])).tolist() == [True, False, False]
+
+
+# --- one place for all ------------------------------------------------------------------------------------------------
+
+
 @pytest.fixture
 def last_comes_first(monkeypatch):
     """Of equals, the one that stands later comes first."""
 
-    def order(keys):
+    def reverse_order(keys):
         return keys.shape[-1] - 1 - np.argsort(keys[..., ::-1], axis=-1, kind="stable")
 
-    monkeypatch.setattr(ties, "order", order)
+    monkeypatch.setattr(ties, "order", reverse_order)
     monkeypatch.setattr(ties, "order_by", lambda keys, places, *first: np.lexsort((-places, keys, *first)))
     monkeypatch.setattr(ties, "loses_tie", lambda places, to: to > places)
 

@@ -12,24 +12,25 @@ from counterpoint.core.params_file import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute
-from counterpoint.model.states import with_states
-from counterpoint.negatives.first import first_negatives
+from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.negatives.initial import initial_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.training.split import Split
 
 
 def ready(file, encoder, pairs, group=ALONE, **changes):
-    """params (written to file), model, splits and sampler; pairs are those of each split, changes as of fixture_params."""
+    """Return params (written to file), model, splits and sampler; pairs are those of the splits, changes as of fixture_params."""
     file.write_text(yaml.safe_dump(fixture_params(encoder, **changes)))
     params = load_params(file)
     seed_torch(params.seed, 0, "weights")
     model = build(params.model, encoder, Compute(torch.device("cpu"), False, group), with_head=params.trains_head)
+    model.recompute = params.train.gradient_cache
     splits = {name: Split.of(members, model.point.encoder) for name, members in pairs.items()}
-    everything = [text for split in splits.values() for text in split.pool.texts]
-    texts = with_states(model, [split.tokens for split in splits.values()], everything, params.states.limit)
-    splits = {name: replace(split, texts=own) for (name, split), own in zip(splits.items(), texts, strict=True)}
+    cache = HiddenStateCache([text for split in splits.values() for text in split.pool.texts])
+    inputs = cache.read(model.point.encoder, model.compute, [split.tokens for split in splits.values()])
+    splits = {name: replace(split, texts=texts) for (name, split), texts in zip(splits.items(), inputs, strict=True)}
     pool = splits["training"].pool
-    first = first_negatives(pool, params.negatives.per_point, params.prepare.seed)
-    sampler = NegativeSampler(pool, Schedule.of(params), params.negatives, params.seed, first, group=group)
+    initial = initial_negatives(pool, params.negatives.per_point, params.prepare.seed)
+    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group)
     return SimpleNamespace(params=params, model=model, splits=splits, sampler=sampler)

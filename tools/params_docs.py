@@ -1,4 +1,4 @@
-"""Write params.schema.json and docs/params.md from the params' own types and sentences: python tools/params_docs.py."""
+"""Write params.schema.json and docs/params.md from the types and sentences of the params: python tools/params_docs.py."""
 
 import json
 import sys
@@ -28,12 +28,13 @@ The defaults are a recipe chosen on ArguAna's validation split: [results/recipes
 
 
 def main() -> None:
+    """Write both files."""
     (ROOT / "params.schema.json").write_text(schema(), encoding="utf-8")
     (ROOT / "docs/params.md").write_text(page(), encoding="utf-8")
 
 
 def schema() -> str:
-    """What editors check params.yaml by: `none` is a word there, and to us no value."""
+    """Return the JSON schema by which editors check params.yaml, where the word `none` stands for null."""
     whole = schema_of() | {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "params.yaml of Counterpoint"}
     return json.dumps(_with_none(whole), indent=1, ensure_ascii=False) + "\n"
 
@@ -43,13 +44,14 @@ def _with_none(value: Any) -> Any:
         return [_with_none(item) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {key: _with_none(item) for key, item in value.items()}
-    if {"type": "null"} in found.get("anyOf", []):
-        found["anyOf"] += [{"const": "none"}]
-    return found
+    schema = {key: _with_none(item) for key, item in value.items()}
+    if {"type": "null"} in schema.get("anyOf", []):
+        schema["anyOf"] += [{"const": "none"}]
+    return schema
 
 
 def page() -> str:
+    """Return docs/params.md: a table of all keys."""
     defaults = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     rows = [
         f"| `{'.'.join(path)}` | {_written(default)} | {_cell(rule(schema))} | {_cell(meaning)} |"
@@ -59,13 +61,13 @@ def page() -> str:
 
 
 def keys(values: dict, *above: str) -> Iterator[tuple[tuple[str, ...], Any, dict, str]]:
-    """(path, default, schema, meaning) of every key, in the order of the types."""
+    """Yield (path, default, schema, meaning) of every key, in the order of the types."""
     for name, described in schema_of(*above)["properties"].items():
-        path, found = (*above, name), schema_of(*above, name)
-        if "properties" in found:
+        path, schema = (*above, name), schema_of(*above, name)
+        if "properties" in schema:
             yield from keys(values[name], *path)
         else:
-            yield path, values[name], found, described["description"]
+            yield path, values[name], schema, described["description"]
 
 
 def _written(value: Any) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a branch changes on the sample: tools/pull_request.sh BASE OUT runs both in a clone of its own and writes OUT/summary.md and
-# the branch's pictures. BASE is a revision. Processors round differently, so the base is run here, too.
+# Show what a branch changes on the sample: tools/pull_request.sh BASE OUT, where BASE is a revision. It runs BASE and HEAD in a
+# clone, and writes OUT/summary.md and the branch's pictures. BASE runs here, too, since processors round differently.
 set -euo pipefail
 base=$(git rev-parse --verify "$1^{commit}") head=$(git rev-parse --verify "HEAD^{commit}") out=$(mkdir -p "$2" && cd "$2" && pwd)
 here=$PWD
@@ -9,7 +9,7 @@ trap 'rm -rf "$place"' EXIT
 git clone --quiet --no-local . "$place/run"
 cd "$place/run"
 git config user.name "Counterpoint" && git config user.email "ci@localhost"
-run() { # revision, name: run it, and keep what came as a commit of that name
+run() { # revision, name: run it, and commit and tag its results
   git checkout --quiet --detach "$1"
   dvc repro >&2
   git add --all dvc.lock metrics plots
@@ -31,5 +31,5 @@ run "$head" branch-run
   echo
   echo "</details>"
 } > "$out/summary.md"
-cp plots/*.png "$out/"
+cp plots/pictures/*.png "$out/"
 if [ -e plots/report.html ]; then cp plots/report.html "$out/"; fi

@@ -1,1 +1,1 @@
-"""The baselines, the tables of ranks, and how sure their numbers are; an edit here trains nothing."""
+"""Tables of ranks, the metrics and intervals computed from them, and the baseline BM25."""

@@ -1,4 +1,4 @@
-"""How sure a mean over queries is, and whether runs differ: bootstrap over clusters, tests, more than one at a time."""
+"""The precision of means over queries: bootstrap intervals over clusters, paired tests, correction for several tests."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from scipy.stats import binomtest, bootstrap, permutation_test
 from counterpoint.core.seeds import generator
 
 LEVEL, RESAMPLES = 0.95, 9999
-HELD = 2**22  # cluster numbers drawn at once
+DRAWS = 2**22  # cluster numbers held in memory at once
 
 
 def interval(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % confidence interval of the mean of values (queries,), clusters (queries,) being drawn, not queries.
+    """Return the 95 % confidence interval of the mean of values (queries,), or None twice if there are under two clusters.
 
-    Queries of a cluster are not independent, so a resample takes or leaves them together, and divides by the queries it
-    got. Bias-corrected and accelerated (Efron 1987), by SciPy; the draws are the same every time. None without two clusters.
+    Queries of a cluster are not independent. So the bootstrap draws clusters (queries,) and divides by the queries drawn.
+    The interval is bias-corrected and accelerated (BCa, Efron 1987), as is SciPy's default; the draws are the same every time.
     """
     _, number = np.unique(clusters, return_inverse=True)
     sums, sizes = np.bincount(number, values), np.bincount(number)  # (clusters,)
@@ -23,46 +23,40 @@ def interval(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float] | 
         return None, None
     if np.allclose(sums / sizes, values.mean(), rtol=0, atol=1e-12):  # every resample has this mean
         return float(values.mean()), float(values.mean())
-    low, high = bootstrap(
-        (sums, sizes),
-        lambda sums, sizes, axis: sums.sum(axis) / sizes.sum(axis),
-        paired=True,
-        vectorized=True,
-        confidence_level=LEVEL,
-        n_resamples=RESAMPLES,
-        batch=max(1, HELD // len(sizes)),
-        method="BCa",
-        rng=generator(0, 0, "bootstrap"),
-    ).confidence_interval
-    return float(low), float(high)
+
+    def mean(sums: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
+        return sums.sum(axis) / sizes.sum(axis)
+
+    batch, rng = max(1, DRAWS // len(sizes)), generator(0, 0, "bootstrap")
+    drawn = bootstrap((sums, sizes), mean, paired=True, confidence_level=LEVEL, n_resamples=RESAMPLES, batch=batch, rng=rng)
+    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def mcnemar(won: int, lost: int) -> float:
-    """The exact p of McNemar's test: how odd so lopsided a count of the queries that differ is, where neither run is better.
+    """Return the exact two-sided p of McNemar's test on the queries that one run wins and loses against another.
 
-    It takes queries for independent, which those of a debate are not.
+    The test takes queries for independent; queries of one debate are not.
     """
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def sign_flip(values: np.ndarray, clusters: np.ndarray) -> float:
-    """The p of differences (queries,) that are 0 in the mean, clusters (queries,) changing their sign together.
+    """Return the two-sided p of the sign-flip test that differences (queries,) have mean 0, by SciPy.
 
-    Two-sided, over all signs where there are few clusters, else over 9,999 drawn ones, the same every time; by SciPy.
+    Queries of a cluster (queries,) change their sign together. The test uses all sign patterns if there are at most 9,999,
+    else 9,999 drawn ones, the same every time.
     """
     _, number = np.unique(clusters, return_inverse=True)
     sums = np.bincount(number, values)
     if not sums.any():
         return 1.0
     rng = generator(0, 0, "bootstrap")
-    tested = permutation_test(
-        (sums,), np.sum, permutation_type="samples", vectorized=True, n_resamples=RESAMPLES, batch=1000, rng=rng
-    )
-    return float(tested.pvalue)
+    test = permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=RESAMPLES, batch=1000, rng=rng)
+    return float(test.pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values of tests that were planned together, each so corrected that any below .05 stands (Holm 1979)."""
+    """Return p values of tests planned together, corrected for their number (Holm 1979)."""
     order = np.argsort(p, kind="stable")
     left = np.arange(len(p), 0, -1)
     corrected = np.empty(len(p))

@@ -1,7 +1,8 @@
-"""The ranks as a table, a row per reading, setting, step and query, and what the metrics and series make of it."""
+"""The table of ranks, and the metrics and series computed from it."""
 
 import csv
 from collections.abc import Callable, Iterator
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import TextIO
 
@@ -9,68 +10,53 @@ import numpy as np
 import pandas as pd
 
 from counterpoint.core.files import write_text
+from counterpoint.evaluation.relations import RELATIONS
 from counterpoint.evaluation.statistics import interval
-from counterpoint.evaluation.winners import RELATIONS
 from counterpoint.ranking.metrics import gains, gains_by_chance
 
 EVALUATED = ("validation", "test")
-CURVE = 20  # the Top-K curve is drawn for k = 1..CURVE
-STEPS = ("retrieved", "reranked")  # of the model; those of the baselines stand before them
-RANKED = ("bm25", "zero_shot", "zero_shot_corrected", *STEPS)  # what column `stage` holds
-QUERIES: dict[str, Callable[[pd.Series], np.ndarray]] = {  # seen -> mask
+CURVE = 20  # the largest k of the Top-K curve
+MODEL_STAGES = ("retrieved", "reranked")
+STAGES = ("bm25", "zero_shot", "zero_shot_corrected", *MODEL_STAGES)  # values of the column stage
+QUERIES: dict[str, Callable[[pd.Series], np.ndarray]] = {  # the column seen -> mask
     "all": lambda seen: np.ones(len(seen), dtype=bool),
     "unseen": lambda seen: (seen == "none").to_numpy(),
 }
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:
-    """Strings in quotes, so that whatever an id holds comes back."""
+    """Write rows as CSV with all strings in quotes, so that any id can be read back."""
     write_text(file, rows.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC))
 
 
 def read_table(file: Path | TextIO) -> pd.DataFrame:
-    """A table as `write_table` wrote it: ids and names stay strings."""
+    """Read a table that `write_table` wrote; ids and names stay strings."""
     strings = dict.fromkeys(("answers", "setting", "stage", "id", "seen", "right", "best", "best_is"), str)
     return pd.read_csv(file, dtype=strings, keep_default_na=False)
 
 
 def summaries(split: str, rows: pd.DataFrame) -> Iterator[dict]:
-    """The rows of metrics/settings.json for a split's table, chance's among them."""
+    """Yield the rows of metrics/settings.json for a split's table; each setting begins with the stage chance."""
     for setting in dict.fromkeys(rows["setting"]):
-        by_step = dict(iter(rows[rows["setting"] == setting].groupby("stage", sort=False)))
+        by_stage = dict(iter(rows[rows["setting"] == setting].groupby("stage", sort=False)))
         for queries, mask_of in QUERIES.items():
-            for step in ("chance", *RANKED):
-                part = by_step["retrieved" if step == "chance" else step]
+            for stage in ("chance", *STAGES):
+                part = by_stage["retrieved" if stage == "chance" else stage]
                 part = part[mask_of(part["seen"])]
-                yield {"split": split, "setting": setting, "queries": queries, "stage": step} | summary(part, step)
+                yield {"split": split, "setting": setting, "queries": queries, "stage": stage} | summary(part, stage)
 
 
-def summary(rows: pd.DataFrame, step: str) -> dict:
-    """Counts, every measure, and the interval of top1, of the queries of one setting and step; None where there are none."""
-    candidates, right = rows["candidates"].to_numpy(), right_ranks(rows)
-    gained = gains_by_chance(candidates, (right > 0).sum(1)) if step == "chance" else gains(right)
-    ties_hit = gained["top1"] if step == "chance" else (rows["ties_hit"] == 1).to_numpy(dtype=float)
+def summary(rows: pd.DataFrame, stage: str) -> dict:
+    """Return counts, every measure and top1's interval for the queries of one setting and stage; None for no queries."""
+    candidates, lists = rows["candidates"].to_numpy(), rows["right"].str.split()
+    right = np.array([*zip_longest(*lists, fillvalue="0")] or [()], dtype=np.int64).T  # (queries, m), padded with 0
+    gained = gains_by_chance(candidates, (right > 0).sum(1)) if stage == "chance" else gains(right)
+    ties_hit = gained["top1"] if stage == "chance" else (rows["ties_hit"] == 1).to_numpy(dtype=float)
     low, high = interval(gained["top1"], rows["cluster"].to_numpy())
     measures = {name: _mean(values) for name, values in gained.items()}
-    return {
-        "n": len(rows),
-        "clusters": int(rows["cluster"].nunique()),
-        "pairs": int(candidates.sum()),
-        "candidates_mean": _mean(candidates),
-        "top1": measures.pop("top1"),
-        "top1_low": low,
-        "top1_high": high,
-        "top1_ties_hit": _mean(ties_hit),
-    } | measures
-
-
-def right_ranks(rows: pd.DataFrame) -> np.ndarray:
-    """The ranks of each query's right answers (queries, m), rising, padded with 0."""
-    lists = [text.split() for text in rows["right"]]
-    ranks = np.zeros((len(lists), max(map(len, lists), default=1)), dtype=np.int64)
-    for row, values in zip(ranks, lists, strict=True):
-        row[: len(values)] = np.array(values, dtype=np.int64)
-    return ranks
+    counts = {"n": len(rows), "clusters": int(rows["cluster"].nunique()), "pairs": int(candidates.sum())}
+    top1 = {"top1": measures.pop("top1"), "top1_low": low, "top1_high": high, "top1_ties_hit": _mean(ties_hit)}
+    return counts | {"candidates_mean": _mean(candidates)} | top1 | measures
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -78,48 +64,44 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def by_setting(measured: list[dict]) -> list[dict]:
-    """top1 on all test queries as a row per setting with a column per step, for plots across experiments."""
-    rows: dict[str, dict] = {}
-    for row in measured:
-        if (row["split"], row["queries"]) == ("test", "all"):
-            rows.setdefault(row["setting"], {"setting": row["setting"]})[row["stage"]] = row["top1"]
-    return list(rows.values())
+    """Return top1 on all test queries, a row per setting with a column per stage, for plots across experiments."""
+    test = [row for row in measured if (row["split"], row["queries"]) == ("test", "all")]
+    settings = dict.fromkeys(row["setting"] for row in test)
+    return [{"setting": name} | {row["stage"]: row["top1"] for row in test if row["setting"] == name} for name in settings]
 
 
 def curve(rows: pd.DataFrame) -> list[dict]:
-    """Top-K of the model's own steps in one setting for k = 1..20, with intervals."""
+    """Return the model's Top-K in one setting for k = 1..20, with intervals."""
     points = []
     for k in range(1, CURVE + 1):
         point: dict = {"k": k}
-        for step in STEPS:
-            part = rows[rows["stage"] == step]
+        for stage in MODEL_STAGES:
+            part = rows[rows["stage"] == stage]
             hits = (part["rank"] <= k).to_numpy(dtype=float)
             low, high = interval(hits, part["cluster"].to_numpy())
-            point |= {step: _mean(hits), f"{step}_low": low, f"{step}_high": high}
+            point |= {stage: _mean(hits), f"{stage}_low": low, f"{stage}_high": high}
         points.append(point)
     return points
 
 
-def second_step(rows: pd.DataFrame) -> list[dict]:
-    """What the second step won and lost: by setting, a row for each relation of what it put off the top, or on it.
+def reranking(rows: pd.DataFrame) -> list[dict]:
+    """Return how many queries reranking won and lost, by setting, verdict and relation; n counts the setting's queries.
 
-    queries are how many it won from an answer that is that to its query, or lost to one; n are all of the setting.
+    The relation is of the argument that was top-ranked before (won), or is now (lost).
     """
-    found = []
-    for setting in dict.fromkeys(rows["setting"]):
-        before, after = (rows[(rows["setting"] == setting) & (rows["stage"] == step)].set_index("id") for step in STEPS)
-        hit, hits = before["rank"] == 1, (after["rank"] == 1).reindex(before.index)
-        for verdict, who in (("won", before[~hit & hits]), ("lost", after.loc[before.index[hit & ~hits]])):
-            counts = who["best_is"].value_counts()
-            found += [
-                {"setting": setting, "verdict": verdict, "best": name, "queries": int(counts[name]), "n": len(before)}
-                for name in RELATIONS
-                if name in counts
-            ]
-    return found
+    before, after = (rows[rows["stage"] == stage].set_index(["setting", "id"]) for stage in MODEL_STAGES)
+    after = after.reindex(before.index)
+    hit, hits, n = before["rank"] == 1, after["rank"] == 1, before.groupby(level="setting", sort=False).size()
+    best_is = {"won": before["best_is"][~hit & hits], "lost": after["best_is"][hit & ~hits]}
+    counts = {verdict: best.groupby(level="setting").value_counts().to_dict() for verdict, best in best_is.items()}
+    return [
+        {"setting": setting, "verdict": verdict, "best": best, "queries": counts[verdict][setting, best], "n": int(n[setting])}
+        for setting, verdict, best in product(n.index, counts, RELATIONS)
+        if (setting, best) in counts[verdict]
+    ]
 
 
 def winners(rows: pd.DataFrame) -> list[dict]:
-    """What came out on top in one setting, as a share of each step's queries; relations that nothing has are left out."""
+    """Return the share of each relation among the top-ranked arguments of one setting, by stage, without absent relations."""
     shares = pd.crosstab(rows["best_is"], rows["stage"], normalize="columns").to_dict("index")
-    return [{"best": name} | {step: float(shares[name][step]) for step in RANKED} for name in RELATIONS if name in shares]
+    return [{"best": name} | {stage: float(shares[name][stage]) for stage in STAGES} for name in RELATIONS if name in shares]

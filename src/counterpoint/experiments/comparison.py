@@ -1,23 +1,32 @@
-"""Two runs on the same queries: paired differences, how sure they are, and who won what."""
+"""Compare two runs on the same queries: paired differences, their intervals, and the queries won and lost."""
 
+import io
 import json
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from counterpoint.core.errors import InputError
 from counterpoint.evaluation.statistics import interval, mcnemar
-from counterpoint.evaluation.table import QUERIES
+from counterpoint.evaluation.table import QUERIES, read_table
 from counterpoint.experiments import markdown
+from counterpoint.experiments.dvc_runs import read_output
+
+
+def read_ranks(run: str, out: str, split: str, answers: str, rev: str | None = None) -> pd.DataFrame:
+    """Return a run's table of ranks from data/ranks or data/baselines, by text or by row; rev is as in `read_output`."""
+    ranks = read_table(io.StringIO(read_output(run, out, f"{split}.csv", rev)))
+    if "answers" not in ranks:
+        raise InputError(f"{run}: its {out} must say what was right, by text or by row; code older than that wrote it")
+    return ranks[ranks["answers"] == answers]
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[str] = ()) -> list[dict]:
-    """A row per setting: top1 of both, b - a with its 95 % interval, the queries b won and lost, McNemar's p.
+    """Return a row per setting: top1 of both, b - a with its 95 % interval, the queries b won and lost, McNemar's p.
 
-    a and b are tables of ranks (`evaluation.tasks.ranks_table`) of one step each, over the same split. Unseen are the
-    queries that both runs had not seen. settings () takes all that both have. Raises InputError for a setting that one of
-    them lacks, and for one whose candidates differ.
+    a and b are tables of ranks (`evaluation.tasks.ranks_table`) of one stage each, over the same split. Unseen queries are
+    those that neither run saw in training. settings () takes all settings that both have. Raises InputError for a setting
+    that one of them lacks, and for one with different candidates.
     """
     common = [setting for setting in dict.fromkeys(a["setting"]) if setting in set(b["setting"])]
     if lacking := [setting for setting in settings if setting not in common]:
@@ -29,9 +38,9 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[s
 
 
 def align(a: pd.DataFrame, b: pd.DataFrame, queries: str) -> pd.DataFrame:
-    """Two runs' ranks of one setting side by side: id, cluster, hit_a, hit_b; hits are top1.
+    """Join two runs' ranks of one setting, for "all" or "unseen" queries: id, cluster, hit_a, hit_b; a hit is rank 1.
 
-    Only of the queries asked for. Raises InputError where the runs did not rank the same candidates.
+    Raises InputError where the runs did not rank the same candidates.
     """
     both = a.merge(b, on=["id", "cluster"], suffixes=("_a", "_b"), validate="one_to_one")
     if len(both) < len(a) or not (both["candidates_a"] == both["candidates_b"]).all():
@@ -43,47 +52,36 @@ def align(a: pd.DataFrame, b: pd.DataFrame, queries: str) -> pd.DataFrame:
 
 def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
     both = align(a, b, queries)
-    hits_a, hits_b = (both[f"hit_{run}"].to_numpy() for run in "ab")
+    n, (hits_a, hits_b) = len(both), (both[f"hit_{run}"].to_numpy() for run in "ab")
     low, high = interval(hits_b.astype(float) - hits_a, both["cluster"].to_numpy())
     won, lost = int((hits_b & ~hits_a).sum()), int((hits_a & ~hits_b).sum())
-    return {
-        "setting": setting,
-        "n": len(both),
-        "clusters": int(both["cluster"].nunique()),
-        "a": _mean(hits_a),
-        "b": _mean(hits_b),
-        "difference": (won - lost) / len(both) if len(both) else None,
-        "low": low,
-        "high": high,
-        "won": won,
-        "lost": lost,
-        "p": mcnemar(won, lost) if len(both) else None,
-    }
-
-
-def _mean(hits: np.ndarray) -> float | None:
-    return float(hits.mean()) if len(hits) else None
-
-
-# --- formats ---------------------------------------------------------------------------------------------------------
+    row = {"setting": setting, "n": n, "clusters": int(both["cluster"].nunique())}
+    row |= {"a": float(hits_a.mean()) if n else None, "b": float(hits_b.mean()) if n else None}
+    row |= {"difference": (won - lost) / n if n else None, "low": low, "high": high}
+    return row | {"won": won, "lost": lost, "p": mcnemar(won, lost) if n else None}
 
 
 def _cells(rows: list[dict]) -> list[list[str]]:
-    """The heading and a row of cells each; a dash where there is no number."""
-
-    def written(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
-
+    """Return the heading and the cells of each row."""
     cells = [["setting", "n", "A", "B", "B - A", "95 % interval", "won", "lost", "p"]]
     for row in rows:
-        ends = "-" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
-        values = [written(row[name], form) for name, form in (("a", ".3f"), ("b", ".3f"), ("difference", "+.3f"))]
-        p = "<.0001" if row["p"] is not None and row["p"] < 0.0001 else written(row["p"], ".4f")
-        cells.append([row["setting"], f"{row['n']:,}", *values, ends, str(row["won"]), str(row["lost"]), p])
+        top1 = [markdown.number(row["a"]), markdown.number(row["b"]), markdown.number(row["difference"], "+.3f")]
+        p = "<.0001" if row["p"] is not None and row["p"] < 0.0001 else markdown.number(row["p"], ".4f")
+        ends = markdown.interval(row["low"], row["high"])
+        cells.append([row["setting"], f"{row['n']:,}", *top1, ends, str(row["won"]), str(row["lost"]), p])
     return cells
 
 
+def _sentences(heading: dict, rows: list[dict]) -> tuple[str, str]:
+    n = max((row["clusters"] for row in rows), default=0)
+    return (
+        f"top1 by {heading['answers']}, {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
+        f"The interval draws {n} clusters of queries that share a debate or a text; p, McNemar's, takes each query alone.",
+    )
+
+
 def as_table(heading: dict, rows: list[dict]) -> str:
+    """Return the comparison as plain text; heading holds a, b, split, queries and answers, rows are those of `compare`."""
     cells = _cells(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
@@ -91,20 +89,14 @@ def as_table(heading: dict, rows: list[dict]) -> str:
 
 
 def as_markdown(heading: dict, rows: list[dict]) -> str:
-    table = markdown.table(_cells(rows))
-    return "\n".join([f"A: {heading['a']}. B: {heading['b']}.", *_sentences(heading, rows), "", table])
+    """Return the comparison in Markdown."""
+    lines = [f"A: {heading['a']}. B: {heading['b']}.", *_sentences(heading, rows), "", markdown.table(_cells(rows))]
+    return "\n".join(lines)
 
 
 def as_json(heading: dict, rows: list[dict]) -> str:
+    """Return the comparison as JSON: the heading's keys, and the rows under settings."""
     return json.dumps(heading | {"settings": rows}, indent=1, allow_nan=False)
-
-
-def _sentences(heading: dict, rows: list[dict]) -> tuple[str, str]:
-    drawn = max((row["clusters"] for row in rows), default=0)
-    return (
-        f"top1 by {heading['answers']}, {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
-        f"The interval draws {drawn} clusters of queries that share a debate or a text; p, McNemar's, takes each query alone.",
-    )
 
 
 FORMATS = {"table": as_table, "json": as_json, "md": as_markdown}

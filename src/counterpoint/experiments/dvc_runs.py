@@ -1,24 +1,62 @@
-"""Runs as DVC keeps them: the experiments of the commit that is checked out, and files of any run."""
+"""Run DVC and Git, and read what DVC keeps: the experiments of the commit that is checked out, and files of any run."""
 
+import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
+from typing import Any
 
 import dvc.api
 import yaml
 from dvc.exceptions import DvcException, NotDvcRepoError, PathMissingError
-from dvc.scm import RevError, SCMError
+from dvc.scm import RevError
 from dvc.utils.hydra import apply_overrides
 from dvc_data.index import DataIndexError
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import parse_params
+from counterpoint.core.process import die_with_parent
 
-WORKSPACE = "workspace"  # DVC's word for what is not committed
+WORKSPACE = "workspace"  # DVC's word for the files that are not committed
 PENDING = ("Queued", "Running")
+NO_RESULT = {"fetch", "checkpoint", "states"}  # sections of params on which no result depends
+NO_REPOSITORY = "runs are read through DVC; this is no DVC repository"
+
+
+def run_dvc(*words: str) -> subprocess.CompletedProcess:
+    """Run dvc, which ends when this process ends; stdout holds stderr, too."""
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(command, stdout=PIPE, stderr=STDOUT, text=True, errors="replace", preexec_fn=die_with_parent)
+
+
+def git(*words: str) -> str:
+    """Run git and return its stdout; raise InputError where it fails."""
+    done = subprocess.run(["git", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"git {words[0]} must succeed; it said: {why(done.stderr)}")
+    return done.stdout
+
+
+def why(output: str) -> str:
+    """Return the line of a command's output that states its error: the stage's, else DVC's, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    for start in ("error: ", "ERROR: "):
+        if errors := [line for line in lines if line.startswith(start)]:
+            return errors[-1].removeprefix(start)
+    return lines[-1] if lines else "it said nothing"
+
+
+def head() -> str:
+    """Return the commit that is checked out; for DVC, HEAD is the note of a killed `dvc exp run`, where one stands."""
+    try:
+        return git("rev-parse", "--verify", "HEAD^{commit}").strip()
+    except InputError:
+        raise InputError(NO_REPOSITORY) from None
 
 
 @dataclass(frozen=True)
@@ -30,61 +68,62 @@ class Experiment:
     state: str
 
     @property
-    def whole(self) -> bool:
-        """Whether its results are those of its params: `dvc exp run STAGE` keeps an experiment of a part of the pipeline."""
-        stages = yaml.safe_load(read(self.rev, "dvc.lock"))["stages"]
-        values = yaml.safe_load(read(self.rev, "params.yaml"))
-        try:
-            trained = stages["train"]["params"]["params.yaml"]
-            chain = [("train", "models", "rank"), ("rank", "data/ranks", "evaluate")]
-            made = [out["md5"] for maker, path, _ in chain for out in stages[maker]["outs"] if out["path"] == path]
-            taken = [dep["md5"] for _, path, taker in chain for dep in stages[taker]["deps"] if dep["path"] == path]
-        except KeyError:
-            return False
-        # Compared as params, since 3.0e-5 stands in dvc.lock as 3e-05, which YAML reads as a string.
-        return made == taken and parse_params(yaml.safe_dump(values | trained), "dvc.lock") == self.params
-
-    @property
     def params(self) -> Params:
+        """Return the experiment's params."""
         return parse_params(read(self.rev, "params.yaml"), f"params.yaml of {self.name}")
 
+    @property
+    def whole(self) -> bool:
+        """Return whether all results belong to the params; `dvc exp run STAGE` keeps an experiment of some stages only."""
+        stages = yaml.safe_load(read(self.rev, "dvc.lock"))["stages"]
+        entries = [(name, entry) for name, stage in stages.items() for entry in (*stage.get("outs", []), *stage["deps"])]
+        hashes = {(name, entry["path"]): entry["md5"] for name, entry in entries}
+        for maker, path, reader in (("train", "models", "rank"), ("rank", "data/ranks", "evaluate")):
+            if (maker, path) not in hashes or hashes[maker, path] != hashes.get((reader, path)):
+                return False
+        # Compared as params, since 3.0e-5 stands in dvc.lock as 3e-05, which YAML reads as a string.
+        values = yaml.safe_load(read(self.rev, "params.yaml")) | stages["train"]["params"]["params.yaml"]
+        return parse_params(yaml.safe_dump(values), "dvc.lock") == self.params
 
-def experiments() -> list[Experiment]:
-    """Those of the commit that is checked out; one that failed in the queue and was then done is done."""
-    try:
-        rows = dvc.api.exp_show(revs=head())
-    except (NotDvcRepoError, SCMError):
-        raise _no_repository() from None
-    found = [
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a plan: its name, its -S, and the params.yaml that they make."""
+
+    name: str
+    settings: list[str]
+    text: str  # of params.yaml
+    params: Params
+
+    def command(self) -> list[str]:
+        """Return the words of the dvc command that runs it."""
+        return ["exp", "run", "--name", self.name, *(word for setting in self.settings for word in ("-S", setting))]
+
+
+def experiments() -> dict[str, Experiment]:
+    """Return the experiments of the commit that is checked out, by name; of one that failed and then ran, the run."""
+    known = [
         Experiment(row["Experiment"], row["rev"], row["State"] if row["State"] in (*PENDING, "Failed") else "done")
-        for row in rows
-        if row["Experiment"] and row["Executor"] != "Workspace"  # one that was killed in the workspace
+        for row in dvc.api.exp_show(revs=head())
+        if row["Experiment"] and row["Executor"] != "Workspace"  # that one was killed in the workspace
     ]
-    better = {experiment.name for experiment in found if experiment.state != "Failed"}
-    return [experiment for experiment in found if experiment.state != "Failed" or experiment.name not in better]
-
-
-def head() -> str:
-    """The commit that is checked out. To DVC, the word HEAD means what a killed `dvc exp run` noted, as long as that stands."""
-    done = subprocess.run(["git", "rev-parse", "--verify", "HEAD^{commit}"], capture_output=True, text=True)
-    if done.returncode:
-        raise _no_repository()
-    return done.stdout.strip()
+    by_name = {experiment.name: experiment for experiment in known}
+    return by_name | {experiment.name: experiment for experiment in known if experiment.state != "Failed"}
 
 
 def committed_params(settings: Sequence[str] = ()) -> Params:
-    """params.yaml as committed, with what DVC makes of -S; InputError for what it makes nothing of."""
+    """Return the committed params with the changes of -S; raise InputError where DVC cannot apply them."""
     return parse_params(params_text(settings), "params.yaml")
 
 
 def params_text(settings: Sequence[str]) -> str:
-    """The text of params.yaml that `dvc exp run -S` leaves, from the committed one."""
+    """Return the text of params.yaml that `dvc exp run -S` makes of the committed one."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "params.yaml")
         try:
             file.write_text(read(head(), "params.yaml"), encoding="utf-8")
-        except (NotDvcRepoError, SCMError):
-            raise _no_repository() from None
+        except NotDvcRepoError:
+            raise InputError(NO_REPOSITORY) from None
         try:
             apply_overrides(file, list(settings))
         except Exception as error:  # of DVC, Hydra, OmegaConf or the YAML writer
@@ -98,15 +137,20 @@ def params_text(settings: Sequence[str]) -> str:
 
 
 def read(run: str, path: str) -> str:
-    """A file of a run that Git keeps or DVC has in its cache; run is a revision, an experiment's name or workspace."""
+    """Return a file of a run from Git or DVC's cache; run is a revision, an experiment's name or workspace."""
     rev = {WORKSPACE: None, "HEAD": head()}.get(run, run)
     return dvc.api.read(path, rev=rev, encoding="utf-8")
 
 
-def read_output(run: str, out: str, file: str, rev: str | None = None) -> str:
-    """A file of one of a run's cached outputs. InputError says why it cannot be had, and how to make it again.
+def load(run: str, path: str) -> Any:
+    """Return the value of a JSON file of a run, as `read` finds it."""
+    return json.loads(read(run, path))
 
-    run is read, and named in errors; rev is read instead where the name is that of experiments of several commits.
+
+def read_output(run: str, out: str, file: str, rev: str | None = None) -> str:
+    """Return a file of one of a run's cached outputs; the InputError says how to make a missing one again.
+
+    Errors name run. rev is read in its place where experiments of several commits have that name.
     """
     path = f"{out}/{file}"
     try:
@@ -114,15 +158,15 @@ def read_output(run: str, out: str, file: str, rev: str | None = None) -> str:
     except RevError:
         raise InputError(f"a run must be a Git revision, an experiment's name or {WORKSPACE}; got {run!r}") from None
     except NotDvcRepoError:
-        raise _no_repository() from None
+        raise InputError(NO_REPOSITORY) from None
     except (PathMissingError, DataIndexError):
-        if out not in outputs(run):
+        if out not in _outputs(run):
             raise InputError(
                 f"{run}: a run must have {out}; its dvc.lock names none: dvc repro, then commit dvc.lock"
             ) from None
-        if readable(run, f"{out}/test.csv"):
-            raise InputError(f"{run}: {out} must have {file}; code older than compare.py made it, and wrote none") from None
-        again = "dvc repro" if run == WORKSPACE else f"{take_up(run)}; dvc repro"
+        words = ["git", "rev-parse", "--quiet", "--verify", f"{run}^{{commit}}"]  # an experiment's name is no revision to Git
+        take_up = "dvc exp apply" if subprocess.run(words, capture_output=True).returncode else "git checkout"
+        again = "dvc repro" if run == WORKSPACE else f"{take_up} {run}; dvc repro"
         raise InputError(
             f"{run}: its {out} must be in DVC's cache or on a remote; it is in neither. Make it again: {again}"
         ) from None
@@ -130,27 +174,9 @@ def read_output(run: str, out: str, file: str, rev: str | None = None) -> str:
         raise InputError(f"{run}: {path} cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def readable(run: str, path: str) -> bool:
-    try:
-        return bool(read(run, path))
-    except (DvcException, DataIndexError):
-        return False
-
-
-def outputs(run: str) -> set[str]:
-    """What a run's dvc.lock says was produced."""
+def _outputs(run: str) -> set[str]:
     try:
         lock = yaml.safe_load(read(run, "dvc.lock"))
     except (DvcException, FileNotFoundError):
         return set()
     return {out["path"] for stage in lock["stages"].values() for out in stage.get("outs", [])}
-
-
-def take_up(run: str) -> str:
-    """The command that puts a run's params and code in place: an experiment's name is no revision to Git."""
-    words = ["git", "rev-parse", "--quiet", "--verify", f"{run}^{{commit}}"]
-    return f"{'dvc exp apply' if subprocess.run(words, capture_output=True).returncode else 'git checkout'} {run}"
-
-
-def _no_repository() -> InputError:
-    return InputError("runs are read through DVC; this is no DVC repository")

@@ -1,64 +1,67 @@
-"""Runs that differ in seed and schedule only: means over seeds, and each schedule against one, query by query."""
+"""Average runs over their seeds, and compare two groups of runs seed by seed and query by query."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from counterpoint.evaluation.statistics import LEVEL, interval, sign_flip
-from counterpoint.experiments.comparison import align
-from counterpoint.negatives.schedule import Schedule
+from counterpoint.core.params import Params
+from counterpoint.evaluation.statistics import LEVEL, holm, interval, sign_flip
+from counterpoint.experiments.comparison import align, read_ranks
+from counterpoint.experiments.dvc_runs import load
 
-MEASURED = tuple(  # column of the table -> which row of metrics/settings.json
-    (f"{queries}_{split}_{setting}" if queries == "unseen" else f"{split}_{setting}", split, setting, queries)
+SETTINGS = ("epa", "epc")  # that reports compare and studies keep
+MEASURED = tuple(  # column of the table, split, setting, queries
+    (f"{'unseen_' * (queries == 'unseen')}{split}_{setting}", split, setting, queries)
     for queries in ("all", "unseen")
     for split in ("validation", "test")
-    for setting in ("epa", "epc")
+    for setting in SETTINGS
 )
-
-
+STANDS = 0.05  # Holm's p below which a planned difference stands
 Ends = tuple[float | None, float | None]  # of an interval; None where there is none
 
 
-class Labelled(Protocol):
-    """What runs are grouped by: a schedule, or an arm of a study."""
+class Arm(NamedTuple):
+    """A schedule, or an arm of a study: its label, and whether it never draws at random."""
+
+    label: str
+    never_random: bool
 
     @property
-    def label(self) -> str: ...
-    @property
-    def never_random(self) -> bool: ...
-
-
-Group = TypeVar("Group", bound=Labelled)
+    def title(self) -> str:
+        """Return the label as pictures and sentences have it."""
+        return "no decay" if self.label == "none" else f"decay {self.label}" if self.label[0].isdigit() else self.label
 
 
 @dataclass(frozen=True)
 class SeedRun:
-    """What a report takes of one run: rows of metrics/settings.json and history.json, the two summaries, test ranks."""
+    """The parts of a run that a report takes."""
 
     name: str
-    schedule: Schedule
     seed: int
-    settings: list[dict]
-    train: dict
+    settings: list[dict]  # the rows of metrics/settings.json
+    train: dict  # metrics/train.json
     seconds: float
-    history: list[dict]
-    ranks: pd.DataFrame  # of the test split, both steps
+    history: list[dict]  # the rows of history.json
+    ranks: pd.DataFrame  # of the test split, both stages
 
 
-def by_schedule(runs: Iterable[SeedRun]) -> dict[Schedule, dict[int, SeedRun]]:
-    """schedule -> seed -> run, from no decay to never random."""
-    found: dict[Schedule, dict[int, SeedRun]] = {}
-    for run in sorted(runs, key=lambda run: (run.schedule.order, run.seed)):
-        found.setdefault(run.schedule, {})[run.seed] = run
-    return found
+Groups = dict[Arm, dict[int, SeedRun]]  # arm -> seed -> run
+
+
+def seed_run(name: str, rev: str, params: Params) -> SeedRun:
+    """Return a run that DVC keeps as reports take it; rev is a revision or the workspace."""
+    settings, history = load(rev, "metrics/settings.json")["settings"], load(rev, "plots/series/history.json")["epochs"]
+    train, seconds = load(rev, "metrics/train.json"), sum(load(rev, "metrics/timing.json").values())
+    ranks = read_ranks(name, "data/ranks", "test", params.evaluate.answers, rev)
+    return SeedRun(name, params.seed, settings, train, seconds, history, ranks)
 
 
 def spread(values: Sequence[float | None]) -> dict:
-    """Mean, standard deviation (n - 1 in the denominator; None of one value) and the values; None where one is None."""
+    """Return mean, standard deviation (n - 1 in the denominator; None of one value) and values; None where a value is None."""
     numbers = [value for value in values if value is not None]
     known = len(numbers) == len(values) > 0
     return {
@@ -68,84 +71,70 @@ def spread(values: Sequence[float | None]) -> dict:
     }
 
 
-def table(groups: Mapping[Group, dict[int, SeedRun]], step: str) -> list[dict]:
-    """A row per group: top1 of a step by split, setting and queries, best epoch and seconds, each over the seeds."""
+def table(groups: Groups, stage: str) -> list[dict]:
+    """Return a row per arm: top1 of a stage by split, setting and queries, best epoch and seconds, each over the seeds."""
     rows = []
-    for group, runs in groups.items():
-        row: dict = {"decay": group.label, "stage": step, "seeds": list(runs)}
+    for arm, runs in groups.items():
+        row: dict = {"decay": arm.label, "stage": stage, "seeds": list(runs)}
         row["selection"] = spread([run.train["selection_score"] for run in runs.values()])
         for name, split, setting, queries in MEASURED:
-            wanted = {"split": split, "setting": setting, "queries": queries, "stage": step}
-            row[name] = spread([_top1(run, wanted) for run in runs.values()])
+            place = {"split": split, "setting": setting, "queries": queries, "stage": stage}
+            row[name] = spread([measured(run, place)["top1"] for run in runs.values()])
         row["best_epoch"] = spread([run.train["best_epoch"] for run in runs.values()])
-        row["seconds"] = spread([run.seconds for run in runs.values()])
-        rows.append(row)
+        rows.append(row | {"seconds": spread([run.seconds for run in runs.values()])})
     return rows
 
 
-def _top1(run: SeedRun, wanted: dict[str, str]) -> float | None:
-    return next(row["top1"] for row in run.settings if wanted.items() <= row.items())
+def measured(run: SeedRun, place: Mapping[str, str]) -> dict:
+    """Return the row of metrics/settings.json of a split, setting, queries and stage."""
+    return next(row for row in run.settings if place.items() <= row.items())
 
 
-def best(groups: Mapping[Group, dict[int, SeedRun]]) -> Group:
-    """The group of the highest mean selection score over the seeds that all have; the gentler one of equals."""
+def best(groups: Groups) -> Arm:
+    """Return the arm of the highest mean selection score over the seeds that all have; the first of equals."""
     common = set.intersection(*(set(runs) for runs in groups.values()))  # an easy seed must not decide
     means = {
-        group: np.mean([run.train["selection_score"] for seed, run in runs.items() if seed in common or not common])
-        for group, runs in groups.items()
+        arm: np.mean([run.train["selection_score"] for seed, run in runs.items() if seed in common or not common])
+        for arm, runs in groups.items()
     }
-    return max(means, key=lambda group: round(means[group], 9))  # the first of equals
+    return max(means, key=lambda arm: round(means[arm], 9))
 
 
-def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: str, step: str) -> dict | None:
-    """b against a on the test split, seed by seed and query by query, over the seeds that both have; None without one.
+def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: str, stage: str) -> dict | None:
+    """Compare b with a on the test split, seed by seed and query by query; return None where they share no seed or query.
 
     `low` to `high` is the 95 % interval of the difference in top1 over other test queries (bootstrap over clusters of each
-    query's mean over seeds); `seed_low` to `seed_high` that over other seeds (Student's t of the seeds' differences; None
+    query's mean over seeds); `seed_low` to `seed_high` is that over other seeds (Student's t of the seeds' differences; None
     of one seed). A difference is beyond noise when neither interval contains 0. `p` is `sign_flip`'s, of the queries.
     """
-    seeds = [seed for seed in a if seed in b]
-    sides = [(_ranks(a[seed], setting, step), _ranks(b[seed], setting, step)) for seed in seeds]
-    if not seeds or not len(sides[0][0]):
+    sides = {seed: [of_stage(run.ranks, setting, stage) for run in (a[seed], b[seed])] for seed in a if seed in b}
+    if not sides:
         return None
-    aligned = [align(ours, theirs, queries) for ours, theirs in sides]
-    both = pd.concat([rows.assign(seed=seed) for seed, rows in zip(seeds, aligned, strict=True)])
+    both = pd.concat([align(ours, theirs, queries).assign(seed=seed) for seed, (ours, theirs) in sides.items()])
     both["difference"] = both["hit_b"].astype(float) - both["hit_a"]
-    each = both.groupby("seed", sort=False)["difference"].mean()
-    of_query = both.groupby(["id", "cluster"], sort=False)["difference"].mean().reset_index()
-    if of_query.empty:
+    by_seed = both.groupby("seed", sort=False)["difference"].mean().to_numpy()
+    by_query = both.groupby(["id", "cluster"], sort=False)["difference"].mean().reset_index()
+    if by_query.empty:
         return None
-    by_query = of_query["difference"].to_numpy(), of_query["cluster"].to_numpy()
-    low, high = interval(*by_query)
-    seed_low, seed_high = seed_interval(each.to_numpy())
-    return {
-        "setting": setting,
-        "queries": queries,
-        "stage": step,
-        "n": len(of_query),
-        "clusters": int(of_query["cluster"].nunique()),
-        "seeds": seeds,
-        "a": float(both["hit_a"].mean()),
-        "b": float(both["hit_b"].mean()),
-        "difference": float(each.mean()),
-        "low": low,
-        "high": high,
-        "by_seed": each.tolist(),
-        "seed_low": seed_low,
-        "seed_high": seed_high,
-        "p": sign_flip(*by_query),
-        "verdict": verdict((low, high), (seed_low, seed_high)),
-    }
+    values, clusters = by_query["difference"].to_numpy(), by_query["cluster"].to_numpy()
+    low, high = interval(values, clusters)
+    seed_low, seed_high = seed_interval(by_seed)
+    row = {"setting": setting, "queries": queries, "stage": stage, "n": len(by_query), "clusters": len(set(clusters))}
+    row |= {"seeds": list(sides), "a": float(both["hit_a"].mean()), "b": float(both["hit_b"].mean())}
+    row |= {"difference": float(by_seed.mean()), "low": low, "high": high, "by_seed": by_seed.tolist()}
+    row |= {"seed_low": seed_low, "seed_high": seed_high, "p": sign_flip(values, clusters)}
+    return row | {"verdict": verdict((low, high), (seed_low, seed_high))}
 
 
-def _ranks(run: SeedRun, setting: str, step: str) -> pd.DataFrame:
-    return run.ranks[(run.ranks["setting"] == setting) & (run.ranks["stage"] == step)]
+def of_stage(ranks: pd.DataFrame, setting: str, stage: str) -> pd.DataFrame:
+    """Return the rows of a table of ranks of a setting and stage."""
+    return ranks[(ranks["setting"] == setting) & (ranks["stage"] == stage)]
 
 
 def seed_interval(differences: np.ndarray) -> Ends:
-    """The 95 % interval of the mean of some seeds' differences, by Student's t; None of fewer than two, and where they agree.
+    """Return the 95 % interval of the mean of seeds' differences, by Student's t; None where fewer than two differ.
 
-    A few seeds that happen to win by the same number of queries do not say how much others would differ.
+    A few seeds that win by the same number of queries do not tell how much other seeds would differ.
     """
     n = len(differences)
     if n < 2 or (np.ptp(differences) < 1e-12 and abs(differences[0]) > 1e-12):
@@ -155,10 +144,27 @@ def seed_interval(differences: np.ndarray) -> Ends:
 
 
 def verdict(queries: Ends, seeds: Ends) -> str:
-    """Whether a difference is beyond noise, or within that of what."""
+    """Return whether a difference is beyond noise, or within the noise of queries or seeds."""
     kinds = {"queries": queries, "seeds": seeds}
     needed = {"queries": "clusters", "seeds": "seeds that differ"}
-    if missing := [needed[what] for what, ends in kinds.items() if None in ends]:
+    if missing := [needed[kind] for kind, ends in kinds.items() if None in ends]:
         return f"unknown: two {' and '.join(missing)} are needed"
-    within = [what for what, (low, high) in kinds.items() if (low or 0) <= 0 <= (high or 0)]
+    within = [kind for kind, (low, high) in kinds.items() if (low or 0) <= 0 <= (high or 0)]
     return f"within noise ({' and '.join(within)})" if within else "beyond noise"
+
+
+def with_holm(rows: Sequence[dict], planned: int) -> list[dict]:
+    """Return planned comparisons with `holm`, p corrected for the number planned, run or not, and `stands`.
+
+    A difference stands where `holm` is below STANDS and the seeds' interval leaves out 0.
+    """
+    corrected = holm([row["p"] for row in rows] + [1.0] * (planned - len(rows)))
+    return [row | {"holm": p, "stands": _stands(row, p)} for row, p in zip(rows, corrected, strict=False)]
+
+
+def _stands(row: dict, p: float) -> str:
+    if p >= STANDS:
+        return "no"
+    if row["seed_low"] is None:
+        return "not known: one seed"
+    return "no" if row["seed_low"] <= 0 <= row["seed_high"] else "yes"

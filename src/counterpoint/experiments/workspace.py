@@ -1,4 +1,4 @@
-"""The workspace that experiments run in: what must stand there as committed, and how it comes back."""
+"""Check the workspace that experiments run in, and bring its committed state back."""
 
 import logging
 import os
@@ -8,114 +8,85 @@ from pathlib import Path
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_text
 from counterpoint.experiments.baseline import check_out
-from counterpoint.experiments.commands import git
-from counterpoint.experiments.sweep_plan import PlannedRun
+from counterpoint.experiments.dvc_runs import PlannedRun, git, head
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
 PARAMS = Path("params.yaml")
-FETCHED = Path("data/arguana")
-RESULTS = (str(PARAMS), "dvc.lock", "metrics", "plots")  # what a run changes of what Git keeps
-NOTES = ("EXEC_BASELINE", "EXEC_MERGE", "EXEC_BRANCH")  # DVC's, which a run in the workspace removes at its end
-BRANCH = Path(".dvc/tmp/sweep.branch")  # where Git's HEAD was when the sweep began, and the commit
+RESULTS = (str(PARAMS), "dvc.lock", "metrics", "plots")  # the files in Git that a run changes
+NOTES = "refs/exps/exec"  # of DVC on a run in the workspace, which removes them at its end
+BRANCH = Path(".dvc/tmp/sweep.branch")  # holds Git's HEAD and the commit at the beginning of a sweep
+
+
+def refuse_edited(file: str) -> None:
+    """Raise InputError where a study's file is not committed as it is."""
+    if not git("ls-files", "--", file) or git("status", "--porcelain", "--", file):
+        raise InputError(f"a study must be committed before its first run; {file} is not: git add {file}, git commit")
+
+
+def refuse_edits(plan: Sequence[PlannedRun]) -> None:
+    """Raise InputError where the code is not the committed one, or params.yaml neither that nor of a run of this sweep."""
+    look_again()
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
+    if edited := [line[3:] for line in changes.splitlines()]:
+        raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
+    if git("status", "--porcelain", "--", str(PARAMS)) and PARAMS.read_text(encoding="utf-8") not in {run.text for run in plan}:
+        raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
 
 
 def look_again() -> None:
     """Make Git read the files that runs change.
 
-    Where DVC wrote one in the second in which Git's index noted it, with the same length, Git takes it for unchanged.
+    Git takes a file for unchanged where DVC wrote it with the same length in the second that Git's index has for it.
     """
     for name in git("ls-files", "--", *RESULTS).splitlines():
         if Path(name).exists():
             os.utime(name)
 
 
-def refuse_edited(file: str) -> None:
-    """What is planned stands in a commit before it is run."""
-    if not git("ls-files", "--", file) or git("status", "--porcelain", "--", file):
-        raise InputError(f"a study must be committed before its first run; {file} is not: git add {file}, git commit")
-
-
-def refuse_edits(plan: Sequence[PlannedRun]) -> None:
-    """A sweep's experiments belong to a commit: code and params must be the committed ones, or a run's of this sweep."""
-    look_again()
-    done = git("status", "--porcelain", "--untracked-files=no", "--", *BASELINE)
-    if edited := [line[3:] for line in done.splitlines()]:
-        raise InputError(f"a sweep must run what is committed; {edited[0]} is not: commit it, or git stash")
-    if git("status", "--porcelain", "--", str(PARAMS)) and PARAMS.read_text(encoding="utf-8") not in {run.text for run in plan}:
-        raise InputError("a sweep must run the committed params.yaml; it was edited: commit it, or git restore params.yaml")
-
-
-def refuse_hidden(key: str, named: str) -> None:
-    """A run of the queue works in a copy, which has what Git tracks; what a param names beside that needs its whole path."""
-    path = Path(named)
-    fetched = path.parent == FETCHED  # by a stage, there too
-    inside = path.resolve().is_relative_to(Path.cwd())
-    words = ("--literal-pathspecs", "ls-files")
-    tracked = inside and git(*words, "--", named) and not git(*words, "--others", "--exclude-standard", "--", named)
-    if not path.is_absolute() and not fetched and not tracked:
-        raise InputError(
-            f"{key}: {named} is not tracked by Git, so a run of the queue does not see it: name it by its whole path, "
-            f"-S '{key}=\"{path.resolve()}\"'"
-        )
-
-
 def put_back(plan: Sequence[PlannedRun]) -> None:
-    """params.yaml as committed, where a run of the plan left its own; all else as `refuse_edits` wants it."""
+    """Restore params.yaml where a run of the plan changed it; raise InputError for all other edits, as `refuse_edits`."""
     refuse_edits(plan)
     git("checkout", "HEAD", "--", str(PARAMS))
 
 
-def take_head_back() -> None:
-    """What a dvc exp run of a killed sweep left in Git: its notes, and HEAD detached, at its commit or at the experiment's.
-
-    HEAD goes back on the sweep's branch, and the notes go, since DVC takes the baseline for HEAD as long as it is there.
-    """
-    if not BRANCH.exists():
-        return
-    for name in NOTES:
-        git("update-ref", "-d", f"refs/exps/exec/{name}")
-    if git("rev-parse", "--symbolic-full-name", "HEAD").strip() != "HEAD":
-        return
-    branch, commit = BRANCH.read_text(encoding="utf-8").split()
-    head = git("rev-parse", "HEAD").strip()
-    of_an_experiment = head in git("for-each-ref", "--format=%(objectname)", "refs/exps").split()
-    if git("rev-parse", branch).strip() == commit and (head == commit or of_an_experiment):
-        logging.info("HEAD goes back to %s, from where a killed dvc left it", branch.removeprefix("refs/heads/"))
-        git("symbolic-ref", "HEAD", branch)
-        git("reset", "--quiet")
-
-
-def note_branch() -> None:
-    """For `take_head_back`."""
-    if branch := git("rev-parse", "--symbolic-full-name", "HEAD").removeprefix("HEAD").strip():
-        write_text(BRANCH, f"{branch} {git('rev-parse', 'HEAD')}")
-
-
-def forget_branch() -> None:
-    BRANCH.unlink(missing_ok=True)
-
-
-def attach_head() -> None:
-    """Where a killed dvc exp run left HEAD detached and its notes: HEAD goes back on the one branch that is there."""
-    detached = git("rev-parse", "--symbolic-full-name", "HEAD").strip() == "HEAD"
-    if not detached or not git("for-each-ref", "refs/exps/exec/EXEC_BASELINE"):
-        return
-    branches = git("for-each-ref", "--format=%(refname)", "--points-at", "HEAD", "refs/heads").split()
-    if len(branches) == 1:
-        logging.info("HEAD goes back to %s, from where a killed dvc left it", branches[0].removeprefix("refs/heads/"))
-        git("symbolic-ref", "HEAD", branches[0])
-        for name in NOTES:
-            git("update-ref", "-d", f"refs/exps/exec/{name}")
-
-
 def show_tracked() -> None:
-    """params.yaml and all results that Git keeps, as committed."""
+    """Restore params.yaml and all results that Git tracks, as committed."""
     look_again()
     git("checkout", "HEAD", "--", *git("ls-tree", "-r", "--name-only", "HEAD", "--", *RESULTS).splitlines())
 
 
 def show_committed() -> None:
-    """The results of the commit, in place of the last run's, as far as the cache has them."""
+    """Restore the committed results in place of the last run's, as far as the cache has them."""
     show_tracked()
     if missing := check_out():
         logging.info("\nno cache has %s of the commit: make restore makes them anew", ", ".join(missing))
+
+
+def note_branch() -> None:
+    """Note Git's branch and commit for `take_head_back`."""
+    if branch := git("rev-parse", "--symbolic-full-name", "HEAD").removeprefix("HEAD").strip():
+        write_text(BRANCH, f"{branch} {head()}")
+
+
+def take_head_back() -> None:
+    """Undo what a killed dvc exp run left in Git: its notes, and HEAD detached at its commit or at the experiment's.
+
+    HEAD goes back to the branch that the sweep noted, else to the only branch at DVC's own note of the commit. The notes
+    go, since DVC takes the noted commit for HEAD.
+    """
+    refs = ("for-each-ref", "--format=%(objectname)")
+    noted, commit = "", git(*refs, f"{NOTES}/EXEC_BASELINE").strip()
+    if BRANCH.exists():
+        noted, commit = BRANCH.read_text(encoding="utf-8").split()
+    elif not commit:
+        return
+    heads = (line.split() for line in git("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads").splitlines())
+    branches = [branch for branch, rev in heads if rev == commit and noted in ("", branch)]
+    detached = git("rev-parse", "--symbolic-full-name", "HEAD").strip() == "HEAD"
+    at_run = head() in (commit, *git(*refs, "refs/exps").split())
+    if detached and at_run and len(branches) == 1:
+        logging.info("HEAD goes back to %s, from where a killed dvc left it", branches[0].removeprefix("refs/heads/"))
+        git("symbolic-ref", "HEAD", branches[0])
+        git("reset", "--quiet")
+    for name in ("EXEC_BASELINE", "EXEC_MERGE", "EXEC_BRANCH"):
+        git("update-ref", "-d", f"{NOTES}/{name}")

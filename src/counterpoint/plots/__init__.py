@@ -1,1 +1,1 @@
-"""What a run shows: pictures, and a page of examples."""
+"""The pictures, the examples and the report page of a run."""

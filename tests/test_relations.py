@@ -2,8 +2,8 @@ import numpy as np
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.evaluation.winners import RELATIONS, relation
-from counterpoint.plots import on_top
+from counterpoint.evaluation.relations import RELATIONS, relation
+from counterpoint.plots import winners
 
 
 def of_first(pairs, documents=()):
@@ -25,7 +25,7 @@ def test_every_argument_has_its_name():
         "other side's point",
         "another debate's point",
         "true counter",
-        "other side's counter",  # speaks against the own side, though not against the query
+        "other side's counter",  # speaks against the query's side, though not against the query
         "own side's counter",
         "another debate's counter",
     ]
@@ -49,5 +49,5 @@ def test_a_document_is_none_s_point_or_counter():
 
 
 def test_every_relation_has_a_colour_of_its_own():
-    assert set(on_top.WINNERS) == set(RELATIONS)
-    assert len({colour for colour, _ in on_top.WINNERS.values()}) == len(RELATIONS)
+    assert list(winners.COLOURS) == list(winners.LABELS) == list(RELATIONS)
+    assert len(set(winners.COLOURS.values())) == len(set(winners.LABELS.values())) == len(RELATIONS)

@@ -1,0 +1,202 @@
+"""Write the report of a sweep and that of a study: a page, its numbers and its pictures."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from counterpoint.core.errors import InputError
+from counterpoint.core.files import read_json, write_json, write_text
+from counterpoint.core.params import Params
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES
+from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments
+from counterpoint.experiments.pages import study_page, sweep_page
+from counterpoint.experiments.report_figures import History, accuracy_by_decay, accuracy_by_epoch, negatives_by_epoch, over_time
+from counterpoint.experiments.seed_averages import SETTINGS, Arm, Groups, best, measured, paired, seed_run, table, with_holm
+from counterpoint.experiments.studies import FOLDER, RESULTS, Comparison, StudyRun, load_study, runs_of
+from counterpoint.experiments.study_rows import agrees, read_run, seconds_of
+from counterpoint.experiments.sweeps import all_else
+from counterpoint.negatives.schedule import Schedule
+from counterpoint.plots.figures import save
+
+Logs = Mapping[str, History]  # of the original research code, by name, to be drawn over the runs
+BY_EPOCH = {
+    "selection_score": "validation top1, selection score",
+    "validation_top1": "validation top1, all queries",
+    "unseen_test_top1": "test top1, unseen queries",
+    "test_top1": "test top1, all queries",
+}
+
+
+def _write(folder: Path, page: str, content: str, numbers: dict, pictures: Mapping[str, Figure]) -> None:
+    for name, figure in pictures.items():
+        save(figure, folder / f"{name}.png")
+    write_json(folder / "report.json", numbers)
+    write_text(folder / page, content)
+    logging.info(content)
+    logging.info("written to %s", folder)
+
+
+def report_sweep(settings: Sequence[str], logs: Logs, out: Path) -> None:
+    """Write the report of the experiments that ran with these settings of -S, one arm for each schedule."""
+    params = committed_params(settings)
+    groups, notes = comparable_experiments(params)
+    runs = [run for by_seed in groups.values() for run in by_seed.values()]
+    place = {"split": "test", "setting": "epa", "stage": "retrieved"}
+    unseen, every = (measured(runs[0], place | {"queries": queries})["n"] for queries in ("unseen", "all"))
+    queries = "unseen" if 0 < unseen < every else "all"
+    stages = MODEL_STAGES if params.trains_head else MODEL_STAGES[:1]
+    tables, winner = {stage: table(groups, stage) for stage in stages}, best(groups)
+    compared = _against_none(groups, queries, stages)
+    selection = f"{params.select.setting}, retrieved"
+    which = "unseen " * (runs[0].train["selection_queries"] == "unseen")
+    about = f"{len(runs)} runs: {params.corpus}, {params.train.epochs} epochs, encoder {Path(params.model.encoder).name}."
+    content = sweep_page(
+        [about, *notes], f"{selection}, {runs[0].train['selection_n']:,} {which}queries", tables, winner, compared
+    )
+    titled = f"{Path(params.corpus).name}, {params.train.epochs} epochs, {len({run.seed for run in runs})} seeds"
+    panels = {"validation_epa": "validation split, epa"}
+    panels |= {f"{'unseen_' * (queries == 'unseen')}test_epa": f"test split, {queries} queries, epa"}
+    by_epoch = {f"{split}_top1": f"{split} top1 ({selection})" for split in EVALUATED}
+    pictures = {
+        "accuracy_by_decay": accuracy_by_decay([row for rows in tables.values() for row in rows], panels, titled),
+        "accuracy_by_epoch": accuracy_by_epoch(groups, by_epoch, logs, titled),
+        "negatives_by_epoch": negatives_by_epoch(groups, titled),
+    }
+    numbers = {"best": winner.label, "runs": [run.name for run in runs], "averages": tables, "against_none": compared}
+    _write(out, "report.md", content, numbers, pictures)
+
+
+def comparable_experiments(params: Params) -> tuple[Groups, list[str]]:
+    """Return the experiments that differ from params in seed and schedule only, and notes on the others.
+
+    The groups go from no decay to never random. Raises InputError where there is no such experiment.
+    """
+    chosen: dict[tuple[Schedule, int], Experiment] = {}
+    left_out: dict[str, list[str]] = {"other params": [], "not done": []}
+    known = experiments()
+    for experiment in known.values():
+        if experiment.state != "done" or not experiment.whole:
+            left_out["not done"].append(experiment.name)
+            continue
+        theirs = experiment.params
+        schedule = Schedule.of(theirs)
+        starts_alike = (theirs.random_rate, theirs.floor) == (params.random_rate, params.floor)
+        if all_else(theirs) != all_else(params) or not (starts_alike or schedule.never_random):
+            left_out["other params"].append(experiment.name)
+        else:
+            chosen.setdefault((schedule, theirs.seed), experiment)
+    if not chosen:
+        raise InputError(
+            f"a report must have experiments of this commit that differ from params.yaml in seed, random_rate, decay, schedule "
+            f"and floor only; got none among {len(known)}: make sweep, or give report.py the sweep's -S"
+        )
+    groups: Groups = {}
+    for schedule, seed in sorted(chosen, key=lambda pair: (pair[0].order, pair[1])):
+        experiment = chosen[schedule, seed]
+        runs = groups.setdefault(Arm(schedule.label, schedule.never_random), {})
+        runs[seed] = seed_run(experiment.name, experiment.rev, experiment.params)
+    notes = [f"Left out, {why}: {', '.join(sorted(names))}." for why, names in left_out.items() if names]
+    most = max(map(len, groups.values()))
+    if short := [f"{arm.label} has {len(runs)}" for arm, runs in groups.items() if len(runs) < most]:
+        notes.append(f"Not every decay has {most} seeds: {', '.join(short)}.")
+    return groups, notes
+
+
+def _against_none(groups: Groups, queries: str, stages: Sequence[str]) -> list[dict]:
+    """Compare every schedule with the one without decay, on the test split."""
+    none = next((runs for arm, runs in groups.items() if arm.label == "none"), {})
+    return [
+        {"decay": arm.label} | row
+        for arm, setting, stage in product(groups, SETTINGS, stages)
+        if arm.label != "none" and (row := paired(none, groups[arm], setting, queries, stage))
+    ]
+
+
+def report_study(name: str, logs: Logs) -> None:
+    """Write the report of studies/NAME.yaml to docs/results/NAME, from the files of its finished runs."""
+    study = load_study(name)
+    plan = runs_of(name, study, [])
+    rows, notes = comparable_rows({run.name: read_json(run.file) for run in plan if run.file.exists()}, plan, study.data)
+    if not rows:
+        raise InputError(f"a report of {name} must have finished runs of its {len(plan)}; got none: sweep.py --study {name}")
+    groups: Groups = {}
+    for run in (run for run in plan if run.name in rows):
+        groups.setdefault(Arm(run.arm, not run.params.random_rate), {})[run.seed] = read_run(run, rows[run.name])
+    stages = MODEL_STAGES if any(row["reranker"]["kind"] != "none" for row in rows.values()) else MODEL_STAGES[:1]
+    tables, winner = {stage: table(groups, stage) for stage in stages}, best(groups).label
+    queries = study.ask[0].queries if study.ask else "unseen"
+    rest = {"setting": "epa", "queries": queries, "stage": stages[-1]}
+    pairs = [Comparison(arm=winner, against=arm.label, **rest) for arm in groups if arm.label != winner]
+    planned, afterwards = with_holm(_compared(groups, study.ask), len(study.ask)), _compared(groups, pairs)
+    content = study_page(name, study, [*_about(plan, list(rows.values()), winner), *notes], planned, afterwards, tables)
+    seeds = len({run.seed for run in plan if run.name in rows})
+    titled = f"{FOLDER / name}.yaml, {seeds} seed{'s' * (seeds > 1)}"
+    unseen = "unseen_" * (queries == "unseen")
+    panels = {f"{unseen}{split}_epa": f"{split} split, {queries} queries, epa" for split in EVALUATED}
+    pictures = {
+        "over_time": over_time(groups, _ends(groups), titled),
+        "accuracy_by_arm": accuracy_by_decay([row for rows in tables.values() for row in rows], panels, titled, "arm"),
+        "accuracy_by_epoch": accuracy_by_epoch(groups, BY_EPOCH, logs, titled, "arm"),
+    }
+    numbers = {"best": winner, "planned": planned, "afterwards": afterwards, "averages": tables}
+    numbers["runs"] = {run: row["commit"] for run, row in rows.items()}
+    _write(RESULTS / name, "README.md", content, numbers, pictures)
+
+
+def comparable_rows(rows: Mapping[str, dict], plan: Sequence[StudyRun], data: str | None) -> tuple[dict[str, dict], list[str]]:
+    """Return the finished runs by name that count by the rule of `agrees`, and notes on the others.
+
+    data is the sha256 that the study names; None takes that of most rows.
+    """
+    known = {run.name: run for run in plan if run.name in rows}
+    most = data or next((sha for sha, _ in Counter(rows[name]["data"] for name in known).most_common(1)), "")
+    chosen = {name: rows[name] for name, run in known.items() if agrees(rows[name], run, most)}
+    left_out = {
+        "other params, data or results version": [name for name in known if name not in chosen],
+        "not run yet": [run.name for run in plan if run.name not in rows],
+    }
+    return chosen, [f"Left out, {why}: {', '.join(names)}." for why, names in left_out.items() if names]
+
+
+def _compared(groups: Groups, comparisons: Sequence[Comparison]) -> list[dict]:
+    """Return `seed_averages.paired` of each comparison that both of its arms have runs for."""
+    runs = {arm.label: by_seed for arm, by_seed in groups.items()}
+    return [
+        {"arm": arm, "against": against} | row
+        for arm, against, *place in (comparison.model_dump().values() for comparison in comparisons)
+        if (row := paired(runs.get(against, {}), runs.get(arm, {}), *place))
+    ]
+
+
+def _about(plan: Sequence[StudyRun], rows: Sequence[dict], winner: str) -> list[str]:
+    """Return paragraphs on the runs: how many, how long, on what, when, and what chose their epochs."""
+    hours = sum(map(seconds_of, rows)) / 3600
+    machines = dict.fromkeys(
+        f"{machine['processor']}, threads: {machine['threads'] or machine['cores']}, torch {machine['torch']}"
+        for machine in (row["machine"] for row in rows)
+    )
+    commits, days = dict.fromkeys(row["commit"][:7] for row in rows), sorted(row["ended"][:10] for row in rows)
+    train = rows[0]["train"]
+    unseen = "unseen " * (train["selection_queries"] == "unseen")
+    return [
+        f"{len(rows)} of {len(plan)} planned runs, {hours:.1f} hours of {'; '.join(machines)}; commit {', '.join(commits)}; "
+        f"{days[0]} to {days[-1]}.",
+        f"Each run's epoch has the best top1 on {train['selection_n']:,} {unseen}validation queries; on them the best arm is "
+        f"**{winner}**.",
+    ]
+
+
+def _ends(groups: Groups) -> dict[str, tuple[float, float]]:
+    """Return, by label, the mean over seeds of the intervals of unseen test top1, retrieved, in epa."""
+    place = {"split": "test", "setting": "epa", "queries": "unseen", "stage": "retrieved"}
+    ends = {}
+    for arm, runs in groups.items():
+        rows = [measured(run, place) for run in runs.values()]
+        if all(row["top1_low"] is not None for row in rows):
+            low, high = (sum(row[end] for row in rows) / len(rows) for end in ("top1_low", "top1_high"))
+            ends[arm.label] = (low, high)
+    return ends
