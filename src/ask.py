@@ -20,77 +20,72 @@ from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params, parse_params
 from counterpoint.core.sections import SPLITS
 from counterpoint.experiments.dvc_runs import WORKSPACE, read, read_output
-from counterpoint.use.arguments import EVERY, Argument, of_corpus, read_arguments
-from counterpoint.use.retriever import MODELS, RERANKER, Hit, Progress, Retriever
-from counterpoint.use.trec import TrecRun
+from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments
+from counterpoint.use.retriever import MODELS, RERANKER, Hit, Progress, Retriever, Tell
+from counterpoint.use.trec import write_run
 
 TRIPLES, INDEX, PARAMS = "data/triples", Path(".index"), "params.yaml"
 
 
 def main() -> None:
-    asked = parse()
+    """Print the best counters of each point, or write them to a file."""
+    args = parse()
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
             handler.setStream(sys.stderr)  # answers alone on standard output
-    with run_at(asked.run) as (folder, params):
-        retriever = Retriever.load(
-            folder, device=params.train.device, precision=params.train.precision, depth=params.evaluate.rerank_depth
-        )
-        arguments = searched(asked, folder)
-        with progress() as told:
-            retriever.index(arguments, keep=INDEX, tell=told)
-    only = None
-    if asked.counters_only:
-        only = [each.source == "counter" for each in arguments]
-        if not any(only):
-            raise InputError("--counters-only needs arguments that are told to be counters; these are not")
-    out = TrecRun(asked.trec, asked.run) if asked.trec else None
-    answers = []
-    for point, hits in answered(retriever, points(asked), asked.top, only):
-        answers.append({"id": point.id, "point": point.text, "counters": [asdict(hit) for hit in hits]})
-        if out:
-            out.add(point.id, [hit.id for hit in hits])
-        elif not asked.json:
+    with run_at(args.run) as (folder, params):
+        device, depth = params.train.device, params.evaluate.rerank_depth
+        retriever = Retriever.load(folder, device=device, precision=params.train.precision, depth=depth)
+        arguments = searched(args, folder)
+        with progress() as tell:
+            retriever.index(arguments, keep=INDEX, tell=tell)
+    only = [argument.source == "counter" for argument in arguments] if args.counters_only else None
+    if only is not None and not any(only):
+        raise InputError("--counters-only needs arguments that are known to be counters; got none")
+    answers = answered(retriever, points(args), args.top, only)
+    if args.trec:
+        write_run(args.trec, args.run, ((point.id, [hit.id for hit in hits]) for point, hits in answers))
+    elif args.json:
+        rows = [{"id": point.id, "point": point.text, "counters": list(map(asdict, hits))} for point, hits in answers]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        for point, hits in answers:
             print("\n".join(shown(point, hits)), flush=True)
-    if out:
-        out.write()
-    if asked.json:
-        print(json.dumps(answers, indent=1, ensure_ascii=False))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="ask.py", description="The best counters to a point, by a trained model.")
-    parser.add_argument("point", nargs="?", help="the point; without it, and without --points, a line of standard input each")
-    parser.add_argument("--points", type=Path, metavar="FILE", help="ask those of a table's column point (and id), or a .txt")
-    parser.add_argument(
-        "--arguments", type=Path, metavar="FILE", help="search a table's column text (and id), a .txt or a corpus instead"
-    )
-    parser.add_argument("--column", default="text", help="what --arguments calls its texts (default: text)")
-    splits = (EVERY, *SPLITS)
-    parser.add_argument("--split", choices=splits, default=EVERY, help="of the run's corpus that is searched (default: all)")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="counters of each point (default: 5)")
-    parser.add_argument("--counters-only", action="store_true", help="leave out points, which may answer, too")
-    parser.add_argument("--run", default=WORKSPACE, metavar="NAME", help="an experiment's or a revision's model, by DVC")
+    """Return the options; raise InputError where they contradict each other."""
+    parser = argparse.ArgumentParser(prog="ask.py", description="Find the best counters to a point, by a trained model.")
+    parser.add_argument("point", nargs="?", help="the point; without it and --points, each line of standard input is a point")
+    parser.add_argument("--points", type=Path, metavar="FILE", help="a table with a column point (and id), or a .txt")
+    what = "search a table with a column text (and id), a .txt or a corpus instead"
+    parser.add_argument("--arguments", type=Path, metavar="FILE", help=what)
+    parser.add_argument("--column", default="text", help="the column of texts in --arguments (default: text)")
+    what = "the split of the run's corpus to search (default: all)"
+    parser.add_argument("--split", choices=(ALL, *SPLITS), default=ALL, help=what)
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="counters for each point (default: 5)")
+    parser.add_argument("--counters-only", action="store_true", help="leave out points as candidates")
+    parser.add_argument("--run", default=WORKSPACE, metavar="NAME", help="the model of an experiment or a revision, by DVC")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a list of points with their counters")
+    form.add_argument("--json", action="store_true", help="print a list of points with their counters")
     form.add_argument("--trec", type=Path, metavar="FILE", help="write a run file for trec_eval, ranx or pytrec_eval")
-    asked = parser.parse_args()
-    if asked.point is not None and asked.points:
+    args = parser.parse_args()
+    if args.point is not None and args.points:
         raise InputError("a point and --points must not be given together")
-    if asked.top < 1:
-        raise InputError(f"--top must be at least 1; got {asked.top}")
-    if asked.arguments and asked.split != EVERY:
+    if args.top < 1:
+        raise InputError(f"--top must be at least 1; got {args.top}")
+    if args.arguments and args.split != ALL:
         raise InputError("--split must be of the run's corpus; --arguments FILE searches that file")
-    return asked
+    return args
 
 
 @contextmanager
 def run_at(name: str) -> Iterator[tuple[Path, Params]]:
-    """A folder with what a run has made, and its params."""
+    """Yield a folder with the outputs of a run, and its params."""
     if name == WORKSPACE:
         yield Path(), load_params()
         return
-    read_output(name, MODELS, "model.json")  # says why it cannot be had
+    read_output(name, MODELS, "model.json")  # its error says why the run is not there
     params = parse_params(read(name, PARAMS), f"{PARAMS} of {name}")
     files = dvc.api.DVCFileSystem(rev=name)
     with tempfile.TemporaryDirectory() as folder:
@@ -99,66 +94,63 @@ def run_at(name: str) -> Iterator[tuple[Path, Params]]:
         yield Path(folder), params
 
 
-def searched(asked: argparse.Namespace, folder: Path) -> list[Argument]:
-    if asked.arguments:
-        return read_arguments(asked.arguments, asked.column, "--arguments")
+def searched(args: argparse.Namespace, folder: Path) -> list[Argument]:
+    """Return the arguments to search: those of a file, or of the run in a folder."""
+    if args.arguments:
+        return read_arguments(args.arguments, args.column, "--arguments")
     if not (folder / TRIPLES).is_dir():
         raise InputError(f"{TRIPLES} is missing: dvc repro makes it; or search a file by --arguments")
-    return of_corpus(read_triples(folder / TRIPLES), asked.split)
+    return of_corpus(read_triples(folder / TRIPLES), args.split)
 
 
-def points(asked: argparse.Namespace) -> Iterable[list[Argument]]:
-    """What is asked, in lots that are answered together."""
-    if asked.point is not None:
-        yield [Argument("1", asked.point)]
-    elif asked.points:
-        yield read_arguments(asked.points, "point", "--points")
+def points(args: argparse.Namespace) -> Iterable[list[Argument]]:
+    """Yield the points to ask, in lots to answer together."""
+    if args.point is not None:
+        yield [Argument("1", args.point)]
+    elif args.points:
+        yield read_arguments(args.points, "point", "--points")
     else:
-        for number, line in enumerate(sys.stdin, start=1):
-            if line.strip():
-                yield [Argument(str(number), line.strip())]
+        yield from ([Argument(str(number), line.strip())] for number, line in enumerate(sys.stdin, start=1) if line.strip())
 
 
 def answered(
     retriever: Retriever, lots: Iterable[list[Argument]], top: int, only: Sequence[bool] | None
 ) -> Iterator[tuple[Argument, list[Hit]]]:
+    """Yield each point with its hits; log the points that are cut."""
     for lot in lots:
         texts = [point.text for point in lot]
-        hits = retriever.answers(texts, top, only=only)
-        yield from zip(lot, hits, strict=True)
-        longer = retriever.longer(texts)
-        most = retriever.model.point.encoder.max_length
+        yield from zip(lot, retriever.answers(texts, top, only=only), strict=True)
+        longer, max_length = retriever.longer(texts), retriever.model.point.encoder.max_length
         for number in longer[:3]:
-            logging.info("point %s is longer than the model reads, %d tokens: its end was not read", lot[number].id, most)
+            logging.info("point %s is cut: the model reads its first %d tokens", lot[number].id, max_length)
         if len(longer) > 3:
             logging.info("and %d more points", len(longer) - 3)
 
 
 @contextmanager
-def progress() -> Iterator:
-    """A bar at a terminal, a line every ten seconds elsewhere."""
+def progress() -> Iterator[Tell]:
+    """Yield a function that shows the progress of embedding: as a bar at a terminal, else as a line every ten seconds."""
     if not sys.stderr.isatty():
         yield Progress()
         return
-    bar = tqdm(unit="text", leave=False, desc="embedding")
+    with tqdm(unit="text", leave=False, desc="embedding") as bar:
 
-    def told(done: int, texts: int) -> None:
-        bar.total, bar.n = texts, done
-        bar.refresh()
+        def tell(done: int, texts: int) -> None:
+            bar.total, bar.n = texts, done
+            bar.refresh()
 
-    with bar:
-        yield told
+        yield tell
 
 
 def shown(point: Argument, hits: Sequence[Hit]) -> Iterator[str]:
-    yield f"{' '.join(point.text.split())}"
+    """Yield the lines of a point and its hits."""
+    yield " ".join(point.text.split())
     for place, hit in enumerate(hits, start=1):
         duplicates = f" = {', '.join(hit.duplicates)}" if hit.duplicates else ""
         logit = "" if hit.logit is None else f", logit {hit.logit:+.2f}"
         yield f"{place:>4}. {hit.distance:.4f}{logit}  [{hit.id}{duplicates}]"
         yield f"      {' '.join(hit.text.split())}"
-    if not hits:
-        yield "      no argument is left that may answer"
+    yield from ([] if hits else ["      no candidate is left"])
     yield ""
 
 

@@ -5,7 +5,7 @@ from transformers.masking_utils import bidirectional_mask_function, causal_mask_
 
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.cpu.attention import attend, short_mask
-from counterpoint.model.cpu.speed_up import speed_up
+from counterpoint.model.cpu.speed_up import place
 from counterpoint.model.encoder import load_encoder
 
 CPU, BF16 = choose("cpu", "fp32"), Compute(torch.device("cpu"), True)
@@ -19,42 +19,42 @@ def tensors(dtype):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
-def test_it_is_softmax_of_scaled_products_with_its_gradient(dtype, tolerance):
+def test_attention_is_softmax_of_scaled_products_with_its_gradient(dtype, tolerance):
     query, key, value, mask = tensors(dtype)
     q, k, v = (tensor.detach().double().requires_grad_() for tensor in (query, key, value))
     expected = (((q @ k.mT) * 0.3 + mask).softmax(-1) @ v).transpose(1, 2)
-    found, _ = attend(None, query, key, value, mask, scaling=0.3)
-    assert found.shape == (3, 7, 2, 4)
-    torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+    attended, _ = attend(None, query, key, value, mask, scaling=0.3)
+    assert attended.shape == (3, 7, 2, 4)
+    torch.testing.assert_close(attended.double(), expected, rtol=tolerance, atol=tolerance)
     expected.sum().backward()
-    found.sum().backward()
+    attended.sum().backward()
     for mine, theirs in ((query, q), (key, k), (value, v)):
         torch.testing.assert_close(mine.grad.double(), theirs.grad, rtol=tolerance, atol=tolerance * 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_it_is_the_same_where_nothing_learns_and_with_a_row_of_mask_a_text(dtype):
+def test_attention_is_the_same_without_gradients_and_with_a_row_of_mask_a_text(dtype):
     query, key, value, mask = tensors(dtype)
-    learning = attend(None, query, key, value, mask)[0].detach()
+    with_gradients = attend(None, query, key, value, mask)[0].detach()
     with torch.no_grad():
         for same in (mask, mask[:, :, :1], mask.clamp(min=torch.finfo(torch.float32).min)):
-            torch.testing.assert_close(attend(None, query, key, value, same)[0], learning, rtol=0, atol=2e-2)
+            torch.testing.assert_close(attend(None, query, key, value, same)[0], with_gradients, rtol=0, atol=2e-2)
 
 
 def test_the_mask_is_a_row_a_text_nothing_without_padding_and_whole_for_a_decoder():
     sees = torch.arange(5) < torch.tensor([[5], [2]])
-    asked = {"batch_size": 2, "q_length": 5, "kv_length": 5, "dtype": torch.float32, "allow_is_bidirectional_skip": True}
-    asked |= {"mask_function": bidirectional_mask_function}
-    row = short_mask(attention_mask=sees, **asked)
+    options = {"batch_size": 2, "q_length": 5, "kv_length": 5, "dtype": torch.float32, "allow_is_bidirectional_skip": True}
+    options |= {"mask_function": bidirectional_mask_function}
+    row = short_mask(attention_mask=sees, **options)
     assert torch.equal(row, torch.where(sees, 0.0, torch.finfo(torch.float32).min)[:, None, None])
-    assert short_mask(attention_mask=torch.ones(2, 5, dtype=torch.bool), **asked) is None
-    asked |= {"mask_function": causal_mask_function, "allow_is_bidirectional_skip": False}
-    causal = short_mask(attention_mask=sees, **asked)
+    assert short_mask(attention_mask=torch.ones(2, 5, dtype=torch.bool), **options) is None
+    options |= {"mask_function": causal_mask_function, "allow_is_bidirectional_skip": False}
+    causal = short_mask(attention_mask=sees, **options)
     assert torch.equal(causal[:, 0] == 0, torch.ones(5, 5).tril().bool() & sees[:, None])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_takes_weights_away_and_keeps_their_mean(dtype):
+def test_dropout_removes_weights_and_keeps_their_mean(dtype):
     query, key, value, mask = tensors(dtype)
     plain = attend(None, query, key, value, mask)[0].detach().float()
     torch.manual_seed(0)
@@ -63,9 +63,9 @@ def test_dropout_takes_weights_away_and_keeps_their_mean(dtype):
     torch.testing.assert_close(many.mean(0), plain, atol=0.12, rtol=0)
 
 
-def test_an_encoder_gives_what_transformers_gives(tiny_bert):
+def test_an_encoder_gives_the_hidden_states_of_transformers(tiny_bert):
     encoder = load_encoder(tiny_bert, "mean", 32).eval()
-    speed_up(encoder)
+    place(encoder, torch.device("cpu"))
     ids = torch.randint(5, 50, (4, 9), generator=torch.Generator().manual_seed(0))
     mask = (torch.arange(9) < torch.tensor([9, 3, 5, 9])[:, None]).long()
     with torch.no_grad():

@@ -5,7 +5,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.model.compute import choose, has_native_bf16
 
 
-def test_precision_is_what_was_asked_for():
+def test_precision_is_that_of_the_param():
     assert not choose("cpu", "fp32").bf16
     assert choose("cpu", "bf16").bf16
     assert choose("cpu", "auto").bf16 == has_native_bf16(torch.device("cpu"))
@@ -19,7 +19,7 @@ def test_native_bf16_is_read_off_the_processor(capability, monkeypatch):
     assert has_native_bf16(torch.device("cpu")) == (capability is not None)
 
 
-def test_bf16_is_where_the_matrix_products_run():
+def test_matrix_products_run_in_the_precision():
     a = torch.ones(4, 4)
     with choose("cpu", "bf16").autocast():
         assert (a @ a).dtype == torch.bfloat16
@@ -28,6 +28,6 @@ def test_bf16_is_where_the_matrix_products_run():
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta2"])
-def test_a_device_that_is_not_there_is_refused(device):
+def test_a_missing_device_is_refused(device):
     with pytest.raises(InputError, match=f"train.device must be auto or a device that torch finds here; got '{device}'"):
         choose(device, "auto")

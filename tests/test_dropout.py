@@ -2,12 +2,12 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from counterpoint.model.cpu.dropout import STEPS, Dropout, quicken
+from counterpoint.model.cpu.dropout import STEPS, Dropout, replace_dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9, 1 / STEPS, 0.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_entries_are_dropped_with_their_probability_and_the_rest_is_raised(rate, dtype):
+def test_entries_are_dropped_with_their_probability_and_the_rest_is_scaled(rate, dtype):
     torch.manual_seed(0)
     x = torch.full((1001, 333), 3.0, dtype=dtype, requires_grad=True)
     out = Dropout(rate)(x)
@@ -18,7 +18,7 @@ def test_entries_are_dropped_with_their_probability_and_the_rest_is_raised(rate,
         out[out != 0], kept.expand(x.numel() - dropped), rtol=1e-4 if dtype == torch.float32 else 1e-2, atol=0
     )
     out.sum().backward()
-    torch.testing.assert_close(x.grad * 3, out, rtol=1e-2, atol=0)  # what is dropped learns nothing
+    torch.testing.assert_close(x.grad * 3, out, rtol=1e-2, atol=0)  # dropped entries have no gradient
 
 
 def test_neighbours_are_dropped_apart():
@@ -40,7 +40,7 @@ def test_the_seed_decides_and_evaluation_drops_nothing():
 
 def test_every_dropout_inside_is_replaced():
     model = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Dropout(0.4)))
-    quicken(model)
+    replace_dropout(model)
     assert [(type(module), module.p) for module in model.modules() if isinstance(module, torch.nn.Dropout)] == [
         (Dropout, 0.2),
         (Dropout, 0.4),

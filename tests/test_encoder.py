@@ -32,7 +32,7 @@ def test_bundled_weights_that_are_not_the_official_ones_are_refused(monkeypatch)
         locate(BUNDLED)
 
 
-def test_a_directory_is_taken_as_it_is(tiny_bert):
+def test_a_directory_is_located_as_it_is(tiny_bert):
     assert locate(str(tiny_bert)) == tiny_bert
 
 
@@ -46,7 +46,7 @@ def test_a_hub_id_offline_says_what_to_do(name, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["no/such/directory", "/nowhere", "a b", "bert@"])
-def test_what_is_neither_directory_nor_hub_id_is_refused(name, monkeypatch, tmp_path):
+def test_a_name_that_is_neither_directory_nor_hub_id_is_refused(name, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match=r"^model.encoder"):
         locate(name)
@@ -104,7 +104,7 @@ def break_division(directory):
         (break_tokenizer, "must hold a tokenizer, tokenizer.json or vocab.txt; it does not"),
     ],
 )
-def test_a_directory_that_is_no_whole_encoder_is_refused(copy, damage, says):
+def test_a_directory_without_a_whole_encoder_is_refused(copy, damage, says):
     damage(copy)
     with pytest.raises(InputError, match=says) as refused:
         load_encoder(copy, "mean", 32)
@@ -145,8 +145,8 @@ def test_a_text_longer_than_the_encoder_is_refused(tiny_bert):
 
 
 def test_dropout_replaces_the_config_s(tiny_bert):
-    def rates_of(*given):
-        modules = dict(load_encoder(tiny_bert, "mean", 32, *given).transformer.named_modules())
+    def rates_of(hidden, attention):
+        modules = dict(load_encoder(tiny_bert, "mean", 32, (hidden, attention)).transformer.named_modules())
         rates = {name: module.p for name, module in modules.items() if isinstance(module, torch.nn.Dropout)}
         inside = {name for name in rates if ".attention.self." in name}
         assert inside
@@ -155,7 +155,7 @@ def test_dropout_replaces_the_config_s(tiny_bert):
 
     assert rates_of(0.3, 0.0) == ({0.3}, {0.0})
     assert rates_of(None, 0.2) == ({0.1}, {0.2})
-    assert rates_of(0.0) == ({0.0}, {0.1})
+    assert rates_of(0.0, None) == ({0.0}, {0.1})
     assert json.loads((tiny_bert / "config.json").read_text())["hidden_dropout_prob"] == 0.1
 
 

@@ -11,7 +11,7 @@ from counterpoint.ranking.metrics import gains, gains_by_chance, mrr, top_k
 
 
 def worlds():
-    """Random scores of 30 queries over 40 candidates, the true one at a random place; and the ranks they give."""
+    """Random scores of 30 queries over 40 candidates, the positive at a random place; and the ranks they give."""
     rng = np.random.default_rng(0)
     scores, gold = rng.normal(size=(30, 40)), rng.integers(40, size=30)
     scores[np.arange(30), gold] += 1
@@ -20,11 +20,11 @@ def worlds():
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, 10])
-def test_they_agree_with_scikit_learn(k):
+def test_measures_agree_with_scikit_learn(k):
     scores, gold, ranks = worlds()
-    found = top_k_accuracy_score(gold, scores, k=k, labels=range(40))
-    assert top_k(ranks, k) == pytest.approx(found)
-    assert gains(ranks[:, None])[f"top{k}"].mean() == pytest.approx(found)
+    theirs = top_k_accuracy_score(gold, scores, k=k, labels=range(40))
+    assert top_k(ranks, k) == pytest.approx(theirs)
+    assert gains(ranks[:, None])[f"top{k}"].mean() == pytest.approx(theirs)
     assert gains(ranks[:, None])["ndcg10"].mean() == pytest.approx(ndcg_score(np.eye(40)[gold], scores, k=10))
     assert gains(ranks[:, None])["mrr"].mean() == pytest.approx(label_ranking_average_precision_score(np.eye(40)[gold], scores))
 
@@ -39,31 +39,31 @@ def test_by_hand():
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 1), (12, 1), (5, 2), (6, 4), (7, 7), (12, 3)])
 def test_chance_is_the_mean_over_all_orders(n, m):
-    every = gains(np.array(list(itertools.combinations(range(1, n + 1), m))))  # each choice of places is as likely
-    found = gains_by_chance(np.array([n, 1, n]), np.array([m, 1, m]))
-    assert {name: values[0] for name, values in found.items()} == pytest.approx(
-        {name: values.mean() for name, values in every.items()}
+    choices = gains(np.array(list(itertools.combinations(range(1, n + 1), m))))  # each choice of places is as likely
+    chance = gains_by_chance(np.array([n, 1, n]), np.array([m, 1, m]))
+    assert {name: values[0] for name, values in chance.items()} == pytest.approx(
+        {name: values.mean() for name, values in choices.items()}
     )
-    assert {(values[0] == values[2], values[1]) for values in found.values()} == {(True, 1.0)}
+    assert {(values[0] == values[2], values[1]) for values in chance.values()} == {(True, 1.0)}
 
 
-def test_no_query_no_number():
-    nobody = np.zeros((0, 1), dtype=int)
+def test_without_queries_there_are_no_gains():
+    nothing = np.zeros((0, 1), dtype=int)
     chance = gains_by_chance(np.zeros(0, dtype=int), np.zeros(0, dtype=int))
-    assert {values.shape for of in (gains(nobody), chance) for values in of.values()} == {(0,)}
+    assert {values.shape for of in (gains(nothing), chance) for values in of.values()} == {(0,)}
 
 
 @given(st.lists(st.sets(st.integers(1, 150), min_size=1, max_size=4), min_size=1, max_size=8))
 @settings(max_examples=50, deadline=None)
-def test_with_several_right_answers_they_are_those_of_trec_eval(lists):
+def test_with_several_positives_measures_are_those_of_trec_eval(lists):
     right = np.zeros((len(lists), 4), dtype=int)
     for row, ranks in zip(right, lists, strict=True):
         row[: len(ranks)] = sorted(ranks)
-    found = gains(right)
+    by_measure = gains(right)
     qrels = {str(i): {str(rank): 1 for rank in ranks} for i, ranks in enumerate(lists)}
     run = {str(i): {str(rank): float(-rank) for rank in range(1, 151)} for i in range(len(lists))}
     names = {"ndcg10": "ndcg_cut_10", "map": "map", "mrr": "recip_rank", "recall10": "recall_10", "recall100": "recall_100"}
     names |= {"top1": "success_1", "top5": "success_5", "top10": "success_10"}
     theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut", "map", "recip_rank", "recall", "success"}).evaluate(run)
     for ours, name in names.items():
-        assert found[ours] == pytest.approx([theirs[str(i)][name] for i in range(len(lists))], abs=1e-6)
+        assert by_measure[ours] == pytest.approx([theirs[str(i)][name] for i in range(len(lists))], abs=1e-6)

@@ -19,7 +19,7 @@ TEXTS = [sentence(np.random.default_rng(i), WORDS, 3 + 7 * (i % 5)) for i in ran
 
 def params(**changes) -> ModelParams:
     values = {
-        "encoder": "tiny", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat", "head_norm": True,
+        "encoder": "tiny", "pooling": "mean", "projection": 8, "normalize": True, "fusion": "concat",
         "sharing": "shared", "freeze": None, "dropout": 0.1, "attention_dropout": 0.0, "max_length": 20,
         "prompts": {"point": None, "counter": None},
     }  # fmt: skip
@@ -52,15 +52,15 @@ def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, po
     unlike(model)
     save(tmp_path, model, {"encoder": "tiny"})
     tokens = model.point.encoder.tokenize(TEXTS)
-    own = dict(zip(("point", "counter"), model.embed(tokens), strict=True))
-    again = dict(zip(("point", "counter"), load(tmp_path, CPU).embed(tokens), strict=True))
+    ours, loaded = model.embed(tokens), load(tmp_path, CPU).embed(tokens)
     for name in model.towers:
+        expected = getattr(ours, f"{name}s").embedding
         theirs = SentenceTransformer(str(tmp_path / name), device="cpu").encode(TEXTS)
-        np.testing.assert_allclose(theirs, own[name].embedding, atol=1e-5)
-        np.testing.assert_allclose(again[name].embedding, own[name].embedding, atol=1e-6)
-    assert (own["point"] is own["counter"]) == (sharing == "shared")
+        np.testing.assert_allclose(theirs, expected, atol=1e-5)
+        np.testing.assert_allclose(getattr(loaded, f"{name}s").embedding, expected, atol=1e-6)
+    assert (ours.points is ours.counters) == (sharing == "shared")
     if sharing != "shared":
-        assert (own["point"].embedding - own["counter"].embedding).abs().max() > 0.01
+        assert (ours.points.embedding - ours.counters.embedding).abs().max() > 0.01
 
 
 def test_the_bundled_encoder_too(tmp_path):
@@ -68,16 +68,16 @@ def test_the_bundled_encoder_too(tmp_path):
     model = build(settings, locate(BUNDLED), CPU, with_head=False)
     save(tmp_path, model, {})
     texts = ["Uniforms make pupils equal.", "They do not: shoes and phones show who has money. " * 40]
-    own = model.embed(model.point.encoder.tokenize(texts))[0].embedding
+    ours = model.embed(model.point.encoder.tokenize(texts)).points.embedding
     for directory in (tmp_path / "point", locate(BUNDLED)):
-        np.testing.assert_allclose(SentenceTransformer(str(directory), device="cpu").encode(texts), own, atol=1e-5)
+        np.testing.assert_allclose(SentenceTransformer(str(directory), device="cpu").encode(texts), ours, atol=1e-5)
 
 
 def test_embedding_is_without_dropout_also_amid_training(tiny_bert):
     model = build(params(dropout=0.5), tiny_bert, CPU, with_head=False)
     tokens = model.point.encoder.tokenize(TEXTS)
     model.train()
-    first, second = model.embed(tokens)[0], model.train().embed(tokens)[0]
+    first, second = model.embed(tokens).points, model.train().embed(tokens).points
     assert torch.equal(first.embedding, second.embedding)
     model.train()
     noisy = [model(tokens, np.arange(5), np.arange(5))[0].embedding for _ in range(2)]
@@ -86,32 +86,32 @@ def test_embedding_is_without_dropout_also_amid_training(tiny_bert):
 
 def test_embedding_keeps_the_order_of_the_texts(tiny_bert):
     model = build(params(), tiny_bert, CPU, with_head=False)
-    together = model.embed(model.point.encoder.tokenize(TEXTS))[0]
+    together = model.embed(model.point.encoder.tokenize(TEXTS)).points
     for i in (0, 33, 69):
-        alone = model.embed(model.point.encoder.tokenize(TEXTS[i : i + 1]))[0]
+        alone = model.embed(model.point.encoder.tokenize(TEXTS[i : i + 1])).points
         torch.testing.assert_close(together[i].embedding, alone[0].embedding)
         torch.testing.assert_close(together[i].pooled, alone[0].pooled)
 
 
 @pytest.mark.parametrize("sharing", ["shared", "projection", "separate"])
-def test_points_go_through_the_point_tower_and_all_else_through_the_counter_s(tiny_bert, sharing):
+def test_points_go_through_the_point_tower_and_candidates_through_the_counter_tower(tiny_bert, sharing):
     model = build(params(sharing=sharing), tiny_bert, CPU, with_head=False)
     unlike(model).eval()
     tokens = model.point.encoder.tokenize(TEXTS)
     points, counters = model(tokens, np.array([0, 1]), np.array([2, 3, 1]))
-    as_points, as_counters = model.embed(tokens)
-    torch.testing.assert_close(points.embedding, as_points[[0, 1]].embedding)
-    torch.testing.assert_close(counters.embedding, as_counters[[2, 3, 1]].embedding)
+    embedded = model.embed(tokens)
+    torch.testing.assert_close(points.embedding, embedded.points[[0, 1]].embedding)
+    torch.testing.assert_close(counters.embedding, embedded.counters[[2, 3, 1]].embedding)
 
 
-def test_what_is_frozen_does_not_learn_and_has_no_dropout(tiny_bert):
+def test_a_frozen_encoder_has_no_trainable_parameters_and_no_dropout(tiny_bert):
     model = build(params(freeze="all", dropout=0.5), tiny_bert, CPU, with_head=True)
-    learning = {name.split(".")[2] for name, parameter in model.towers.named_parameters("towers") if parameter.requires_grad}
-    assert learning == {"projection"}
+    trainable = {name.split(".")[2] for name, parameter in model.towers.named_parameters("towers") if parameter.requires_grad}
+    assert trainable == {"projection"}
     assert all(parameter.requires_grad for parameter in model.head.parameters())
-    pretrained, fresh = model.learning()
+    pretrained, new = model.trainable_parameters()
     assert pretrained == []
-    assert {id(parameter) for parameter in fresh} == {
+    assert {id(parameter) for parameter in new} == {
         id(parameter) for part in (model.point.projection, model.head) for parameter in part.parameters()
     }
     assert not model.train().point.encoder.training
@@ -125,10 +125,9 @@ def test_the_fusions_by_hand():
     assert FUSIONS["concat"](a, b).tolist() == [1, 3, 2, 5, 6, 4, 8, 1, 2]
 
 
-@pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_the_head_gives_the_log_odds_of_label_1(fusion, norm):
-    head = PairHead(fusion, 3, 5, norm=norm)
+def test_the_head_gives_the_log_odds_of_label_1(fusion):
+    head = PairHead(fusion, 3, 5)
     vectors = [Vectors(torch.randn(2, 4, 3), torch.randn(2, 4, 5)) for _ in range(2)]
     logits = head(*vectors)
     assert logits.shape == (2, 4, 2)
@@ -140,7 +139,7 @@ def test_model_json_describes_the_model(tiny_bert, tmp_path):
     save(tmp_path, model, {"encoder": "tiny", "epoch": 3})
     assert json.loads((tmp_path / "model.json").read_text()) == {
         "encoder": "tiny", "epoch": 3, "pooling": "mean", "projection": 8, "normalize": True, "sharing": "separate",
-        "freeze": None, "max_length": 20, "pair_head": {"fusion": "concat", "norm": True},
+        "freeze": None, "max_length": 20, "pair_head": {"fusion": "concat"},
         "prompts": {"point": None, "counter": None},
     }  # fmt: skip
     again = load(tmp_path, CPU).head
@@ -166,15 +165,16 @@ def test_prompts_stand_before_points_and_counters_here_and_in_sentence_transform
     model = unlike(build(params(sharing=sharing, prompts=prompts), tiny_bert, CPU, with_head=True)).eval()
     tokens = model.point.encoder.tokenize(TEXTS)
     assert len(tokens) == len(TEXTS)
-    points, counters = model.embed(tokens)
+    embedded = model.embed(tokens)
+    points, counters = embedded.points, embedded.counters
     at = np.arange(len(TEXTS))
     for vectors, again in zip((points, counters), model(tokens, at, at), strict=True):
         torch.testing.assert_close(vectors.embedding, again.embedding, atol=1e-5, rtol=0)
     bare = build(params(sharing=sharing), tiny_bert, CPU, with_head=True)
     bare.load_state_dict(model.state_dict())
-    for side, vectors in ((0, points), (1, counters)):
-        prompted = [list(prompts.values())[side] + text for text in TEXTS]
-        alone = bare.embed(bare.point.encoder.tokenize(prompted))[side]
+    for side, vectors in (("point", points), ("counter", counters)):
+        prompted = [prompts[side] + text for text in TEXTS]
+        alone = getattr(bare.embed(bare.point.encoder.tokenize(prompted)), f"{side}s")
         torch.testing.assert_close(vectors.embedding, alone.embedding, atol=1e-5, rtol=0)
     save(tmp_path, model, {})
     query = SentenceTransformer(str(tmp_path / "point"), device="cpu").encode_query(TEXTS)
@@ -183,4 +183,4 @@ def test_prompts_stand_before_points_and_counters_here_and_in_sentence_transform
     np.testing.assert_allclose(query, points.embedding.detach().numpy(), atol=1e-5)
     np.testing.assert_allclose(document, counters.embedding.detach().numpy(), atol=1e-5)
     loaded = load(tmp_path, CPU)
-    torch.testing.assert_close(loaded.embed(loaded.point.encoder.tokenize(TEXTS))[1].embedding, counters.embedding)
+    torch.testing.assert_close(loaded.embed(loaded.point.encoder.tokenize(TEXTS)).counters.embedding, counters.embedding)

@@ -1,4 +1,4 @@
-"""The stage publish in this process: the model that others load, and a card that says what the run's files say."""
+"""The stage publish in this process: a model that other libraries load, and a card with the figures of the run."""
 
 import json
 import re
@@ -23,18 +23,18 @@ def published(finished_run):
     return {path.name: path for path in Path("published").iterdir()}
 
 
-def test_others_load_it_and_find_what_the_run_finds(published):
+def test_sentence_transformers_gives_the_embeddings_of_the_run(published):
     model = load(Path("models"), choose("cpu", "fp32"))
     texts = [pair.point for pair in read_triples(Path("data/triples")).pairs["test"]]
-    ours = model.embed(model.point.encoder.tokenize(texts))
+    embedded = model.embed(model.point.encoder.tokenize(texts))
     assert set(published) == {"point", "counter"}
-    for side, vectors in zip(("point", "counter"), ours, strict=True):
+    for side, vectors in (("point", embedded.points), ("counter", embedded.counters)):
         theirs = SentenceTransformer(str(published[side]), device="cpu").encode(texts)
         np.testing.assert_allclose(theirs, vectors.embedding.numpy(), atol=1e-5)
 
 
-def test_sentence_transformers_own_evaluator_finds_the_figures_of_the_run(published):
-    """Points among counters, a pool without own texts."""
+def test_the_evaluator_of_sentence_transformers_gives_the_figures_of_the_run(published):
+    """Points among counters; no point is among the counters."""
     pairs = read_triples(Path("data/triples")).pairs["test"]
     queries, corpus = (
         {text_key(pair.point): pair.point for pair in pairs},
@@ -47,16 +47,16 @@ def test_sentence_transformers_own_evaluator_finds_the_figures_of_the_run(publis
         precision_recall_at_k=[10], write_csv=False, score_functions={"distance": lambda a, b: -torch.cdist(a, b)},
     )  # fmt: skip
     points, counters = (SentenceTransformer(str(published[side]), device="cpu") for side in ("point", "counter"))
-    found = evaluator.compute_metrices(points, corpus_model=counters)["distance"]
-    own = {"setting": "epc", "split": "test", "queries": "all", "stage": "retrieved"}
-    (row,) = [row for row in read_series(Path("metrics/settings.json")) if own.items() <= row.items()]
+    theirs = evaluator.compute_metrices(points, corpus_model=counters)["distance"]
+    wanted = {"setting": "epc", "split": "test", "queries": "all", "stage": "retrieved"}
+    (row,) = [row for row in read_series(Path("metrics/settings.json")) if wanted.items() <= row.items()]
     measured = {
-        "top1": found["accuracy@k"][1],
-        "top5": found["accuracy@k"][5],
-        "ndcg10": found["ndcg@k"][10],
-        "mrr": found["mrr@k"][100],
-        "map": found["map@k"][100],
-        "recall10": found["recall@k"][10],
+        "top1": theirs["accuracy@k"][1],
+        "top5": theirs["accuracy@k"][5],
+        "ndcg10": theirs["ndcg@k"][10],
+        "mrr": theirs["mrr@k"][100],
+        "map": theirs["map@k"][100],
+        "recall10": theirs["recall@k"][10],
     }
     assert measured == pytest.approx({name: row[name] for name in measured}, abs=1e-6)
 
@@ -66,21 +66,21 @@ def test_sentence_transformers_keeps_the_card(published, tmp_path):
     assert (tmp_path / "again/README.md").read_text() == (published["point"] / "README.md").read_text()
 
 
-def test_the_card_says_what_was_measured(published):
+def test_the_card_has_the_figures_of_the_run(published):
     card = ModelCard.load(published["point"] / "README.md")
     rows = {
         (row["setting"], row["queries"]): row
         for row in read_series(Path("metrics/settings.json"))
         if (row["split"], row["stage"]) == ("test", "retrieved")
     }
-    found = {(result.dataset_type, result.metric_name): result.metric_value for result in card.data.eval_results}
+    figures = {(result.dataset_type, result.metric_name): result.metric_value for result in card.data.eval_results}
     wanted = {
         (f"fixture-{setting}-{queries}", metric): row[metric]
         for (setting, queries), row in rows.items()
         for metric in ("top1", "mrr", "ndcg10")
         if setting in ("epa", "epc", "sdoa")
     }
-    assert found == wanted  # seen and unseen: a pair of the fixture leaks
+    assert figures == wanted  # seen and unseen: a pair of the fixture leaks
     unseen, everything = rows["epa", "unseen"], rows["epa", "all"]
     assert f"of {everything['n']} test queries only {unseen['n']} have no text in training" in card.text
     line = next(line for line in card.text.splitlines() if line.startswith(f"| {unseen['n']} unseen, `epa`"))
@@ -88,7 +88,8 @@ def test_the_card_says_what_was_measured(published):
     assert "24 pairs of a point and its counter from fixture" in card.text
     assert "decay 0.4 from random rate 1" in card.text
     about = json.loads(Path("metrics/train.json").read_text())
-    assert f"Epoch {about['best_epoch'] + 1} of 2, chosen by top1 of {about['selection_n']}" in card.text
+    assert f"Epoch {about['best_epoch'] + 1} of 2, chosen by top1 of {about['selection_n']} validation queries" in card.text
+    assert "loss: triplet, pair; frozen layers: none" in card.text
 
 
 def test_the_card_names_no_place_of_this_machine(published, tiny_bert):
@@ -98,7 +99,7 @@ def test_the_card_names_no_place_of_this_machine(published, tiny_bert):
     assert "encoder: bert" in text
 
 
-def test_the_lines_that_load_it_run(published, monkeypatch, capsys):
+def test_the_lines_of_the_card_that_load_the_model_run(published, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", (published["point"] / "README.md").read_text(), re.S)
     monkeypatch.chdir("published")
     exec(compile(code, "card", "exec"), {})

@@ -1,3 +1,5 @@
+"""Ranks against brute force: candidates in words, sorting, one query at a time."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,36 +9,43 @@ from hypothesis import strategies as st
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
-from counterpoint.model.towers import Vectors
-from counterpoint.ranking import distance as distances
-from counterpoint.ranking import queries as reading
+from counterpoint.model.towers import Embedded, Vectors
+from counterpoint.ranking import distance as distance_module
+from counterpoint.ranking import queries as queries_module
+from counterpoint.ranking.candidates import BEIR, SETTINGS, in_scope, is_candidate
 from counterpoint.ranking.distance import Distance, euclidean
-from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
-from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.second_step import SecondStep, of_queries
-from counterpoint.ranking.settings import BEIR, SETTINGS, in_scope, is_candidate
+from counterpoint.ranking.queries import MODES, by_row, by_row_among_texts, by_text
+from counterpoint.ranking.ranking import Reordering, rank
+from counterpoint.reranking.reranker import Reranker, combined
+from counterpoint.reranking.scorer import of_queries
 
 EPC, EPA = ({name: SETTINGS[name]} for name in ("epc", "epa"))
 
 
-def on_a_line(places):
-    places = torch.tensor(places, dtype=torch.float32)[:, None]
-    return Vectors(places, places)
+def embedded_as(points, counters):
+    points, counters = (torch.as_tensor(side) for side in (points, counters))
+    return Embedded(Vectors(points, points), Vectors(counters, counters))
 
 
 class ByTable:
-    """A second step with a visible answer: the logit of (point, counter) stands in a table of places."""
+    """A reranker with a visible answer: the logit of (point, counter) stands in a table of places."""
 
     def __init__(self, table):
-        self.table, self.asked = table, []
+        self.table, self.scored = table, []
 
-    def of(self, points, counters, weight, depth):
-        def logit(left, right):
-            pairs = list(zip(points.embedding[left, 0].tolist(), counters.embedding[right, 0].tolist(), strict=True))
-            self.asked += pairs
+    def reordering(self, embedded, weight, depth):
+        def logits(left, right):
+            places = (side[at, 0].tolist() for side, at in zip(embedded.embeddings, (left, right), strict=True))
+            pairs = list(zip(*places, strict=True))
+            self.scored += pairs
             return torch.tensor([self.table.get(pair, 0.0) for pair in pairs])
 
-        return SecondStep(of_queries(QUERIES, logit), weight, depth)
+        return Reranker(None, weight, depth).reordering(QUERIES, logits, depth)
+
+
+def reordering_by(logit, weight, depth):
+    """The reordering by logits (m,) of numbers of queries and answers."""
+    return Reordering(depth, lambda chosen, answers, distances: combined(distances, logit(chosen, answers), weight))
 
 
 PAIRS = [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(4)]
@@ -46,10 +55,11 @@ PLACES = [0.0, 10.0, 20.0, 30.0, 2.0, 10.5, 1.0, 90.0]  # points 0-3, counters 4
 
 
 def ranked(places, setting, table=None, depth=1, weight=1e4):
-    vectors = on_a_line(places)
-    second = table and table.of(vectors, vectors, weight, depth)
-    (found,) = rank(QUERIES, euclidean(QUERIES, vectors, vectors), setting, second).values()
-    return found
+    side = torch.tensor(places, dtype=torch.float32)[:, None]
+    embedded = embedded_as(side, side)
+    reordering = table and table.reordering(embedded, weight, depth)
+    (ranking,) = rank(QUERIES, euclidean(QUERIES, embedded), setting, reordering).values()
+    return ranking
 
 
 def test_every_query_is_ranked_once():
@@ -66,13 +76,13 @@ def test_ranks_on_a_line():
     assert np.array_equal(result.reranked.rank, result.retrieved.rank)
 
 
-def test_the_second_step_reorders_the_first_ones_alone_and_is_asked_for_the_query():
-    head = ByTable({(0.0, 2.0): 0.9, (0.0, 1.0): 0.1, (20.0, 1.0): 1.0, (10.0, 10.5): 0.2, (10.0, 2.0): 0.7})
-    result = ranked(PLACES, EPC, head, depth=2)
+def test_reranking_reorders_the_first_candidates_alone_and_scores_the_query():
+    table = ByTable({(0.0, 2.0): 0.9, (0.0, 1.0): 0.1, (20.0, 1.0): 1.0, (10.0, 10.5): 0.2, (10.0, 2.0): 0.7})
+    result = ranked(PLACES, EPC, table, depth=2)
     assert result.reranked.rank.tolist() == [1, 2, 3, 4]  # beyond the depth a counter keeps its rank
     assert result.reranked.best.tolist() == [4, 4, 5, 5]
-    assert {point for point, _ in head.asked} == {0.0, 10.0, 20.0, 30.0}  # the research code gave the gold counter here
-    assert len(head.asked) == 4 * 2
+    assert {point for point, _ in table.scored} == {0.0, 10.0, 20.0, 30.0}  # the research code gave the gold counter here
+    assert len(table.scored) == 4 * 2
 
 
 def test_the_logit_counts_beside_the_distance():
@@ -82,10 +92,10 @@ def test_the_logit_counts_beside_the_distance():
     assert best == {0.0: 6, 2.9: 6, 3.1: 4, 1e9: 4}
 
 
-def test_the_second_step_sees_no_more_than_there_are():
-    head = ByTable({})
-    ranked(PLACES, EPC, head, depth=100)
-    assert len(head.asked) == 4 * 4
+def test_no_more_pairs_are_scored_than_there_are():
+    table = ByTable({})
+    ranked(PLACES, EPC, table, depth=100)
+    assert len(table.scored) == 4 * 4
 
 
 def test_ties_are_broken_by_the_order_of_the_pool_and_counted_as_hits_apart():
@@ -99,16 +109,17 @@ def test_ties_are_broken_by_the_order_of_the_pool_and_counted_as_hits_apart():
 
 
 def test_equal_texts_tie_whatever_the_arithmetic():
-    """1,000 candidates of one text, the true one in their midst: the rank counts the ones before it, no digit decides."""
+    """1,000 candidates of one text, the positive in their midst: the rank counts the ones before it, no digit decides."""
     pairs = [Pair("q", None, None, None, "query", "gold")]
     pairs += [Pair(str(i), None, None, None, "gold" if i % 2 else "other", f"c{i}") for i in range(1000)]
     pool = Pool.of(pairs)
-    vectors = [torch.tensor(np.random.default_rng(i).normal(size=(len(pool.texts), 99)), dtype=torch.float32) for i in (0, 1)]
+    points, counters = (
+        torch.tensor(np.random.default_rng(i).normal(size=(len(pool.texts), 99)), dtype=torch.float32) for i in (0, 1)
+    )
     queries = by_row(pool)
-    ranks = rank(queries, euclidean(queries, *(Vectors(side, side) for side in vectors)), EPA)["epa"].retrieved
-    nearer = (
-        (vectors[1] - vectors[0][0]).norm(dim=1) < (vectors[1][pool.text[pool.counter_of[0]]] - vectors[0][0]).norm()
-    ).numpy()
+    ranks = rank(queries, euclidean(queries, embedded_as(points, counters)), EPA)["epa"].retrieved
+    distances = (counters - points[0]).norm(dim=1)
+    nearer = (distances < distances[pool.text[pool.counter_of[0]]]).numpy()
     nearer = nearer[pool.text] & (np.arange(len(pool)) != 0)
     assert ranks.rank[0] == 1 + nearer.sum() + 500  # the points that equal it stand before it in the pool
     assert ranks.ties_hit[0] == 1 + nearer.sum()
@@ -130,12 +141,12 @@ def slow_ranks(pool, points, counters, logit, weight, depth, name):
             and ("o" not in name or pool.side[j] != pool.side[query])
             and (j == gold or pool.source[j] == 0 or pool.text_group[j] != pool.text_group[gold])
         ]
-        far = {
+        distances = {
             j: np.linalg.norm(points[pool.text[query]].astype(float) - counters[pool.text[j]].astype(float)) for j in members
         }
-        order = sorted(members, key=lambda j: (round(far[j], 9), j))
+        order = sorted(members, key=lambda j: (round(distances[j], 9), j))
         retrieved = 1 + order.index(gold)
-        order[:depth] = sorted(order[:depth], key=lambda j: round(far[j] ** 2 - weight * logit(query, j), 9))
+        order[:depth] = sorted(order[:depth], key=lambda j: round(distances[j] ** 2 - weight * logit(query, j), 9))
         yield len(members), retrieved, 1 + order.index(gold), order[0]
 
 
@@ -143,8 +154,8 @@ def slow_ranks(pool, points, counters, logit, weight, depth, name):
 @pytest.mark.parametrize("chunk", [2**23, 100])
 @pytest.mark.parametrize("weight", [0.0, 2.0, 1e6])
 def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, weight, monkeypatch):
-    monkeypatch.setattr(reading, "CHUNK", chunk)
-    monkeypatch.setattr(distances, "PAIRS", 7)
+    monkeypatch.setattr(queries_module, "CHUNK", chunk)
+    monkeypatch.setattr(distance_module, "PAIRS", 7)
     pool = Pool.of([pair for s, pair in read_corpus(arguana).rows if s == split and pair.counter])
     rng = np.random.default_rng(1)
     points, counters = rng.normal(size=(2, len(pool.texts), 6)).astype(np.float32)
@@ -154,11 +165,10 @@ def test_the_ranks_of_the_fixture_are_brute_force_s(arguana, split, chunk, weigh
     def by_counter(left, right):
         return torch.tensor(counters.astype(float) @ weights)[right]
 
-    vectors = [Vectors(torch.tensor(side), torch.tensor(side)) for side in (points, counters)]
     queries = by_row(pool)
-    second = SecondStep(of_queries(queries, by_counter), weight, 3)
-    found = rank(queries, euclidean(queries, *vectors), SETTINGS, second)
-    for name, result in found.items():
+    reordering = reordering_by(of_queries(queries, by_counter), weight, 3)
+    rankings = rank(queries, euclidean(queries, embedded_as(points, counters)), SETTINGS, reordering)
+    for name, result in rankings.items():
         logit = lambda _, j: counters[pool.text[j]].astype(float) @ weights  # noqa: E731
         expected = slow_ranks(pool, points, counters, logit, weight, 3, name)
         rows = zip(result.candidates, result.retrieved.rank, result.reranked.rank, result.reranked.best, strict=True)
@@ -178,31 +188,31 @@ def worlds(draw):
         Pair(str(i), *where, f"p{point}", f"c{counter}")
         for i, (where, point, counter) in enumerate(zip(zip(*columns, strict=True), texts[:n], texts[n:], strict=True))
     ]
-    far = draw(st.lists(st.lists(st.integers(0, 4), min_size=2 * n, max_size=2 * n), min_size=n, max_size=n))
-    return pairs, np.array(far, dtype=float)  # (queries, n)
+    distances = draw(st.lists(st.lists(st.integers(0, 4), min_size=2 * n, max_size=2 * n), min_size=n, max_size=n))
+    return pairs, np.array(distances, dtype=float)  # (queries, n)
 
 
-def of_table(far):
-    return Distance.of(lambda queries: far[queries], len(far))
+def of_table(distances):
+    return Distance.of(lambda queries: distances[queries], len(distances))
 
 
 @given(worlds())
 @settings(max_examples=100, deadline=None)
 def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
-    pairs, far = world
-    found = rank(by_row(Pool.of(pairs)), of_table(far), SETTINGS)
+    pairs, distances = world
+    rankings = rank(by_row(Pool.of(pairs)), of_table(distances), SETTINGS)
     within = {"sdoc": ("sdc", "sdoa"), "sdc": ("sda", "stc"), "sdoa": ("sda",), "sda": ("sta",), "stc": ("sta", "epc")}
     within |= {"sta": ("epa",), "epc": ("epa",)}
     for small, larger in within.items():
         for large in larger:
-            assert (found[small].retrieved.rank <= found[large].retrieved.rank).all()
-            assert (found[small].candidates <= found[large].candidates).all()
+            assert (rankings[small].retrieved.rank <= rankings[large].retrieved.rank).all()
+            assert (rankings[small].candidates <= rankings[large].candidates).all()
 
 
 @given(worlds(), st.tuples(st.sampled_from("tu"), st.sampled_from("de"), st.sampled_from(("pro", "con"))), st.data())
 @settings(max_examples=100, deadline=None)
 def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
-    pairs, far = world
+    pairs, distances = world
     queries, n = by_row(Pool.of(pairs)), len(pairs)
     more = by_row(Pool.of([*pairs, Pair("new", *place_of_new, "new", "newer")]))
     place = np.array([*range(n), *range(n + 1, 2 * n + 1)])  # of the old arguments in the larger pool
@@ -210,8 +220,8 @@ def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
         data.draw(st.lists(st.lists(st.integers(0, 4), min_size=2, max_size=2), min_size=n, max_size=n)), dtype=float
     )
     larger = np.zeros((n + 1, 2 * n + 2))
-    larger[:n, place], larger[:n, [n, 2 * n + 1]] = far, wider
-    before, after = rank(queries, of_table(far), SETTINGS), rank(more, of_table(larger), SETTINGS)
+    larger[:n, place], larger[:n, [n, 2 * n + 1]] = distances, wider
+    before, after = rank(queries, of_table(distances), SETTINGS), rank(more, of_table(larger), SETTINGS)
     for name in SETTINGS:
         assert (after[name].retrieved.rank[:n] >= before[name].retrieved.rank).all()
 
@@ -219,49 +229,49 @@ def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
 @given(worlds(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):
-    pairs, far = world
+    pairs, distances = world
     n = len(pairs)
     order = list(range(n))
     random.shuffle(order)
     both = np.array(order + [n + i for i in order])
-    found = rank(by_row(Pool.of(pairs)), of_table(far), SETTINGS)
-    again = rank(by_row(Pool.of([pairs[i] for i in order])), of_table(far[order][:, both]), SETTINGS)
+    rankings = rank(by_row(Pool.of(pairs)), of_table(distances), SETTINGS)
+    reordered = rank(by_row(Pool.of([pairs[i] for i in order])), of_table(distances[order][:, both]), SETTINGS)
     for name in SETTINGS:
-        before, after = found[name], again[name]
+        before, after = rankings[name], reordered[name]
         assert np.array_equal(before.candidates[order], after.candidates)
         assert np.array_equal(before.retrieved.ties_hit[order], after.retrieved.ties_hit)
-        to_gold = far[np.arange(n), n + np.arange(n)]
-        tied = (far == to_gold[:, None]).sum(1) > 1  # some argument, a candidate or not, is as far
+        to_counter = distances[np.arange(n), n + np.arange(n)]
+        tied = (distances == to_counter[:, None]).sum(1) > 1  # some argument, a candidate or not, is as far
         assert np.array_equal(before.retrieved.rank[order][~tied[order]], after.retrieved.rank[~tied[order]])
 
 
 @given(worlds(), st.integers(1, 12), st.data())
 @settings(max_examples=100, deadline=None)
-def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
-    pairs, far = world
+def test_reranking_only_permutes_the_first_min_depth_n(world, depth, data):
+    pairs, distances = world
     pool, n = Pool.of(pairs), len(pairs)
     by_rows = by_row(pool)
     table = np.array(data.draw(st.lists(st.lists(st.integers(0, 3), min_size=2 * n, max_size=2 * n), min_size=n, max_size=n)))
-    asked = {}
+    scored = {}
 
     def logit(queries, candidates):
         for query, candidate in zip(queries, candidates, strict=True):
-            asked.setdefault(int(query), []).append(int(candidate))
+            scored.setdefault(int(query), []).append(int(candidate))
         return table[queries, candidates] / 3
 
-    second = SecondStep(logit, 1e6, depth)
+    reordering = reordering_by(logit, 1e6, depth)
 
     for name in SETTINGS:
-        asked.clear()
-        (found,) = rank(by_rows, of_table(far), {name: SETTINGS[name]}, second).values()
-        before, after = found.retrieved, found.reranked
-        assert [len(asked[i]) for i in range(n)] == np.minimum(depth, found.candidates).tolist()
+        scored.clear()
+        (ranking,) = rank(by_rows, of_table(distances), {name: SETTINGS[name]}, reordering).values()
+        before, after = ranking.retrieved, ranking.reranked
+        assert [len(scored[i]) for i in range(n)] == np.minimum(depth, ranking.candidates).tolist()
         beyond = before.rank > depth
         assert np.array_equal(after.rank[beyond], before.rank[beyond])
-        assert (after.rank[~beyond] <= np.minimum(depth, found.candidates)[~beyond]).all()
-        for i in range(n):  # the true rank, by sorting what the head was asked for
-            order = sorted(asked[i], key=lambda j: -table[i, j])
-            assert asked[i][0] == before.best[i]
+        assert (after.rank[~beyond] <= np.minimum(depth, ranking.candidates)[~beyond]).all()
+        for i in range(n):  # the rank of the positive, by sorting the scored candidates
+            order = sorted(scored[i], key=lambda j: -table[i, j])
+            assert scored[i][0] == before.best[i]
             assert order[0] == after.best[i]
             if not beyond[i]:
                 assert after.rank[i] == 1 + order.index(pool.counter_of[i])
@@ -269,55 +279,59 @@ def test_re_ranking_only_permutes_the_first_min_depth_n(world, depth, data):
 
 @given(worlds())
 @settings(max_examples=50, deadline=None)
-def test_over_distinct_texts_the_true_counter_is_where_its_text_is(world):
+def test_over_distinct_texts_the_counter_is_where_its_text_is(world):
     pairs, _ = world
     pool = Pool.of(pairs)
     distinct = by_row_among_texts(pool, pool.queries)
     by_place = np.random.default_rng(0).permutation(len(pool.texts)).astype(float)  # one distance a text, no ties
 
-    far = np.tile(by_place[pool.text[distinct.first]], (len(distinct), 1))
-    (found,) = rank(distinct, of_table(far), BEIR).values()
+    distances = np.tile(by_place[pool.text[distinct.first]], (len(distinct), 1))
+    (ranking,) = rank(distinct, of_table(distances), BEIR).values()
     for i, pair in enumerate(pairs):
-        own = pair.point.lower().split()
-        others = {text for text in pool.texts if text.lower().split() != own} | {pair.counter}
-        order = sorted(others, key=lambda text: by_place[pool.texts.index(text)])
-        assert found.retrieved.rank[i] == 1 + order.index(pair.counter)
+        texts = {text for text in pool.texts if words_of(text) != words_of(pair.point)} | {pair.counter}
+        order = sorted(texts, key=lambda text: by_place[pool.texts.index(text)])
+        assert ranking.retrieved.rank[i] == 1 + order.index(pair.counter)
 
 
-# --- by text: several right answers, twins, texts that stand as point and counter --------------------------------------
+# --- by text: several positives, duplicates, texts that stand as point and counter ------------------------------------
 
 
 def words_of(text):
     return " ".join(text.lower().split())
 
 
-def by_text_in_words(pairs, name, far, logit, weight, depth):
-    """By id of the first pair: candidates, ranks of all right answers before and after, what was on top; of texts alone."""
+def by_text_in_words(pairs, name, distances, logits, weight, depth):
+    """Yield for each query the id of its first pair, the number of candidates, the positives' ranks in both stages, and more.
+
+    The ranks are over texts alone; with them come the best rank before ties, and whether a positive is first after reranking.
+    """
     arguments = [(0, i, pair.point) for i, pair in enumerate(pairs)] + [(1, i, pair.counter) for i, pair in enumerate(pairs)]
     texts = list(dict.fromkeys(words_of(text) for _, _, text in arguments))
     for query in dict.fromkeys(words_of(pair.point) for pair in pairs):
-        asked = [pair for pair in pairs if words_of(pair.point) == query]
-        right = {words_of(pair.counter) for pair in asked} - {query}
+        members = [pair for pair in pairs if words_of(pair.point) == query]
+        right = {words_of(pair.counter) for pair in members} - {query}
         if not right:
             continue
 
-        def in_scope(source, other, asked=asked):
-            for pair in asked:
-                place = {"d": other.debate == pair.debate, "t": True, "p": True}[name[1]]
-                place = place and (name[1] == "p" or other.theme == pair.theme)
+        def in_scope(source, candidate, members=members):
+            for pair in members:
+                place = {"d": candidate.debate == pair.debate, "t": True, "p": True}[name[1]]
+                place = place and (name[1] == "p" or candidate.theme == pair.theme)
                 place = place and (source == 1 or name.endswith("a"))
-                same_folder = other.stance == pair.stance
+                same_folder = candidate.stance == pair.stance
                 if place and ("o" not in name or same_folder == (source == 1)):
                     return True
             return False
 
         there = {words_of(text) for source, i, text in arguments if in_scope(source, pairs[i])}
-        members = sorted((there | right) - {query}, key=texts.index)
-        order = sorted(members, key=lambda text, query=query: far[query, text])
+        candidates = sorted((there | right) - {query}, key=texts.index)
+        order = sorted(candidates, key=lambda text, query=query: distances[query, text])
         before = sorted(1 + order.index(text) for text in right)
-        ties_hit = 1 + sum(far[query, text] < min(far[query, answer] for answer in right) for text in members)
-        order[:depth] = sorted(order[:depth], key=lambda text, query=query: far[query, text] - weight * logit[query, text])
-        yield asked[0].id, len(members), before, ties_hit, sorted(1 + order.index(text) for text in right), order[0] in right
+        ties_hit = 1 + sum(distances[query, text] < min(distances[query, answer] for answer in right) for text in candidates)
+        scores = {text: weight * logits[query, text] - distances[query, text] for text in candidates}
+        order[:depth] = sorted(order[:depth], key=lambda text, scores=scores: -scores[text])
+        after = sorted(1 + order.index(text) for text in right)
+        yield members[0].id, len(candidates), before, ties_hit, after, order[0] in right
 
 
 @st.composite
@@ -336,27 +350,24 @@ def dialogues(draw):
 @given(dialogues(), st.integers(1, 6), st.sampled_from([2**23, 20]), st.sampled_from([0.0, 0.5, 1.0, 100.0]))
 @settings(max_examples=300, deadline=None)
 def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk, weight):
-    pairs, far, likely = world
+    pairs, distances, logits = world
     queries = by_text(Pool.of(pairs))
     pool = queries.pool
-    asked = [words_of(pool.texts[i]) for i in pool.text[queries.point]]
+    points = [words_of(pool.texts[i]) for i in pool.text[queries.point]]
     items = [words_of(pool.texts[i]) for i in pool.text[queries.first]]
 
     def distance(chosen):
-        return np.array([[far[asked[q], item] for item in items] for q in chosen], dtype=float)
+        return np.array([[distances[points[q], item] for item in items] for q in chosen], dtype=float)
 
     def logit(chosen, answers):
-        return np.array([likely[asked[q], items[i]] for q, i in zip(chosen, answers, strict=True)], dtype=float)
+        return np.array([logits[points[q], items[i]] for q, i in zip(chosen, answers, strict=True)], dtype=float)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "CHUNK", chunk)
-        found = (
-            rank(queries, Distance.of(distance, len(queries)), SETTINGS, SecondStep(logit, weight, depth))
-            if len(queries)
-            else {}
-        )
-    for name, result in found.items():
-        expected = list(by_text_in_words(pairs, name, far, likely, weight, depth))
+        patch.setattr(queries_module, "CHUNK", chunk)
+        reordering = reordering_by(logit, weight, depth)
+        rankings = rank(queries, Distance.of(distance, len(queries)), SETTINGS, reordering) if len(queries) else {}
+    for name, result in rankings.items():
+        expected = list(by_text_in_words(pairs, name, distances, logits, weight, depth))
         assert [pairs[pool.row[i]].id for i in queries.point] == [row[0] for row in expected]
         ranks = [[row[row > 0].tolist() for row in step.right] for step in (result.retrieved, result.reranked)]
         rows = zip(result.candidates, ranks[0], result.retrieved.ties_hit, ranks[1], result.reranked.best_right, strict=True)
@@ -366,56 +377,54 @@ def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk, 
         assert (result.reranked.best_right == (result.reranked.rank == 1)).all()
 
 
-def test_what_came_out_on_top_is_named_by_an_argument_in_scope():
+def test_the_first_candidate_is_named_by_an_argument_in_scope():
     pairs = [Pair("0", "t", "d", "pro", "a", "b"), Pair("1", "t", "e", "pro", "c", "d"), Pair("2", "t", "d", "pro", "e", "c")]
     queries = by_text(Pool.of(pairs))
-    (found,) = rank(queries, of_table(np.tile([0, 2, 1, 2, 2.0], (3, 1))), {"sdc": SETTINGS["sdc"]}).values()
-    assert found.retrieved.best[0] == 5  # c, as the counter that stands in the query's debate, not as the point elsewhere
+    (ranking,) = rank(queries, of_table(np.tile([0, 2, 1, 2, 2.0], (3, 1))), {"sdc": SETTINGS["sdc"]}).values()
+    assert ranking.retrieved.best[0] == 5  # c, as the counter that stands in the query's debate, not as the point elsewhere
 
 
 # --- counting against sorting ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answers", ["row", "text"])
+@pytest.mark.parametrize("mode", ["row", "text"])
 @pytest.mark.parametrize("spacing", [1.0, 2.0**-12, 2.0**-20])
-def test_counting_gives_what_sorting_all_exact_distances_gives(answers, spacing):
+def test_counting_gives_the_ranks_of_sorting_all_exact_distances(mode, spacing):
     """On a grid, far from 0, distances tie exactly, or differ by less than float32's product of matrices can tell."""
     rng = np.random.default_rng(5)
     n, d = 60, 4
     pairs = [Pair(str(i), f"t{i % 2}", f"d{i % 5}", ("pro", "con")[i % 2], f"p{i % 50}", f"c{i % 45}") for i in range(n)]
     pool = Pool.of(pairs)
     grid = [(7 + spacing * rng.integers(0, 3, size=(len(pool.texts), d))).astype(np.float32) for _ in range(2)]
-    vectors = [Vectors(torch.tensor(side), torch.tensor(side)) for side in grid]
-    queries = reading.READINGS[answers](pool)
+    queries = MODES[mode](pool)
     logit = np.random.default_rng(0).integers(0, 3, size=(len(queries), len(queries.first)))
-    second = SecondStep(lambda q, i: logit[q, i].astype(float), 1e6, 7)
-    found = rank(queries, euclidean(queries, *vectors), SETTINGS, second)
-    far = ((grid[0].astype(float)[pool.text[queries.point], None] - grid[1].astype(float)[pool.text[queries.first]]) ** 2).sum(
-        2
-    )
-    assert len(np.unique(far)) < far.size / 20
-    everyone = np.arange(len(queries))
+    reordering = reordering_by(lambda q, i: logit[q, i].astype(float), 1e6, 7)
+    rankings = rank(queries, euclidean(queries, embedded_as(*grid)), SETTINGS, reordering)
+    points, counters = (side.astype(float) for side in grid)
+    distances = ((points[pool.text[queries.point], None] - counters[pool.text[queries.first]]) ** 2).sum(2)
+    assert len(np.unique(distances)) < distances.size / 20
+    chosen = np.arange(len(queries))
     for name, setting in SETTINGS.items():
-        allowed = is_candidate(queries, everyone, in_scope(queries, everyone, setting))
-        for q in everyone:
-            order = sorted(np.flatnonzero(allowed[q]), key=lambda item, q=q: (far[q, item], item))
+        allowed = is_candidate(queries, chosen, in_scope(queries, chosen, setting))
+        retrieved, reranked = rankings[name].retrieved, rankings[name].reranked
+        for q in chosen:
+            order = sorted(np.flatnonzero(allowed[q]), key=lambda item, q=q: (distances[q, item], item))
             right = queries.right[q][queries.right[q] >= 0]
-            assert found[name].retrieved.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
-            nearest = min(far[q, item] for item in right)
-            assert found[name].retrieved.ties_hit[q] == 1 + sum(far[q, item] < nearest for item in order)
-            assert queries.item[found[name].retrieved.best[q]] == order[0]
+            assert retrieved.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
+            nearest = min(distances[q, item] for item in right)
+            assert retrieved.ties_hit[q] == 1 + sum(distances[q, item] < nearest for item in order)
+            assert queries.item[retrieved.best[q]] == order[0]
             order[:7] = sorted(order[:7], key=lambda item, q=q: -logit[q, item])
-            assert found[name].reranked.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
+            assert reranked.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
 
 
 def test_the_error_of_the_product_is_within_its_bound():
     pool = Pool.of([Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(50)])
     queries = by_text(pool)
-    everyone, items = np.repeat(np.arange(50), 100), np.tile(np.arange(100), 50)
+    chosen, items = np.repeat(np.arange(50), 100), np.tile(np.arange(100), 50)
     for scale, away in ((1.0, 0.0), (100.0, 0.0), (0.01, 50.0)):
-        vectors = [Vectors(side, side) for side in scale * torch.randn(2, 100, 384) + away]
-        distance = euclidean(queries, *vectors)
-        near = distance.near(np.arange(50)).astype(float) + distance.shift[:, None]
-        off = np.abs(near - distance.exact(everyone, items).reshape(50, 100))
-        assert (off <= distance.error[:, None]).all()
-        assert off.max() > 0
+        distance = euclidean(queries, embedded_as(*(scale * torch.randn(2, 100, 384) + away)))
+        approximate = distance.approximate(np.arange(50)).astype(float) + distance.shift[:, None]
+        error = np.abs(approximate - distance.exact(chosen, items).reshape(50, 100))
+        assert (error <= distance.error[:, None]).all()
+        assert error.max() > 0

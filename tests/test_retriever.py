@@ -1,4 +1,4 @@
-"""The retriever against brute force and against what the stages say of the same queries; its index, and what it refuses."""
+"""The retriever against brute force and against the ranks of the stages; its index, and its refusals."""
 
 import ast
 import json
@@ -18,13 +18,14 @@ from counterpoint.evaluation.table import read_table
 from counterpoint.use import retriever as module
 from counterpoint.use.arguments import of_corpus
 from counterpoint.use.retriever import Retriever
-from test_dvc import closure
+from test_house import closure
 
+OF_TRAINING = {"huggingface_hub", "sklearn"}  # packages that functions of training alone import
 POINTS, COUNTERS = (list(side) for side in zip(*independent_pairs(20), strict=True))
 KINDS = {
     "none": {"rerank__kind": "none"},
-    "head": {"rerank__kind": "head", "retrieve__correction": "csls"},
-    "joint": {"retrieve__correction": "inverted_softmax", "model__sharing": "separate"},
+    "head": {"rerank__kind": "head"},
+    "joint": {"model__sharing": "separate"},
     "prompts": {"model__prompts": {"point": "cat ", "counter": "dog "}, "model__sharing": "projection"},
 }
 
@@ -51,36 +52,36 @@ def test_the_ranks_are_those_of_the_stage(run, kind):
         (hits,) = retriever.search([point], k=100)
         assert len(hits) == len({text_key(argument.text) for argument in arguments} - {text_key(point)})
         assert 1 + min(i for i, hit in enumerate(hits) if text_key(hit.text) in right) == rank
-        assert best in (hits[0].id, *hits[0].twins)
+        assert best in (hits[0].id, *hits[0].duplicates)
 
 
-def test_the_nearest_are_brute_force_s(loaded):
+def test_hits_are_in_the_order_of_brute_force(loaded):
     loaded.reranker = type(loaded.reranker)(None, 0.0, 10)
     loaded.index([*POINTS, *COUNTERS])
     (hits,) = loaded.search(POINTS[:1], k=12)
-    vectors = [loaded.model.embed(loaded.model.point.encoder.tokenize([text])) for text in (*POINTS, *COUNTERS)]
-    query = vectors[0][0].embedding.double()
-    distance = [float((query - counter.embedding.double()).square().sum()) for _, counter in vectors]
-    order = [i for i in np.argsort(distance, kind="stable") if i != 0]  # its own text is no answer
+    embedded = [loaded.model.embed(loaded.model.point.encoder.tokenize([text])) for text in (*POINTS, *COUNTERS)]
+    query = embedded[0].points.embedding.double()
+    distance = [float((query - text.counters.embedding.double()).square().sum()) for text in embedded]
+    order = [i for i in np.argsort(distance, kind="stable") if i != 0]  # the point itself is no candidate
     assert [hit.id for hit in hits] == [str(i + 1) for i in order[:12]]
     assert [hit.distance for hit in hits] == pytest.approx([distance[i] for i in order[:12]], rel=1e-5)
 
 
-def test_twins_are_one_answer_and_named(loaded):
+def test_duplicates_are_one_answer_and_named(loaded):
     loaded.index(["cat purr", "dog bark", "CAT  purr", "bird wing"])
     (hits,) = loaded.search(["dog bark"], k=9)
-    assert {(hit.id, hit.twins) for hit in hits} == {("1", ("3",)), ("4", ())}
+    assert {(hit.id, hit.duplicates) for hit in hits} == {("1", ("3",)), ("4", ())}
     (hits,) = loaded.search(["Dog bark"], k=9, only=[False, True, True, False])
     assert [hit.id for hit in hits] == ["1"]
 
 
-def test_an_index_is_kept_for_its_model_and_texts_alone(loaded, tmp_path, monkeypatch, caplog):
+def test_an_index_is_saved_for_its_model_and_texts_alone(loaded, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     keep = tmp_path / "index"
     loaded.index(POINTS, keep=keep)
     (file,) = keep.iterdir()
     first = loaded.search(COUNTERS[:2])
-    monkeypatch.setattr(Retriever, "_embedded", None)  # whoever embeds now fails
+    monkeypatch.setattr(Retriever, "_embedded", None)  # embedding fails from now on
     loaded.index(POINTS, keep=keep)
     assert loaded.search(COUNTERS[:2]) == first
     monkeypatch.undo()
@@ -89,11 +90,11 @@ def test_an_index_is_kept_for_its_model_and_texts_alone(loaded, tmp_path, monkey
     file.write_bytes(file.read_bytes()[:-100])  # cut
     loaded.index(POINTS, keep=keep)
     assert loaded.search(COUNTERS[:2]) == first
-    assert next(record.message for record in caplog.records if "is not whole" in record.message).startswith(str(file))
+    assert next(record.message for record in caplog.records if "is damaged" in record.message).startswith(str(file))
     assert len(list(keep.iterdir())) == 2
 
 
-def test_another_model_has_an_index_of_its_own(run, tmp_path):
+def test_another_model_has_another_index(run, tmp_path):
     for seed in (1, 2):
         run("prepare", "train", "rerank", seed=seed, train__epochs=1, rerank__kind="none")
         retriever = Retriever.load(".")
@@ -101,15 +102,15 @@ def test_another_model_has_an_index_of_its_own(run, tmp_path):
     assert len(list((tmp_path / "index").iterdir())) == 2
 
 
-def test_what_cannot_be_used_is_refused_in_a_line(loaded, tmp_path):
+def test_unusable_texts_points_and_models_are_refused_in_a_line(loaded, tmp_path):
     with pytest.raises(InputError, match="a search must have something to search: index texts first"):
         loaded.search(POINTS)
     with pytest.raises(InputError, match="an index must have at least one text; got none"):
         loaded.index([])
-    with pytest.raises(InputError, match="a text to be searched must show something; 2 does not"):
+    with pytest.raises(InputError, match="a text to be searched must have a visible character; 2 has none"):
         loaded.index(["cat", " \n"])
     loaded.index(POINTS)
-    with pytest.raises(InputError, match="a point must show something; number 2 of 2 does not"):
+    with pytest.raises(InputError, match="a point must have a visible character; number 2 of 2 has none"):
         loaded.search(["cat", ""])
     with pytest.raises(InputError, match="k must be at least 1; got 0"):
         loaded.search(["cat"], k=0)
@@ -131,18 +132,20 @@ def test_the_example_of_the_docs_runs(loaded, capsys):
     assert text.strip() in ("Cats purr.", "Dogs bark.")
 
 
-def test_the_package_asks_for_what_the_retriever_imports_in_the_versions_of_the_pipeline():
-    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+def test_the_package_requires_what_the_retriever_imports_in_the_versions_of_the_pipeline():
+    required = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     pinned = {line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()}
-    assert set(asked) <= pinned
-    needed = {name for file in closure(Path(module.__file__)) for name in third_parties(file)}
-    assert needed == {name.partition("==")[0].replace("-", "_") for name in asked}
+    assert set(required) <= pinned
+    files = closure(Path(module.__file__))
+    needed = {name for file in files for name in third_parties(ast.walk(ast.parse(file.read_text())))}
+    assert not OF_TRAINING & {name for file in files for name in third_parties(ast.parse(file.read_text()).body)}
+    assert needed - OF_TRAINING == {name.partition("==")[0].replace("-", "_") for name in required}
 
 
-def third_parties(file):
-    """The packages that a file imports, wherever in it, which are neither Python's nor this one's."""
+def third_parties(nodes):
+    """The packages that nodes import, which are neither Python's nor this one's."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -1,4 +1,4 @@
-"""The second step's weight, against every threshold tried by brute force."""
+"""The reranker's weight, against every threshold tried by brute force."""
 
 import itertools
 
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.ranking.weight import Shortlists, best_weight, ranks_by
+from counterpoint.reranking.reranker import Shortlists, best_weight, ranks_by
 
 
-def fares(lists, weight):
+def top1_and_mrr(lists, weight):
     """top1 and MRR by sorting in words: the score, then the order of retrieval."""
     hits, gains = 0, 0.0
     for distance, logit, right, rank in zip(lists.distance, lists.logit, lists.right, lists.rank, strict=True):
@@ -36,7 +36,7 @@ def thresholds(lists):
 
 
 def made(rows):
-    """Shortlists of (distances, logits, which is right, the rank where none is on the list), padded."""
+    """Shortlists of (distances, logits, places of positives, the rank where none is on the list), padded."""
     depth = max(len(row[0]) for row in rows)
 
     def padded(values, fill):
@@ -49,7 +49,7 @@ def made(rows):
 
 
 def test_by_hand():
-    """The right one is 1 farther and 2 likelier: from 1/2 on it is first. In the second list the logit misleads from 3 on."""
+    """The positive is 1 farther, its logit 2 higher: from 1/2 on it is first. In the second list it is not, from 3 on."""
     lists = made([([1, 2], [0, 2], {1}, 0), ([1, 4], [0, 1], {0}, 0), ([1], [5], set(), 7)])
     assert best_weight(lists) == (0.5 + 3) / 2
     assert ranks_by(lists, 0.0).tolist() == [2, 1, 7]
@@ -81,12 +81,12 @@ def shortlists(draw):
 
 @given(shortlists())
 @settings(max_examples=500, deadline=None)
-def test_no_weight_is_better_and_re_ranking_never_loses(lists):
-    best = fares(lists, best_weight(lists))
-    assert best == max(fares(lists, weight) for weight in thresholds(lists))
-    assert best >= fares(lists, 0.0)
-    found = ranks_by(lists, best_weight(lists))
-    assert ((found == 1).sum(), round(float((1 / found).sum()), 9)) == best
+def test_no_weight_is_better_and_reranking_never_loses(lists):
+    best = top1_and_mrr(lists, best_weight(lists))
+    assert best == max(top1_and_mrr(lists, weight) for weight in thresholds(lists))
+    assert best >= top1_and_mrr(lists, 0.0)
+    ranks = ranks_by(lists, best_weight(lists))
+    assert ((ranks == 1).sum(), round(float((1 / ranks).sum()), 9)) == best
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -94,4 +94,4 @@ def test_the_same_on_numbers_that_never_tie(seed):
     rng = np.random.default_rng(seed)
     rows = [(rng.random(10).tolist(), rng.normal(size=10).tolist(), {int(rng.integers(10))}, 11) for _ in range(40)]
     lists = made(rows)
-    assert fares(lists, best_weight(lists)) == max(fares(lists, weight) for weight in thresholds(lists))
+    assert top1_and_mrr(lists, best_weight(lists)) == max(top1_and_mrr(lists, weight) for weight in thresholds(lists))

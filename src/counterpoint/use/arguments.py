@@ -1,7 +1,8 @@
-"""What is searched and what is asked: arguments of the corpus, of any table, and points."""
+"""Arguments to search and points to ask, from the run's corpus, a table, a text file or another corpus."""
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,42 +11,42 @@ from counterpoint.arguments.pairs import SOURCES, Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
-from counterpoint.corpus.forms import FORMS
+from counterpoint.corpus.forms import FORMS, read_rows
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.source import Budget, decoded, kind, read_bytes
 
-EVERY = "all"  # --split: of every split
+ALL = "all"  # --split
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A text to be searched or asked; source is point, counter or document, None where nothing says it."""
+    """A text to search or to ask; source is point, counter or document, None where it is not known."""
 
     id: str
     text: str
     source: str | None = None
 
 
-def of_texts(texts: Iterable["str | Argument"]) -> list[Argument]:
-    """Arguments as they are, and texts as arguments that are numbered from 1."""
+def of_texts(texts: Iterable[str | Argument]) -> list[Argument]:
+    """Return arguments as they are, and texts as arguments that are numbered from 1."""
     numbered = enumerate(texts, start=1)
-    return [Argument(str(number), each) if isinstance(each, str) else each for number, each in numbered]
+    return [Argument(str(number), text) if isinstance(text, str) else text for number, text in numbered]
 
 
-def of_corpus(triples: Triples, split: str = EVERY) -> list[Argument]:
-    """The arguments that a split searches, or those of all splits: points, then counters, then documents."""
-    if split == EVERY:
-        pairs = [pair for members in triples.pairs.values() for pair in members] + list(triples.unpaired)
-        documents = list(triples.documents or ())
+def of_corpus(triples: Triples, split: str = ALL) -> list[Argument]:
+    """Return the arguments that a split searches, or those of all splits: points, counters, documents."""
+    if split == ALL:
+        pairs = [pair for members in (*triples.pairs.values(), triples.unpaired) for pair in members]
+        documents = triples.documents or ()
     else:
         pairs, documents = list(triples.pairs[split]), triples.documents_of(split)
-    return [*of_pairs(pairs), *(Argument(f"document {each.id}", each.text, "document") for each in documents)]
+    return [*_of_pairs(pairs), *(Argument(f"document {document.id}", document.text, "document") for document in documents)]
 
 
-def of_pairs(pairs: Sequence[Pair]) -> list[Argument]:
-    """Points, then counters, named as tables of ranks name them."""
+def _of_pairs(pairs: Sequence[Pair]) -> list[Argument]:
+    """Points, then counters, named as in tables of ranks."""
     return [
-        Argument(f"{source} {pair.id}", pair.text(number), source)
+        Argument(f"{source} {pair.id}", pair.texts[number], source)
         for number, source in enumerate(SOURCES[:2])
         for pair in pairs
         if number < len(pair.texts)
@@ -53,29 +54,22 @@ def of_pairs(pairs: Sequence[Pair]) -> list[Argument]:
 
 
 def read_arguments(file: Path, column: str, option: str) -> list[Argument]:
-    """The texts in a table's column, with ids where it has them; of anything else that is a corpus its points and counters.
+    """Return the texts in a table's column, with ids where it has them; of any other corpus its points and counters.
 
-    A file that ends in .txt has one text a line. Raises InputError, which begins with the option, for whatever cannot be
-    used: no texts, one that shows nothing, an id that comes twice.
+    A file that ends in .txt has a text a line. Raise InputError, which begins with the option, where there is no text, a text
+    is not visible, or an id comes twice.
     """
     try:
-        found = _read(file, column)
+        arguments = _read(file, column)
     except InputError as error:
         raise InputError(f"{option}: {str(error).removeprefix('corpus: ')}") from None
     except OSError as error:
         raise InputError(f"{option}: {file} cannot be read: {error.strerror or error}") from None
-    if not found:
+    if not arguments:
         raise InputError(f"{option}: {file} must have at least one text; it has none")
-    refuse_twice(found, f"{option}: {file}")
-    return found
-
-
-def refuse_twice(arguments: Iterable[Argument], where: str) -> None:
-    ids: set[str] = set()
-    for argument in arguments:
-        if argument.id in ids:
-            raise InputError(f"{where}: id must be unique; got {argument.id!r} twice")
-        ids.add(argument.id)
+    if twice := [name for name, n in Counter(argument.id for argument in arguments).items() if n > 1]:
+        raise InputError(f"{option}: {file}: id must be unique; got {twice[0]!r} twice")
+    return arguments
 
 
 def _read(file: Path, column: str) -> list[Argument]:
@@ -83,35 +77,27 @@ def _read(file: Path, column: str) -> list[Argument]:
     if ending == ".txt" and file.is_file():
         lines = decoded(read_bytes(file, budget), str(file)).splitlines()
         return [Argument(str(number), line.strip()) for number, line in enumerate(lines, start=1) if is_visible(line)]
-    if ending not in FORMS or not file.is_file():
-        return _pairs_of(file)
-    rows = list(FORMS[ending](str(file), read_bytes(file, budget), budget))
+    rows = list(read_rows(file, budget)) if ending in FORMS and file.is_file() else None
+    if rows is None or (rows and column not in rows[0][1] and {"point", "counter"} <= rows[0][1].keys()):
+        logging.info("%s is a corpus: its points and counters", file)
+        return _of_pairs([pair for _, pair in read_corpus(file).rows])
     if rows and column not in rows[0][1]:
-        if {"point", "counter"} <= rows[0][1].keys():
-            return _pairs_of(file)
-        known = ", ".join(map(str, rows[0][1]))
-        raise InputError(f"{file}:{rows[0][0]} must have a column {column}; got {known} (--column says what it is called)")
+        columns = ", ".join(map(str, rows[0][1]))
+        raise InputError(f"{file}:{rows[0][0]} must have a column {column}; got {columns} (--column names another)")
     return [_argument(values, column, number, f"{file}:{number}") for number, values in rows]
 
 
 def _argument(values: dict, column: str, number: int, where: str) -> Argument:
-    text = values.get(column)
+    text, name = values.get(column), values.get("id")
     if not isinstance(text, str) or not is_visible(text):
         raise InputError(f"{where}: {column} must be a text; got {text!r}")
-    name = values.get("id")
     return Argument(str(number) if name in (None, "") else str(name), text.strip())
 
 
-def _pairs_of(path: Path) -> list[Argument]:
-    rows = read_corpus(path).rows
-    logging.info("%s is a corpus: its points and counters", path)
-    return of_pairs([pair for _, pair in rows])
-
-
-def digest(arguments: Sequence[Argument]) -> str:
-    """A hash of the texts, in order."""
-    found = hashlib.sha256()
+def digest(arguments: Iterable[Argument]) -> str:
+    """Return a hash of the texts, in order."""
+    hashed = hashlib.sha256()
     for argument in arguments:
         text = argument.text.encode()
-        found.update(len(text).to_bytes(8, "little") + text)
-    return found.hexdigest()
+        hashed.update(len(text).to_bytes(8, "little") + text)
+    return hashed.hexdigest()

@@ -1,35 +1,29 @@
 """Run files in TREC's form, which trec_eval, ranx and pytrec_eval read."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_text
 
 
-class TrecRun:
-    """A run file under way; ids are written with _ for white space, which the form has no room for.
+def write_run(file: Path, tag: str, answers: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Write the id of each query with the ids of its answers, best first.
 
-    The score falls by one a place, since a second step's order is not that of one number over all candidates.
+    White space in ids becomes _; raise InputError where two ids would be the same. The score falls by one a place, since
+    distances do not give the order after reranking.
     """
-
-    def __init__(self, file: Path, tag: str) -> None:
-        self.file, self.tag = file, word(tag)
-        self.lines: list[str] = []
-        self.names: dict[str, str] = {}
-
-    def add(self, query: str, found: Sequence[str]) -> None:
-        """The answers of one query, best first."""
-        for place, name in enumerate(found):
-            answer = word(name)
-            if self.names.setdefault(answer, name) != name:
-                raise InputError(f"--trec: ids must differ in more than white space; got {self.names[answer]!r} and {name!r}")
-            self.lines.append(f"{word(query)} Q0 {answer} {place + 1} {len(found) - place} {self.tag}\n")
-
-    def write(self) -> None:
-        write_text(self.file, "".join(self.lines))
+    lines: list[str] = []
+    names: dict[str, str] = {}
+    for query, ids in answers:
+        for place, name in enumerate(ids):
+            answer = _word(name)
+            if names.setdefault(answer, name) != name:
+                raise InputError(f"--trec: ids must differ in more than white space; got {names[answer]!r} and {name!r}")
+            lines.append(f"{_word(query)} Q0 {answer} {place + 1} {len(ids) - place} {_word(tag)}\n")
+    write_text(file, "".join(lines))
 
 
-def word(name: str) -> str:
+def _word(name: str) -> str:
     return re.sub(r"\s+", "_", name.strip())

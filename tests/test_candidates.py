@@ -1,3 +1,5 @@
+"""The candidates of a query in each setting, by the rules in words."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -8,32 +10,28 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.ranking import queries as module
+from counterpoint.ranking.candidates import BEIR, SETTINGS, count_pairs, in_scope, is_candidate, settings_of
 from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
-from counterpoint.ranking.settings import BEIR, SETTINGS, count_pairs, in_scope, is_candidate, sensible
 
 PAIRS = [
     Pair("0", "t", "d", "pro", "A", "B"),
-    Pair("1", "t", "d", "con", "a", "b "),  # twins of both
-    Pair("2", "t", "e", "pro", "B", "C"),  # its point is a twin of the first one's counter
+    Pair("1", "t", "d", "con", "a", "b "),  # duplicates of both
+    Pair("2", "t", "e", "pro", "B", "C"),  # its point is a duplicate of the first one's counter
 ]
 
 
-def names(pool, setting, query, read=by_row):
-    queries, chosen = read(pool), np.array([query])
+def names(pool, setting, query, mode=by_row):
+    queries, chosen = mode(pool), np.array([query])
     return set(np.flatnonzero(is_candidate(queries, chosen, in_scope(queries, chosen, setting))[0]).tolist())
 
 
-def test_the_query_is_no_candidate_and_neither_is_a_twin_of_the_gold_counter():
+def test_the_query_is_no_candidate_and_neither_is_a_duplicate_of_its_counter():
     pool = Pool.of(PAIRS)  # points 0 1 2, counters 3 4 5
     assert names(pool, SETTINGS["epc"], 0) == {3, 5}
     assert names(pool, SETTINGS["epc"], 1) == {4, 5}
     assert names(pool, SETTINGS["epc"], 2) == {3, 4, 5}
-    assert names(pool, SETTINGS["epa"], 0) == {
-        1,
-        2,
-        3,
-        5,
-    }  # the query's twin stays in, and so does a point that equals the gold
+    # the query's duplicate stays in, and so does a point that equals its counter
+    assert names(pool, SETTINGS["epa"], 0) == {1, 2, 3, 5}
     assert names(pool, SETTINGS["epa"], 2) == {0, 1, 3, 4, 5}
 
 
@@ -45,7 +43,7 @@ def test_a_scope_keeps_the_candidates_of_the_same_value():
     assert names(pool, SETTINGS["sta"], 3) == {7}
 
 
-def test_opposing_are_the_counters_to_the_own_side_and_the_points_of_the_other():
+def test_opposing_are_the_counters_to_the_query_s_side_and_the_points_of_the_opposite_side():
     debate = [Pair(f"{side}{i}", "t", "d", side, f"{side} p{i}", f"{side} c{i}") for side in ("pro", "con") for i in (0, 1)]
     pool = Pool.of(debate)  # points pro0 pro1 con0 con1, then their counters
     assert names(pool, SETTINGS["sdoc"], 0) == {4, 5}
@@ -56,20 +54,20 @@ def test_opposing_are_the_counters_to_the_own_side_and_the_points_of_the_other()
 
 def brute_force(pairs, i, setting):
     """The candidates of the i-th pair's point as (source, pair), by the rules in words."""
-    query, found = pairs[i], []
-    for j, other in enumerate(pairs):
+    query, candidates = pairs[i], []
+    for j, pair in enumerate(pairs):
         within = {
-            "s": other.theme == query.theme and (setting[1] == "t" or other.debate == query.debate),
+            "s": pair.theme == query.theme and (setting[1] == "t" or pair.debate == query.debate),
             "e": True,
         }[setting[0]]
-        same_folder = other.stance == query.stance
+        same_folder = pair.stance == query.stance
         opposing_only, counters_only = setting in ("sdoc", "sdoa"), setting.endswith("c")
-        twin = i != j and text_key(other.counter) == text_key(query.counter)
-        if within and not twin and (same_folder or not opposing_only):
-            found.append((1, j))
+        duplicate = i != j and text_key(pair.counter) == text_key(query.counter)
+        if within and not duplicate and (same_folder or not opposing_only):
+            candidates.append((1, j))
         if within and not counters_only and i != j and (not same_folder or not opposing_only):
-            found.append((0, j))
-    return found
+            candidates.append((0, j))
+    return candidates
 
 
 @pytest.mark.parametrize("chunk", [2**23, 40])
@@ -82,21 +80,21 @@ def test_the_fixture_s_candidates_and_their_counts_are_brute_force_s(arguana, sp
         expected = [brute_force(pairs, i, name) for i in range(len(pairs))]
         queries, chosen = by_row(pool), np.arange(len(pool.queries))
         allowed = is_candidate(queries, chosen, in_scope(queries, chosen, setting))
-        found = [sorted(zip(pool.source[row].tolist(), pool.row[row].tolist(), strict=True)) for row in allowed]
-        assert found == [sorted(members) for members in expected]
+        candidates = [sorted(zip(pool.source[row].tolist(), pool.row[row].tolist(), strict=True)) for row in allowed]
+        assert candidates == [sorted(members) for members in expected]
         assert counts[name] == sum(map(len, expected))
     assert list(counts) == list(SETTINGS)
 
 
-def test_a_setting_makes_sense_where_every_argument_has_its_columns():
+def test_a_pool_has_the_settings_whose_columns_every_argument_has():
     def without(*columns):
         return Pool.of([*PAIRS, replace(PAIRS[0], id="3", **dict.fromkeys(columns))])
 
-    assert list(sensible(Pool.of(PAIRS))) == list(SETTINGS)
-    assert list(sensible(without("stance"))) == ["sdc", "sda", "stc", "sta", "epc", "epa"]
-    assert list(sensible(without("debate"))) == ["stc", "sta", "epc", "epa"]
-    assert list(sensible(without("theme"))) == ["sdoc", "sdc", "sdoa", "sda", "epc", "epa"]
-    assert list(sensible(without("theme", "debate", "stance"))) == ["epc", "epa"]
+    assert list(settings_of(Pool.of(PAIRS))) == list(SETTINGS)
+    assert list(settings_of(without("stance"))) == ["sdc", "sda", "stc", "sta", "epc", "epa"]
+    assert list(settings_of(without("debate"))) == ["stc", "sta", "epc", "epa"]
+    assert list(settings_of(without("theme"))) == ["sdoc", "sdc", "sdoa", "sda", "epc", "epa"]
+    assert list(settings_of(without("theme", "debate", "stance"))) == ["epc", "epa"]
     assert count_pairs(without("theme", "debate", "stance"))["sdoc"] is None
 
 
@@ -104,22 +102,22 @@ def beir_by_row(pool):
     return by_row_among_texts(pool, pool.queries)
 
 
-def test_in_beir_s_protocol_the_own_text_goes_and_every_other_text_is_offered_once():
+def test_in_beir_s_protocol_all_distinct_texts_but_the_query_s_are_candidates():
     pool = Pool.of(PAIRS)  # the texts A, B, C
     assert [names(pool, BEIR["beir"], query, beir_by_row) for query in range(3)] == [{1, 2}, {1, 2}, {0, 2}]
     assert beir_by_row(pool).right.tolist() == [[1], [1], [2]]
 
 
-def test_the_true_counter_is_a_candidate_even_where_it_equals_the_point():
+def test_the_counter_is_a_candidate_even_where_it_equals_the_point():
     pool = Pool.of([Pair("0", None, None, None, "A", "a"), Pair("1", None, None, None, "B", "C")])
     assert names(pool, BEIR["beir"], 0, beir_by_row) == {0, 1, 2}
 
 
-def test_by_text_a_query_is_a_distinct_point_and_its_own_text_is_no_candidate():
-    pool = Pool.of([*PAIRS, Pair("3", "u", "f", "pro", "C", "c")])  # the texts A, B, C; 3 answers itself, so it asks nothing
+def test_by_text_a_query_is_a_distinct_point_and_its_text_is_no_candidate():
+    pool = Pool.of([*PAIRS, Pair("3", "u", "f", "pro", "C", "c")])  # the texts A, B, C; pair 3 has no positive
     queries = by_text(pool)
     assert (queries.point.tolist(), queries.points.tolist(), queries.right.tolist()) == ([0, 2], [0, 1, 2], [[1], [2]])
     assert [names(pool, SETTINGS["epa"], query, by_text) for query in range(2)] == [{1, 2}, {0, 2}]
     assert [names(pool, SETTINGS["sdc"], query, by_text) for query in range(2)] == [{1}, {2}]
     unseen = queries.of_members(np.array([True, False, True, True]))
-    assert unseen.tolist() == [False, True]  # one of the first query's pairs is known
+    assert unseen.tolist() == [False, True]  # one of the first query's pairs is seen

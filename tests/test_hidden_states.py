@@ -1,3 +1,5 @@
+"""Cached hidden states give the vectors of the whole encoder, are computed once, and stay within their limit."""
+
 import errno
 import logging
 import os
@@ -25,14 +27,14 @@ from transformers import (
 from conftest import WORDS, sentence
 from counterpoint.core.errors import InputError
 from counterpoint.core.locks import hold
-from counterpoint.model import states as states_module
-from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.model import hidden_states as module
+from counterpoint.model.bi_encoder import assemble
 from counterpoint.model.compute import choose
-from counterpoint.model.cut import Cut
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.files import load, save
-from counterpoint.model.states import with_states
-from counterpoint.model.texts import PooledTexts, States
+from counterpoint.model.frozen import Cut
+from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.model.texts import HiddenStates, PooledTexts
 from counterpoint.model.towers import Tower
 
 CPU = choose("cpu", "fp32")
@@ -47,43 +49,46 @@ def place(tmp_path, monkeypatch):
 
 
 def model_of(directory, freeze, pooling="mean", compute=CPU, max_length=30, prompts=(None, None)):
-    encoder = load_encoder(directory, pooling, max_length, 0.5, 0.5, prompts)
+    encoder = load_encoder(directory, pooling, max_length, (0.5, 0.5), prompts)
     encoder.freeze(freeze)
-    return BiEncoder({"point": Tower(encoder, normalize=True)}, None, compute)
+    return assemble({"point": Tower(encoder, normalize=True)}, None, compute)
 
 
 def tokens_of(model, parts=TWO_PARTS):
     return [model.point.encoder.tokenize(part) for part in parts]
 
 
-def read(model, limit=1.0, parts=TWO_PARTS, everything=None):
-    everything = [text for part in parts for text in part] if everything is None else everything
-    return with_states(model, tokens_of(model, parts), everything, limit)
+def read(model, parts=TWO_PARTS, corpus=None):
+    corpus = [text for part in parts for text in part] if corpus is None else corpus
+    return HiddenStateCache(corpus).read(model.point.encoder, model.compute, tokens_of(model, parts))
 
 
 @pytest.mark.parametrize("prompts", [(None, None), ("cat ", "dog ")])
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
 @pytest.mark.parametrize("freeze", [1, "all"])
-def test_kept_states_give_the_vectors_of_the_whole_encoder(tiny_bert, freeze, pooling, prompts):
+def test_cached_states_give_the_vectors_of_the_whole_encoder(tiny_bert, freeze, pooling, prompts):
     model = model_of(tiny_bert, freeze, pooling, prompts=prompts)
     parts = tokens_of(model)
     for tokens, texts in zip(parts, read(model), strict=True):
-        assert isinstance(texts, PooledTexts if freeze == "all" else States)
+        assert isinstance(texts, PooledTexts if freeze == "all" else HiddenStates)
         assert len(texts) == len(tokens)
-        for direct, kept in zip(model.embed(tokens), model.embed(texts), strict=True):
-            torch.testing.assert_close(kept.embedding, direct.embedding, atol=1e-6, rtol=0)
-            torch.testing.assert_close(kept.pooled, direct.pooled, atol=1e-5, rtol=1e-5)
+        cached, direct = model.embed(texts), model.embed(tokens)
+        for side in ("points", "counters"):
+            ours, expected = getattr(cached, side), getattr(direct, side)
+            torch.testing.assert_close(ours.embedding, expected.embedding, atol=1e-6, rtol=0)
+            torch.testing.assert_close(ours.pooled, expected.pooled, atol=1e-5, rtol=1e-5)
 
 
-def test_nothing_frozen_keeps_nothing(tiny_bert, place):
+def test_without_frozen_layers_nothing_is_cached(tiny_bert, place, monkeypatch):
+    monkeypatch.setenv("STATES_LIMIT_GB", "0")
     model = model_of(tiny_bert, None)
     parts = tokens_of(model)
-    assert with_states(model, parts, TEXTS, 0.0) == parts
+    assert HiddenStateCache(TEXTS).read(model.point.encoder, CPU, parts) == parts
     assert not place.exists()
 
 
 @pytest.mark.parametrize("freeze", [1, "all"])
-def test_each_text_is_computed_once_for_all_who_ask(tiny_bert, place, tmp_path, caplog, monkeypatch, freeze):
+def test_each_text_is_computed_once_for_all_stages(tiny_bert, place, tmp_path, caplog, monkeypatch, freeze):
     caplog.set_level(logging.INFO)
     model = model_of(tiny_bert, freeze)
     read(model)
@@ -95,24 +100,24 @@ def test_each_text_is_computed_once_for_all_who_ask(tiny_bert, place, tmp_path, 
     )
     assert file.stat().st_size == rows * 32 * 4
     assert "1 CPU threads, fp32 once for 40 texts, 0.00 GB in" in caplog.text
-    save(tmp_path / "models", model, {})  # as another stage finds it
-    monkeypatch.setattr(states_module, "_compute", None)
-    for other in (model_of(tiny_bert, freeze), load(tmp_path / "models", CPU)):
+    save(tmp_path / "models", model, {})  # as another stage reads it
+    monkeypatch.setattr(module._File, "_compute", None)
+    for later in (model_of(tiny_bert, freeze), load(tmp_path / "models", CPU)):
         for parts in (TWO_PARTS[::-1], (TEXTS,), (TEXTS[3:5],)):  # the same texts, in other parts
-            found = read(other, parts=parts, everything=TEXTS[::-1])
-            torch.testing.assert_close(other.embed(found[0])[0].embedding, other.embed(tokens_of(other, parts)[0])[0].embedding)
+            cached, direct = read(later, parts, TEXTS[::-1])[0], tokens_of(later, parts)[0]
+            torch.testing.assert_close(later.embed(cached).points.embedding, later.embed(direct).points.embedding)
 
 
-def test_what_makes_other_states_has_another_file(tiny_bert, place):
+def test_each_cause_of_other_states_has_another_file(tiny_bert, place):
     def names(model, texts=TEXTS):
         before = set(place.iterdir()) if place.exists() else set()
-        read(model, parts=[texts])
+        read(model, [texts])
         return set(place.iterdir()) - before
 
     assert len(names(model_of(tiny_bert, 1))) == 1
     assert not names(model_of(tiny_bert, 1, "cls"))  # pooling comes after
     assert not names(model_of(tiny_bert, 1, max_length=31))  # no text is that long
-    others = [
+    different = [
         model_of(tiny_bert, "all"),
         model_of(tiny_bert, "all", "cls"),
         model_of(tiny_bert, 1, max_length=20),
@@ -122,17 +127,17 @@ def test_what_makes_other_states_has_another_file(tiny_bert, place):
     changed = model_of(tiny_bert, 1)
     with torch.no_grad():
         changed.point.encoder.cut.below[0].output.dense.weight[0, 0] += 0.1
-    for model in [*others, changed]:
+    for model in [*different, changed]:
         assert len(names(model)) == 1
     assert len(names(model_of(tiny_bert, 1), TEXTS[:39])) == 1
     upper = model_of(tiny_bert, 1)
     with torch.no_grad():
         upper.point.encoder.cut.above[0].output.dense.weight[0, 0] += 0.1
-    assert not names(upper)  # what learns has no part in it
+    assert not names(upper)  # trainable layers have no part in it
 
 
 @pytest.mark.parametrize("tear", [lambda data: data[:-4], lambda data: bytes(len(data)), lambda data: b"x" + data[1:]])
-def test_a_torn_file_is_computed_again(tiny_bert, place, tear, monkeypatch):
+def test_a_damaged_file_is_computed_again(tiny_bert, place, tear, monkeypatch):
     model = model_of(tiny_bert, 1)
     read(model)
     (file,) = place.iterdir()
@@ -142,12 +147,12 @@ def test_a_torn_file_is_computed_again(tiny_bert, place, tear, monkeypatch):
     read(model)
     assert [path.read_bytes() for path in place.iterdir()] == [whole]
     file.write_bytes(tear(whole))
-    monkeypatch.setattr(states_module, "_crc", lambda file: "00000000" if file.suffix == ".unfinished" else "11111111")
-    with pytest.raises(InputError, match="must keep what is written there"):
+    monkeypatch.setattr(module, "_crc", lambda file: "00000000" if file.suffix == ".unfinished" else "11111111")
+    with pytest.raises(InputError, match=r"must keep its files; .* was damaged twice"):
         read(model)
 
 
-def test_the_files_that_were_used_longest_ago_go(tiny_bert, place):
+def test_the_files_that_were_used_longest_ago_go(tiny_bert, place, monkeypatch):
     models = [model_of(tiny_bert, freeze, pooling) for freeze, pooling in (("all", "mean"), ("all", "cls"), ("all", "pooler"))]
     size = 40 * 32 * 4 / 10**9
     files = []
@@ -156,7 +161,8 @@ def test_the_files_that_were_used_longest_ago_go(tiny_bert, place):
         files += [path for path in place.iterdir() if path not in files]
         os.utime(files[-1], (age, age))
     read(models[0])  # used again
-    read(models[2], 2.5 * size)
+    monkeypatch.setenv("STATES_LIMIT_GB", str(2.5 * size))
+    read(models[2])
     assert files[0].exists()
     assert not files[1].exists()
     assert len(list(place.iterdir())) == 2
@@ -164,38 +170,46 @@ def test_the_files_that_were_used_longest_ago_go(tiny_bert, place):
 
 def test_no_room_is_one_line_and_leaves_nothing(tiny_bert, place, monkeypatch):
     model = model_of(tiny_bert, 1)
-    with pytest.raises(InputError, match=r"^states.limit must be at least 0.01, the GB that .*; got 1e-09$"):
-        read(model, 1e-9)
+    with monkeypatch.context() as patch:
+        patch.setenv("STATES_LIMIT_GB", "1e-9")
+        with pytest.raises(InputError, match=r"^STATES_LIMIT_GB must be at least 0.01, the GB of .*; got 1e-09$"):
+            read(model)
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(
-        InputError, match=r"states must have room for 0.00 GB, .* \(No space left on device\): name another in STATES"
-    ):
+    with pytest.raises(InputError, match=r"states must have room for 0.00 GB .* \(No space left on device\): name another"):
         read(model)
     assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("freeze", [1, "all"])
-def test_what_will_be_kept_is_said_beforehand(tiny_bert, place, freeze, monkeypatch):
-    encoder = model_of(tiny_bert, freeze).point.encoder
+def test_the_cached_file_is_announced_beforehand(tiny_bert, place, freeze, monkeypatch):
+    cache, encoder = HiddenStateCache(TEXTS), model_of(tiny_bert, freeze).point.encoder
     part = "the encoder" if freeze == "all" else "the lowest layer"
-    assert (
-        states_module.announced(encoder, TEXTS, CPU, 1.0) == f"{part}, frozen: 0.00 GB in {place}, computed once for 40 texts"
-    )
-    with pytest.raises(InputError, match=r"states.limit must be at least"):
-        states_module.announced(encoder, TEXTS, CPU, 1e-9)
-    assert states_module.announced(model_of(tiny_bert, None).point.encoder, TEXTS, CPU, 0.0) is None
-    monkeypatch.setattr(states_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(InputError, match=r"states must have room for 0.00 GB, .* \(No space left on device\)"):
-        states_module.announced(encoder, TEXTS, CPU, 1.0)
+    assert cache.announce(encoder, CPU) == f"{part}, frozen: 0.00 GB in {place}, computed once for 40 texts"
+    with monkeypatch.context() as patch:
+        patch.setenv("STATES_LIMIT_GB", "1e-9")
+        with pytest.raises(InputError, match=r"STATES_LIMIT_GB must be at least"):
+            cache.announce(encoder, CPU)
+        patch.setenv("STATES_LIMIT_GB", "0")
+        assert cache.announce(model_of(tiny_bert, None).point.encoder, CPU) is None
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(InputError, match=r"states must have room for 0.00 GB .* \(No space left on device\)"):
+        cache.announce(encoder, CPU)
     assert not place.exists()
 
 
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "ten"])
+def test_a_limit_that_is_no_number_is_refused(tiny_bert, value, monkeypatch):
+    monkeypatch.setenv("STATES_LIMIT_GB", value)
+    with pytest.raises(InputError, match=f"STATES_LIMIT_GB must be a number of at least 0; got '{value}'"):
+        read(model_of(tiny_bert, 1))
+
+
 def test_two_processes_compute_once(tiny_bert, place):
-    """The second waits for the first, and takes what it finds."""
+    """The second waits for the first, and reads its file."""
     place.mkdir()
     lock = hold(place)
     waiting = Thread(target=lambda: results.append(read(model_of(tiny_bert, 1))))
@@ -204,16 +218,15 @@ def test_two_processes_compute_once(tiny_bert, place):
     time.sleep(0.5)
     assert not results
     first = model_of(tiny_bert, 1).point.encoder
-    whole = states_module._distinct(first, TEXTS)
-    name = states_module._name(first, whole, CPU)
-    states_module._compute(place, name, first, whole, CPU)
+    tokens = module._distinct(first, TEXTS)
+    module._File(first, CPU, tokens)._compute()
     (file,) = place.iterdir()
     written = file.stat().st_mtime_ns
     waiting.join(10)
     lock.release()
     assert len(results) == 1
     assert [path.name for path in place.iterdir()] == [file.name]
-    assert file.stat().st_size == whole.flat.numel() * 32 * 4
+    assert file.stat().st_size == tokens.flat.numel() * 32 * 4
     assert written <= file.stat().st_mtime_ns
 
 
@@ -238,12 +251,12 @@ def test_other_transformers_can_be_cut_too(kind, layers):
     torch.testing.assert_close(parts[mask.bool()], whole[mask.bool()], atol=1e-6, rtol=0)
     cut.check(ids, mask)
     cut.freeze()
-    learning = {name for name, parameter in transformer.named_parameters() if parameter.requires_grad}
-    assert all("pooler" in name or any(f"layer.{i}." in name for i in range(layers, 3)) for name in learning)
-    assert any(f"layer.{layers}." in name for name in learning)
+    trainable = {name for name, parameter in transformer.named_parameters() if parameter.requires_grad}
+    assert all("pooler" in name or any(f"layer.{i}." in name for i in range(layers, 3)) for name in trainable)
+    assert any(f"layer.{layers}." in name for name in trainable)
 
 
-def test_what_cannot_be_cut_is_refused(tiny_bert):
+def test_a_transformer_that_cannot_be_cut_is_refused(tiny_bert):
     albert = AlbertModel(AlbertConfig(**SIZES, embedding_size=16))
     with pytest.raises(InputError, match="must be none or all: AlbertModel has no list of layers"):
         Cut(albert, 1)
