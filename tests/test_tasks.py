@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from counterpoint.ranking.settings import SETTINGS
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
@@ -12,6 +11,7 @@ from counterpoint.evaluation.bm25 import bm25
 from counterpoint.evaluation.tasks import Ranked, distances, embed_tasks, query_columns, ranks_table, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
+from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.ranking import Ranks, rank
 
@@ -63,10 +63,10 @@ def test_embedding_for_beir_changes_no_other_vector(triples, tiny_bert):
     plain, more = (read_tasks(triples, beir=beir) for beir in (False, True))
     without, with_beir = embed_tasks(plain, model), embed_tasks(more, model)
     for a, b in zip(without, with_beir[:2], strict=True):
-        assert torch.equal(a[0].embedding, b[0].embedding)
-    for task, (points, _) in zip(more, with_beir, strict=True):
-        alone = model.embed(model.point.encoder.tokenize(task.pool.texts))[0].embedding
-        assert torch.allclose(points.embedding, alone, atol=1e-5)
+        assert torch.equal(a.points.embedding, b.points.embedding)
+    for task, embedded in zip(more, with_beir, strict=True):
+        alone = model.embed(model.point.encoder.tokenize(task.pool.texts)).points.embedding
+        assert torch.allclose(embedded.points.embedding, alone, atol=1e-5)
 
 
 def table(task, answers, candidates, ranks):
@@ -111,17 +111,19 @@ def test_by_text_a_query_is_named_after_its_first_pair_and_seen_as_any_of_its_pa
 
 def test_distances_are_those_of_the_vectors_and_of_the_nearest_right_answer(triples, tiny_bert):
     (_, test), model = read_tasks(triples, beir=False), zero_shot(tiny_bert, 16, choose("cpu", "fp32"))
-    _, (points, counters) = embed_tasks(read_tasks(triples, beir=False), model)
+    _, embedded = embed_tasks(read_tasks(triples, beir=False), model)
     queries = test.queries["text"]
-    far = torch.cdist(points.embedding.double(), counters.embedding.double()).square().numpy()  # of texts
-    for distance in (euclidean(queries, points, counters), bm25(queries)):
+    far = torch.cdist(*(vectors.double() for vectors in embedded.embeddings)).square().numpy()  # of texts
+    for distance in (euclidean(queries, embedded), bm25(queries)):
         rankings = rank(queries, distance, test.settings)
         settings = {name: (ranking.candidates, ranking.retrieved) for name, ranking in rankings.items()}
         ranked = Ranked("retrieved", distance, settings)
         best, right = distances(queries, ranked)
         if distance.exact is None:  # BM25
             far = np.full((len(test.pool.texts), len(test.pool.texts)), np.nan)
-            far[np.ix_(test.pool.text[queries.point], test.pool.text[queries.first])] = distance.near(np.arange(len(queries)))
+            far[np.ix_(test.pool.text[queries.point], test.pool.text[queries.first])] = distance.approximate(
+                np.arange(len(queries))
+            )
         for place, setting in enumerate(test.settings):
             top = test.pool.text[rankings[setting].retrieved.best]
             assert best[place] == pytest.approx(far[test.pool.text[queries.point], top], abs=2e-6)

@@ -160,7 +160,7 @@ def _column(rows: Sequence[dict], key: str) -> list[Any]:
 
 
 def percent(axes: Axes, label: str) -> None:
-    """Label the y axis, which goes from 0 to 100 per cent."""
+    """Show the y axis from 0 to 100 per cent with a label."""
     axes.set(ylim=(-0.02, 1.04), ylabel=label)
     axes.yaxis.set_major_formatter(PERCENT)
 
