@@ -1,4 +1,4 @@
-"""Ranking: retrieve by distance, rerank the first candidates; ranks come from counting nearer candidates, without a full sort."""
+"""Ranking: retrieve by distance, rerank the first candidates; ranks come from counting nearer candidates, not from sorting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields

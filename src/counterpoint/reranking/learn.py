@@ -1,4 +1,4 @@
-"""The cross-encoder's learner: lists of a counter and negatives, trained on in parts; a killed run resumes after the last part."""
+"""The cross-encoder's learner: lists of a counter and negatives, trained on in parts; a killed run resumes after a part."""
 
 import logging
 import time
