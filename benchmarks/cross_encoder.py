@@ -15,8 +15,8 @@ from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.encoder import load_encoder
+from counterpoint.model.files import BUNDLED, locate
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.locate import BUNDLED, locate
 from counterpoint.model.texts import HiddenStates
 from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean

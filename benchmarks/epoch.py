@@ -25,17 +25,16 @@ from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build, new_parts
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import Frozen
+from counterpoint.model.files import locate
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.locate import locate
 from counterpoint.negatives.eligible import initial_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
-from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Split
-from counterpoint.training.state import State
+from counterpoint.training.state import Progress, State
 
 PHASES = ("train", "embed", "search", "score")
 AT_LEAST: dict[Precision, float] = {"fp32": 2.8, "auto": 4.0}

@@ -15,7 +15,7 @@ from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
-from counterpoint.model.locate import locate
+from counterpoint.model.files import locate
 from counterpoint.training.selection import Split
 
 ENCODE_BATCH = 32  # its default

@@ -13,7 +13,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.model.files import BUNDLED, locate
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean

@@ -18,7 +18,7 @@ from counterpoint.core.sections import Search
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.model.files import BUNDLED, locate
 from counterpoint.negatives.eligible import excluded_groups
 from counterpoint.negatives.search import BACKENDS, nearest_eligible, search
 

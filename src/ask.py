@@ -20,9 +20,8 @@ from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params, parse_params
 from counterpoint.core.sections import SPLITS
 from counterpoint.experiments.dvc_runs import WORKSPACE, read, read_output
-from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments
+from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments, write_run
 from counterpoint.use.retriever import MODELS, RERANKER, Hit, Progress, Retriever, Tell
-from counterpoint.use.trec import write_run
 
 TRIPLES, INDEX, PARAMS = "data/triples", Path(".index"), "params.yaml"
 

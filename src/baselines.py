@@ -19,7 +19,7 @@ from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.model.locate import locate, weights_sha256
+from counterpoint.model.files import locate, weights_sha256
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean

@@ -52,10 +52,9 @@ def check_corpus(params: Params) -> "Triples":
 def check_encoder(params: Params, triples: "Triples | None") -> None:
     """Refuse what train, baselines and rerank would refuse, and log what the encoder loses of the texts."""
     from counterpoint.model.compute import choose
-    from counterpoint.model.encoder import load_encoder
+    from counterpoint.model.encoder import blind_spots, load_encoder
+    from counterpoint.model.files import locate
     from counterpoint.model.hidden_states import HiddenStateCache
-    from counterpoint.model.locate import locate
-    from counterpoint.model.vocabulary import blind_spots
     from counterpoint.negatives.eligible import initial_negatives
     from counterpoint.negatives.search import require_backend
     from counterpoint.reranking.kinds import KINDS

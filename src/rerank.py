@@ -19,9 +19,8 @@ from counterpoint.core.group import Group
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.model.compute import choose
-from counterpoint.model.files import load
+from counterpoint.model.files import encoder_sha256, load, locate, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k

@@ -21,10 +21,9 @@ from counterpoint.core.params_file import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import choose
-from counterpoint.model.files import save
+from counterpoint.model.encoder import blind_spots
+from counterpoint.model.files import encoder_sha256, locate, save, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.locate import encoder_sha256, locate, weights_sha256
-from counterpoint.model.vocabulary import blind_spots
 from counterpoint.negatives.eligible import negatives_of, redraw_ineligible
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
@@ -32,9 +31,8 @@ from counterpoint.negatives.search import require_backend
 from counterpoint.training.checkpoint import Checkpoint, fingerprint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
-from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection, Split
-from counterpoint.training.state import State
+from counterpoint.training.state import Progress, State
 
 TRIPLES, MODELS, SERIES, METRICS = Path("data/triples"), Path("models"), Path("plots/series"), Path("metrics")
 # What a checkpoint must agree on, besides data, weights, code and device.

@@ -10,9 +10,9 @@ from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 
 from conftest import WORDS
 from counterpoint.core.errors import InputError
-from counterpoint.model import locate as module
+from counterpoint.model import files as module
 from counterpoint.model.encoder import load_encoder
-from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.model.files import BUNDLED, locate
 
 
 @pytest.fixture

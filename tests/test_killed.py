@@ -144,7 +144,7 @@ from pathlib import Path
 sys.path.insert(0, "src")
 import train
 from counterpoint.core.params_file import load_params
-from counterpoint.model.locate import locate
+from counterpoint.model.files import locate
 
 
 def name():

@@ -9,8 +9,7 @@ from conftest import WORDS, sentence
 from counterpoint.core.sections import ModelParams
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import choose
-from counterpoint.model.files import load, save
-from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.model.files import BUNDLED, load, locate, save
 from counterpoint.model.towers import FUSIONS, PairHead, Vectors
 
 CPU = choose("cpu", "fp32")

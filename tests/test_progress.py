@@ -6,8 +6,7 @@ import sys
 import pytest
 
 from counterpoint.training import progress
-from counterpoint.training.progress import Progress
-from counterpoint.training.state import State
+from counterpoint.training.state import Progress, State
 
 ROW = {"epoch": 0, "random_rate": 1.0, "loss": 0.5, "validation_top1": 0.25, "selection_score": 0.125}
 

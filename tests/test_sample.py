@@ -13,7 +13,7 @@ from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.model.locate import BUNDLED, locate
+from counterpoint.model.files import BUNDLED, locate
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import by_text

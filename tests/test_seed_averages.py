@@ -13,7 +13,7 @@ from counterpoint.core.params import Params
 from counterpoint.core.params_file import parse_params
 from counterpoint.evaluation.statistics import interval
 from counterpoint.experiments import reports
-from counterpoint.experiments.pages import sweep_page
+from counterpoint.experiments.pages import page
 from counterpoint.experiments.seed_averages import Arm, SeedRun, best, paired, seed_interval, spread, table, verdict
 
 NONE, SLOW, NEVER = Arm("none", False), Arm("0.1", False), Arm("never random", True)
@@ -124,26 +124,22 @@ def test_the_interval_over_seeds_is_students():
     assert seed_interval(np.zeros(3)) == (0, 0)
 
 
-def page(none, slow):
+def page_of(none, slow):
     groups = {NONE: none, SLOW: slow}
-    compared = [{"decay": "0.1"} | paired(none, slow, "epa", "all", "retrieved")]
-    return sweep_page(["2 runs.", "A note."], "epa", {"retrieved": table(groups, "retrieved")}, best(groups), compared)
+    compared = [{"arm": "0.1", "against": "none"} | paired(none, slow, "epa", "all", "retrieved")]
+    return page(["# Which decay?", "2 runs.", "A note."], [], 0, compared, {"retrieved": table(groups, "retrieved")})
 
 
-def test_the_page_says_the_answer_and_whether_it_is_noise():
+def test_the_page_has_the_differences_and_whether_they_are_noise():
     slow = by_seed(*(run(seed, "x" * 20, 0.9) for seed in (1, 2, 3)))
     none = by_seed(*(run(seed, "." * 19 + "x"[: seed % 2].rjust(1, "."), 0.4) for seed in (1, 2, 3)))
-    text = page(none, slow)
-    assert "Best by validation: **decay 0.1**, top1 0.900 (epa; 3 seeds)." in text
-    assert "against no decay (0.033 to 1.000, epa, retrieved): **beyond noise**." in text
+    text = page_of(none, slow)
+    assert text.startswith("# Which decay?\n\n2 runs.\n\nA note.\n\n## Looked at afterwards")
+    assert "| 0.1 | none | 20 all, epa | retrieved | 1.000 | 0.033 | +0.967 |" in text
+    assert "| beyond noise |" in text
     assert "| 0.1 | 3 | 0.250 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 | 0.250 ± 0.000 | 1, 2, 3 | 62 |" in text
-    assert "unseen" not in text.split("## Against")[0]  # the runs have none
-    assert "A note." in text
-
-
-def test_the_page_where_no_decay_is_best():
-    text = page(by_seed(run(1, "x..x", 0.4)), by_seed(run(1, "x...", 0.3)))
-    assert "Best by validation: **no decay**, top1 0.400 (epa; one seed). A falling random rate gains nothing" in text
+    assert "unseen" not in text  # the runs have none
+    assert "## Planned" not in text
 
 
 def test_a_report_takes_the_experiments_of_one_sweep_from_no_decay_to_never_random(monkeypatch):

@@ -32,7 +32,7 @@ from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.losses import losses
-from counterpoint.training.progress import Progress
+from counterpoint.training.state import Progress
 from worlds import ready
 
 pytestmark = pytest.mark.slow

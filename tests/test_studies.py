@@ -16,11 +16,18 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Section, key
 from counterpoint.evaluation.statistics import holm, sign_flip
 from counterpoint.experiments import studies, study_rows, versions
-from counterpoint.experiments.near_duplicates import drawn_to_read, false_shares, near_right, positions
 from counterpoint.experiments.reports import comparable_rows
 from counterpoint.experiments.seed_averages import with_holm
 from counterpoint.experiments.studies import load_study, runs_of, written
-from counterpoint.experiments.study_rows import code_sha256, data_sha256, is_done
+from counterpoint.experiments.study_rows import (
+    code_sha256,
+    data_sha256,
+    drawn_to_read,
+    false_shares,
+    is_done,
+    near_right,
+    positions,
+)
 from counterpoint.experiments.versions import RESULTS_VERSION, current, flat
 
 ASK = {"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}

@@ -193,7 +193,7 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     assert command(base, *baseline).returncode == 0  # DVC would take it for HEAD
     again = sweep(base, *words)
     assert again.returncode == 0, again.stderr
-    assert "going on after epoch" in log.read_text()
+    assert "resuming after epoch" in log.read_text()
     assert "epochs: 150" not in (base / "params.yaml").read_text()
     assert succeed(base, "git", "symbolic-ref", "HEAD") == "refs/heads/main\n"
     assert command(base, *baseline).returncode == 1
@@ -228,7 +228,7 @@ def test_the_report_against_numbers_worked_out_by_hand(base, first):
             assert row[column]["mean"] == pytest.approx(statistics.mean(values), abs=1e-5)
             assert row[column]["sd"] == pytest.approx(statistics.stdev(values), abs=1e-5)
         assert row["best_epoch"]["values"] == [epochs[name] for name in of]
-    (compared,) = [row for row in found["against_none"] if (row["setting"], row["stage"]) == ("epa", "retrieved")]
+    (compared,) = [row for row in found["afterwards"] if (row["setting"], row["stage"]) == ("epa", "retrieved")]
     by_seed = [
         statistics.mean(
             hits[f"decay-0.005-seed-{seed}"][query][0] - hit
@@ -244,7 +244,7 @@ def test_the_report_against_numbers_worked_out_by_hand(base, first):
     assert found["best"] == max(means, key=means.get)
     assert told.startswith((base / "reports" / "report.md").read_text())
     pictures = {path.name for path in (base / "reports").glob("*.png")}
-    assert pictures == {"accuracy_by_decay.png", "accuracy_by_epoch.png", "negatives_by_epoch.png"}
+    assert pictures == {"accuracy_by_arm.png", "accuracy_by_epoch.png", "over_time.png"}
 
 
 def report(folder, *words):

@@ -25,8 +25,8 @@ from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.epoch import Learner
 from counterpoint.training.loop import fit
 from counterpoint.training.losses import LOSSES
-from counterpoint.training.progress import Progress
 from counterpoint.training.selection import selection_queries
+from counterpoint.training.state import Progress
 from counterpoint.training.trainer import Optimizer
 from worlds import ready
 

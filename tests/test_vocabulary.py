@@ -2,8 +2,7 @@ import pytest
 
 from conftest import COMMON
 from counterpoint.core.errors import InputError
-from counterpoint.model.encoder import load_encoder
-from counterpoint.model.vocabulary import blind_spots
+from counterpoint.model.encoder import blind_spots, load_encoder
 
 
 def lines(tiny_bert, texts, max_length=6):

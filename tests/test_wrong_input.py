@@ -465,8 +465,8 @@ def test_a_bad_encoder(name, world, arguana, capfd):
 
 
 def test_the_bundled_encoder_with_other_weights(world, arguana, capfd, monkeypatch):
-    from counterpoint.model import locate
+    from counterpoint.model import files
 
-    monkeypatch.setattr(locate, "BUNDLED_SHA256", "0" * 64)
+    monkeypatch.setattr(files, "BUNDLED_SHA256", "0" * 64)
     line = refused_by_check_and("baselines", world, capfd, corpus=str(arguana), model__encoder="all-MiniLM-L6-v2")
     assert re.search(r"model.safetensors must have sha256 0{64}; got [0-9a-f]{64}", line)

@@ -10,9 +10,8 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
 from counterpoint.corpus.beir import read_beir
-from counterpoint.corpus.forms import FORMS
+from counterpoint.corpus.forms import FORMS, SPLIT_NAMES, read_table
 from counterpoint.corpus.source import Budget, Corpus, kind
-from counterpoint.corpus.tables import SPLIT_NAMES, read_table
 
 PLACEHOLDERS = {"nan", "none", "null", "n/a", "na", "-", "...", "[deleted]", "[removed]"}  # after text_key
 

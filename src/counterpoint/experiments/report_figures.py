@@ -18,8 +18,8 @@ FAULTY = "log of the original code, by its faulty evaluator"
 History = list[dict]  # the rows of history.json
 
 
-def accuracy_by_decay(rows: Sequence[dict], panels: Mapping[str, str], title: str, varied: str = "decay") -> Figure:
-    """Draw top1 by decay, or by what else varied: a dot for each seed and a bar for their mean.
+def accuracy_by_arm(rows: Sequence[dict], panels: Mapping[str, str], title: str) -> Figure:
+    """Draw top1 by arm: a dot for each seed and a bar for their mean.
 
     rows are those of `seed_averages.table`; panels maps their columns to titles.
     """
@@ -45,17 +45,15 @@ def accuracy_by_decay(rows: Sequence[dict], panels: Mapping[str, str], title: st
     for seed, mark in marks.items():
         handles[f"seed {seed}"] = all_axes[0].plot([], [], mark, color=GREY, ms=7)[0]
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=6, fontsize=12, frameon=False)
-    finish(figure, all_axes[0], f"Accuracy by {varied}, means over seeds as bars", title, x=varied)
+    finish(figure, all_axes[0], "Accuracy by arm, means over seeds as bars", title, x="arm")
     for axes in all_axes:
         axes.set_xticks(range(len(labels)), labels, rotation=90 if sum(map(len, labels)) > 70 else 0)
-        axes.set_xlabel(varied, fontsize=13)
+        axes.set_xlabel("arm", fontsize=13)
         axes.grid(False, axis="x")
     return figure
 
 
-def accuracy_by_epoch(
-    groups: Groups, panels: Mapping[str, str], logs: Mapping[str, History], title: str, varied: str = "decay"
-) -> Figure:
+def accuracy_by_epoch(groups: Groups, panels: Mapping[str, str], logs: Mapping[str, History], title: str) -> Figure:
     """Draw top1 by epoch, a line for each arm: the mean over seeds, with a band from lowest to highest.
 
     panels maps columns of history.json to labels. logs are rows read from logs of the original research code, by name;
@@ -65,18 +63,7 @@ def accuracy_by_epoch(
     for axes, key in zip(all_axes, panels, strict=True):
         for i, (name, rows) in enumerate(logs.items()):
             line(axes, [row for row in rows if key in row], key, f"{name} ({FAULTY})", GREY, ("--", ":", "-.")[i % 3])
-    return _with_legend(figure, all_axes, f"Accuracy by epoch and {varied}", title)
-
-
-def negatives_by_epoch(groups: Groups, title: str) -> Figure:
-    """Draw hardness and composition of the negatives by epoch, in lines and bands as `accuracy_by_epoch`."""
-    panels = {
-        "hardness": "hardness",
-        "random_share": "share drawn at random",
-        "same_debate_share": "share from the point's own debate",
-        "point_share": "share that are points",
-    }
-    return _with_legend(*_by_epoch(groups, panels, columns=2), "Negatives by epoch and decay", title)
+    return _with_legend(figure, all_axes, "Accuracy by epoch and arm", title)
 
 
 def over_time(groups: Groups, ends: Mapping[str, tuple[float, float]], title: str) -> Figure:
@@ -90,14 +77,17 @@ def over_time(groups: Groups, ends: Mapping[str, tuple[float, float]], title: st
         "hardness": "hardness",
         "false_share": "share of false negatives, by words",
     }
+    histories = [run.history for runs in groups.values() for run in runs.values()]
+    panels = {key: label for key, label in panels.items() if all(key in row for rows in histories for row in rows)}
     figure, all_axes = _by_epoch(groups, panels, columns=1)
-    last = max(row["epoch"] for runs in groups.values() for run in runs.values() for row in run.history)
+    last = max(row["epoch"] for rows in histories for row in rows)
     for place, (arm, (colour, _)) in enumerate(_looks(groups).items(), start=1):
         if arm.label in ends:
             all_axes[0].plot([last + (last + 1) * 0.012 * place] * 2, ends[arm.label], color=colour, lw=4, alpha=0.8)
-    all_axes[3].set_ylim(bottom=0)
+    if "false_share" in panels:
+        all_axes[-1].set_ylim(bottom=0)
     _with_legend(figure, all_axes, "Accuracy and negatives by epoch", title)
-    all_axes[3].set_xticks([tick for tick in all_axes[3].get_xticks() if 0 <= tick <= last])
+    all_axes[-1].set_xticks([tick for tick in all_axes[-1].get_xticks() if 0 <= tick <= last])
     return figure
 
 

@@ -3,20 +3,21 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import Literal
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
 from counterpoint.core.params import Params
 from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES
+from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments
-from counterpoint.experiments.pages import study_page, sweep_page
-from counterpoint.experiments.report_figures import History, accuracy_by_decay, accuracy_by_epoch, negatives_by_epoch, over_time
+from counterpoint.experiments.pages import page
+from counterpoint.experiments.report_figures import History, accuracy_by_arm, accuracy_by_epoch, over_time
 from counterpoint.experiments.seed_averages import SETTINGS, Arm, Groups, best, measured, paired, seed_run, table, with_holm
-from counterpoint.experiments.studies import FOLDER, RESULTS, Comparison, StudyRun, load_study, runs_of
+from counterpoint.experiments.studies import FOLDER, RESULTS, Comparison, StudyRun, load_study, runs_of, written
 from counterpoint.experiments.study_rows import agrees, read_run, seconds_of
 from counterpoint.experiments.sweeps import all_else
 from counterpoint.negatives.schedule import Schedule
@@ -31,13 +32,45 @@ BY_EPOCH = {
 }
 
 
-def _write(folder: Path, page: str, content: str, numbers: dict, pictures: Mapping[str, Figure]) -> None:
-    for name, figure in pictures.items():
-        save(figure, folder / f"{name}.png")
-    write_json(folder / "report.json", numbers)
-    write_text(folder / page, content)
-    logging.info(content)
-    logging.info("written to %s", folder)
+@dataclass(frozen=True)
+class Report:
+    """A report on groups of runs, in a folder: page, numbers and pictures.
+
+    heading are its first paragraphs; planned comparisons are corrected by Holm for their number, afterwards ones are not.
+    """
+
+    folder: Path
+    page: str
+    title: str
+    heading: Sequence[str]
+    groups: Groups
+    stages: Sequence[str]
+    queries: str
+    planned: Sequence[Comparison]
+    afterwards: Sequence[Comparison]
+
+    def write(self, numbers: dict, logs: Logs) -> None:
+        """Write the files; numbers join those of report.json, logs are drawn over the pictures."""
+        groups, tables = self.groups, {stage: table(self.groups, stage) for stage in self.stages}
+        planned, afterwards = _compared(groups, self.planned), _compared(groups, self.afterwards)
+        planned = with_holm(planned, len(self.planned))
+        seeds = len({seed for runs in groups.values() for seed in runs})
+        titled = f"{self.title}, {seeds} seed{'s' * (seeds > 1)}"
+        unseen = "unseen_" * (self.queries == "unseen")
+        panels = {f"{unseen}{split}_epa": f"{split} split, {self.queries} queries, epa" for split in EVALUATED}
+        pictures = {
+            "over_time": over_time(groups, _ends(groups), titled),
+            "accuracy_by_arm": accuracy_by_arm([row for rows in tables.values() for row in rows], panels, titled),
+            "accuracy_by_epoch": accuracy_by_epoch(groups, BY_EPOCH, logs, titled),
+        }
+        for name, figure in pictures.items():
+            save(figure, self.folder / f"{name}.png")
+        content = page(self.heading, planned, len(self.planned), afterwards, tables)
+        found = {"best": best(groups).label, "planned": planned, "afterwards": afterwards, "averages": tables}
+        write_json(self.folder / "report.json", found | numbers)
+        write_text(self.folder / self.page, content)
+        logging.info(content)
+        logging.info("written to %s", self.folder)
 
 
 def report_sweep(settings: Sequence[str], logs: Logs, out: Path) -> None:
@@ -47,27 +80,18 @@ def report_sweep(settings: Sequence[str], logs: Logs, out: Path) -> None:
     runs = [run for by_seed in groups.values() for run in by_seed.values()]
     place = {"split": "test", "setting": "epa", "stage": "retrieved"}
     unseen, every = (measured(runs[0], place | {"queries": queries})["n"] for queries in ("unseen", "all"))
-    queries = "unseen" if 0 < unseen < every else "all"
+    queries: Literal["unseen", "all"] = "unseen" if 0 < unseen < every else "all"
     stages = MODEL_STAGES if params.trains_head else MODEL_STAGES[:1]
-    tables, winner = {stage: table(groups, stage) for stage in stages}, best(groups)
-    compared = _against_none(groups, queries, stages)
-    selection = f"{params.select.setting}, retrieved"
-    which = "unseen " * (runs[0].train["selection_queries"] == "unseen")
+    against_none = [
+        Comparison(arm=arm.label, against="none", setting=setting, queries=queries, stage=stage)
+        for arm, setting, stage in product(groups, SETTINGS, stages)
+        if arm.label != "none"
+    ]
     about = f"{len(runs)} runs: {params.corpus}, {params.train.epochs} epochs, encoder {Path(params.model.encoder).name}."
-    content = sweep_page(
-        [about, *notes], f"{selection}, {runs[0].train['selection_n']:,} {which}queries", tables, winner, compared
-    )
-    titled = f"{Path(params.corpus).name}, {params.train.epochs} epochs, {len({run.seed for run in runs})} seeds"
-    panels = {"validation_epa": "validation split, epa"}
-    panels |= {f"{'unseen_' * (queries == 'unseen')}test_epa": f"test split, {queries} queries, epa"}
-    by_epoch = {f"{split}_top1": f"{split} top1 ({selection})" for split in EVALUATED}
-    pictures = {
-        "accuracy_by_decay": accuracy_by_decay([row for rows in tables.values() for row in rows], panels, titled),
-        "accuracy_by_epoch": accuracy_by_epoch(groups, by_epoch, logs, titled),
-        "negatives_by_epoch": negatives_by_epoch(groups, titled),
-    }
-    numbers = {"best": winner.label, "runs": [run.name for run in runs], "averages": tables, "against_none": compared}
-    _write(out, "report.md", content, numbers, pictures)
+    heading = ["# Which decay?", about, *notes, _chosen(runs[0].train, best(groups).title)]
+    title = f"{Path(params.corpus).name}, {params.train.epochs} epochs"
+    report = Report(out, "report.md", title, heading, groups, stages, queries, [], against_none)
+    report.write({"runs": [run.name for run in runs]}, logs)
 
 
 def comparable_experiments(params: Params) -> tuple[Groups, list[str]]:
@@ -106,16 +130,6 @@ def comparable_experiments(params: Params) -> tuple[Groups, list[str]]:
     return groups, notes
 
 
-def _against_none(groups: Groups, queries: str, stages: Sequence[str]) -> list[dict]:
-    """Compare every schedule with the one without decay, on the test split."""
-    none = next((runs for arm, runs in groups.items() if arm.label == "none"), {})
-    return [
-        {"decay": arm.label} | row
-        for arm, setting, stage in product(groups, SETTINGS, stages)
-        if arm.label != "none" and (row := paired(none, groups[arm], setting, queries, stage))
-    ]
-
-
 def report_study(name: str, logs: Logs) -> None:
     """Write the report of studies/NAME.yaml to docs/results/NAME, from the files of its finished runs."""
     study = load_study(name)
@@ -127,24 +141,15 @@ def report_study(name: str, logs: Logs) -> None:
     for run in (run for run in plan if run.name in rows):
         groups.setdefault(Arm(run.arm, not run.params.random_rate), {})[run.seed] = read_run(run, rows[run.name])
     stages = MODEL_STAGES if any(row["reranker"]["kind"] != "none" for row in rows.values()) else MODEL_STAGES[:1]
-    tables, winner = {stage: table(groups, stage) for stage in stages}, best(groups).label
-    queries = study.ask[0].queries if study.ask else "unseen"
+    winner, queries = best(groups).label, study.ask[0].queries if study.ask else "unseen"
     rest = {"setting": "epa", "queries": queries, "stage": stages[-1]}
     pairs = [Comparison(arm=winner, against=arm.label, **rest) for arm in groups if arm.label != winner]
-    planned, afterwards = with_holm(_compared(groups, study.ask), len(study.ask)), _compared(groups, pairs)
-    content = study_page(name, study, [*_about(plan, list(rows.values()), winner), *notes], planned, afterwards, tables)
-    seeds = len({run.seed for run in plan if run.name in rows})
-    titled = f"{FOLDER / name}.yaml, {seeds} seed{'s' * (seeds > 1)}"
-    unseen = "unseen_" * (queries == "unseen")
-    panels = {f"{unseen}{split}_epa": f"{split} split, {queries} queries, epa" for split in EVALUATED}
-    pictures = {
-        "over_time": over_time(groups, _ends(groups), titled),
-        "accuracy_by_arm": accuracy_by_decay([row for rows in tables.values() for row in rows], panels, titled, "arm"),
-        "accuracy_by_epoch": accuracy_by_epoch(groups, BY_EPOCH, logs, titled, "arm"),
-    }
-    numbers = {"best": winner, "planned": planned, "afterwards": afterwards, "averages": tables}
-    numbers["runs"] = {run: row["commit"] for run, row in rows.items()}
-    _write(RESULTS / name, "README.md", content, numbers, pictures)
+    file, arms = FOLDER / f"{name}.yaml", [["arm", "params"]]
+    arms += [[arm, f"`{' '.join(written(varied)) or '-'}`"] for arm, varied in study.arms.items()]
+    about = [_about(plan, list(rows.values())), _chosen(next(iter(rows.values()))["train"], winner), *notes]
+    heading = [f"# {study.question}", *about, f"Params of all runs: [{file}](../../../{file}).", markdown.table(arms)]
+    report = Report(RESULTS / name, "README.md", str(file), heading, groups, stages, queries, study.ask, pairs)
+    report.write({"runs": {run: row["commit"] for run, row in rows.items()}}, logs)
 
 
 def comparable_rows(rows: Mapping[str, dict], plan: Sequence[StudyRun], data: str | None) -> tuple[dict[str, dict], list[str]]:
@@ -172,22 +177,27 @@ def _compared(groups: Groups, comparisons: Sequence[Comparison]) -> list[dict]:
     ]
 
 
-def _about(plan: Sequence[StudyRun], rows: Sequence[dict], winner: str) -> list[str]:
-    """Return paragraphs on the runs: how many, how long, on what, when, and what chose their epochs."""
+def _about(plan: Sequence[StudyRun], rows: Sequence[dict]) -> str:
+    """Return a paragraph on the runs: how many, how long, on what, when."""
     hours = sum(map(seconds_of, rows)) / 3600
     machines = dict.fromkeys(
         f"{machine['processor']}, threads: {machine['threads'] or machine['cores']}, torch {machine['torch']}"
         for machine in (row["machine"] for row in rows)
     )
     commits, days = dict.fromkeys(row["commit"][:7] for row in rows), sorted(row["ended"][:10] for row in rows)
-    train = rows[0]["train"]
-    unseen = "unseen " * (train["selection_queries"] == "unseen")
-    return [
+    return (
         f"{len(rows)} of {len(plan)} planned runs, {hours:.1f} hours of {'; '.join(machines)}; commit {', '.join(commits)}; "
-        f"{days[0]} to {days[-1]}.",
+        f"{days[0]} to {days[-1]}."
+    )
+
+
+def _chosen(train: Mapping, winner: str) -> str:
+    """Return a paragraph on the choice of epochs and of the best arm; train is a run's metrics/train.json."""
+    unseen = "unseen " * (train["selection_queries"] == "unseen")
+    return (
         f"Each run's epoch has the best top1 on {train['selection_n']:,} {unseen}validation queries; on them the best arm is "
-        f"**{winner}**.",
-    ]
+        f"**{winner}**."
+    )
 
 
 def _ends(groups: Groups) -> dict[str, tuple[float, float]]:

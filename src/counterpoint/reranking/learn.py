@@ -16,7 +16,7 @@ from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator, seed_torch
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.encoder import Encoder, load_encoder
-from counterpoint.model.locate import locate
+from counterpoint.model.files import locate
 from counterpoint.model.texts import HiddenStates, Texts
 from counterpoint.model.towers import Embedded
 from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups

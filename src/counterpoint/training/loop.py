@@ -5,9 +5,8 @@ import logging
 from counterpoint.core.params import Params
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.training.epoch import Learner
-from counterpoint.training.progress import Progress
 from counterpoint.training.selection import Selection, Split
-from counterpoint.training.state import State, draw_parts, epoch_row, progress_of, resumed
+from counterpoint.training.state import Progress, State, draw_parts, epoch_row, progress_of, resumed
 
 Splits = dict[str, Split]
 

@@ -1,7 +1,8 @@
-"""Arguments to search and points to ask, from the run's corpus, a table, a text file or another corpus."""
+"""The arguments to search and the points to ask, from the corpus, any table or text file; and run files in TREC form."""
 
 import hashlib
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from counterpoint.arguments.pairs import SOURCES, Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
+from counterpoint.core.files import write_text
 from counterpoint.corpus.forms import FORMS, read_rows
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.source import Budget, decoded, kind, read_bytes
@@ -101,3 +103,24 @@ def digest(arguments: Iterable[Argument]) -> str:
         text = argument.text.encode()
         hashed.update(len(text).to_bytes(8, "little") + text)
     return hashed.hexdigest()
+
+
+def write_run(file: Path, tag: str, answers: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Write the id of each query with the ids of its answers, best first.
+
+    White space in ids becomes _; raise InputError where two ids would be the same. The score falls by one a place, since
+    distances do not give the order after reranking.
+    """
+    lines: list[str] = []
+    names: dict[str, str] = {}
+    for query, ids in answers:
+        for place, name in enumerate(ids):
+            answer = _word(name)
+            if names.setdefault(answer, name) != name:
+                raise InputError(f"--trec: ids must differ in more than white space; got {names[answer]!r} and {name!r}")
+            lines.append(f"{_word(query)} Q0 {answer} {place + 1} {len(ids) - place} {_word(tag)}\n")
+    write_text(file, "".join(lines))
+
+
+def _word(name: str) -> str:
+    return re.sub(r"\s+", "_", name.strip())
