@@ -4,12 +4,12 @@ import os
 
 import numpy as np
 import pytest
-from counterpoint.ranking.settings import SETTINGS, count_pairs
 
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
 from counterpoint.evaluation.bm25 import bm25
+from counterpoint.ranking.candidates import SETTINGS, count_pairs
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import by_row, by_text
 from counterpoint.ranking.ranking import rank

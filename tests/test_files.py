@@ -50,8 +50,14 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 def test_a_file_is_kept_where_the_work_fails(tmp_path):
     write_text(tmp_path / "x", "old")
-    with pytest.raises(TypeError), replacing(tmp_path / "x") as unfinished:
-        unfinished.write_text("half") + unfinished.write_text(b"more")
+
+    def fail():
+        with replacing(tmp_path / "x") as unfinished:
+            unfinished.write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("x", "old")]
 
 
@@ -73,8 +79,14 @@ def test_a_directory_is_replaced_whole(tmp_path):
 def test_an_error_leaves_a_directory_as_it_was(tmp_path, before):
     for name, text in before.items():
         write_text(tmp_path / name, text)
-    with pytest.raises(TypeError), replacing_directory(tmp_path / "models") as unfinished:
-        (unfinished / "a").write_text("half") + (unfinished / "b").write_text(b"more")
+
+    def fail():
+        with replacing_directory(tmp_path / "models") as unfinished:
+            write_text(unfinished / "a", "half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert (tmp_path / "models").exists() == bool(before)
     assert contents(tmp_path / "models") == {name.removeprefix("models/"): text for name, text in before.items()}
     with replacing_directory(tmp_path / "models") as unfinished:
@@ -92,12 +104,12 @@ def test_an_error_names_the_path_that_was_to_be_replaced(tmp_path):
 
 
 def test_an_error_of_safetensors_becomes_an_os_error_that_names_the_path(tmp_path):
-    def write(folder):
+    def read_torn(folder):
         save_file({"w": torch.ones(2)}, folder / "w.safetensors")
         (folder / "w.safetensors").write_bytes((folder / "w.safetensors").read_bytes()[:9])
         load_file(folder / "w.safetensors")
 
     with pytest.raises(OSError, match="header") as refused, replacing_directory(tmp_path / "models") as unfinished:
-        write(unfinished)
+        read_torn(unfinished)
     assert (refused.value.errno, refused.value.filename) == (errno.EIO, str(tmp_path / "models"))
     assert not (tmp_path / "models").exists()

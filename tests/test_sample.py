@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from itertools import permutations
 
 import pytest
-from counterpoint.ranking.settings import SETTINGS
+from counterpoint.model.locate import BUNDLED, locate
 
 from conftest import ROOT, bm25_score
 from counterpoint.arguments.pool import Pool
@@ -13,7 +13,7 @@ from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.model.files import BUNDLED, locate
+from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import by_text
@@ -54,7 +54,7 @@ def test_its_texts_have_the_length_of_a_paragraph(splits):
             assert 40 <= len(pair.counter.split()) <= 80, pair.id
 
 
-def test_nothing_is_said_twice(texts):
+def test_no_text_and_no_long_phrase_stands_twice(texts):
     assert len({text_key(text) for text in texts}) == len(texts) == 480
     runs = defaultdict(set)
     for number, text in enumerate(texts):
@@ -94,7 +94,7 @@ def test_bm25_finds_some_of_the_test_counters_within_their_debate(splits):
 def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
     pool = Pool.of(splits["test"])
     model = zero_shot(locate(BUNDLED), 256, choose("cpu", "fp32"))
-    vectors = model.embed(model.point.encoder.tokenize(pool.texts))
+    embedded = model.embed(model.point.encoder.tokenize(pool.texts))
     queries = by_text(pool)
-    top1 = top_k(rank(queries, euclidean(queries, *vectors), SETTINGS)["epa"].retrieved.rank, 1)
+    top1 = top_k(rank(queries, euclidean(queries, embedded), SETTINGS)["epa"].retrieved.rank, 1)
     assert 0.25 <= top1 <= 0.75

@@ -1,4 +1,4 @@
-"""Bad input, one row each: the check before a run and the stage itself refuse it with the same one line, and write nothing.
+"""Bad input, a row a case: the check before a run and the stage refuse it with the same one line, and write nothing.
 
 Every line names the thing, the rule and the value.
 """
@@ -27,7 +27,7 @@ COUNTER = "02-extracted-arguments/training/animals/cats/pro/pro01b-counter.txt"
 
 
 def refusal(main, capfd) -> str:
-    """The line with which a main refuses."""
+    """Return the line with which a main refuses."""
     with pytest.raises(SystemExit) as ended:
         process.run(main)
     assert ended.value.code == 1
@@ -45,7 +45,7 @@ def verb(name: str):
 
 @pytest.fixture
 def world(tmp_path, tiny_bert, monkeypatch):
-    """A folder to run in, on a copy of the encoder; refused(changes, stage) gives the line."""
+    """Return a folder to run in, with a copy of the encoder."""
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "--quiet"], check=True)
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
@@ -85,7 +85,7 @@ def folder_of(**files):
 
 
 def beir(qrels="q1\td1\t1", corpus='{"_id": "d1", "text": "a"}'):
-    """A directory in BEIR's form with one query."""
+    """Return a maker of a directory in BEIR's form with one query."""
 
     def arrange(folder):
         (folder / "beir/qrels").mkdir(parents=True)
@@ -98,7 +98,7 @@ def beir(qrels="q1\td1\t1", corpus='{"_id": "d1", "text": "a"}'):
 
 
 def many_members(path):
-    """Each is within the bound of one text; together they are 1 GB, of 1.2 MB packed."""
+    """Write members within the bound of one text; together they are 1 GB, of 1.2 MB packed."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         packed = "a" * 900_000
         for i in range(1200):
@@ -106,7 +106,7 @@ def many_members(path):
 
 
 def arguana(change):
-    """ArguAna's layout, changed: change(root)."""
+    """Return a maker of ArguAna's layout, changed by change(root)."""
 
     def arrange(folder):
         change(write_arguana(folder / "arguana"))
@@ -116,7 +116,7 @@ def arguana(change):
 
 
 def archive(change):
-    """The same as a zip: change(archive opened for appending, path)."""
+    """Return a maker of the same as a zip, changed by change(path)."""
 
     def arrange(folder):
         write_arguana(folder / "unzipped")
@@ -155,7 +155,7 @@ def declare_large(path):
 
 
 def inflate(path):
-    """A member that says it holds 10 bytes and holds 10 million."""
+    """Add a member that declares 10 bytes and holds 10 million."""
     add("02-extracted-arguments/test/food/soup/pro/pro09a-point.txt", b"a" * 10_000_000)(path)
     data = bytearray(path.read_bytes())
     for signature, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
@@ -299,9 +299,9 @@ CORPORA = {
     "split-some": (file("x.jsonl", splits(test=2) + ROW), r"x.jsonl: split must be given for all rows or for none; row-3 has none"),
     "split-small": (file("x.jsonl", splits(training=9, validation=2, test=1)), r"at least 2 pairs; test has 1"),
     "stance": (file("x.csv", "point,counter,stance\na,b,PRO\n"), r"x.csv:2: stance must be pro or con; got 'PRO'"),
-    "all-twins": (
+    "all-duplicates": (
         file("x.jsonl", "".join(json.dumps({"point": "a", "counter": "b", "split": s}) + "\n" for s in ("training", "validation", "test") * 2)),
-        r"negatives.per_point must be at most the number of different wrong texts a point has; training row 0 has 0, got 1",
+        r"negatives.per_point must be at most the number of distinct eligible texts of a point; training row 0 has 0, got 1",
     ),
     "zip-no-zip": (file("x.zip", "no zip"), r"corpus: x.zip must be a readable zip; got: File is not a zip file"),
     "zip-cut": (archive(lambda path: path.write_bytes(path.read_bytes()[:5000])), r"must be a readable zip; got: File is not a zip"),
@@ -332,7 +332,6 @@ PARAMS = {
     "prompt-empty": ({"model__prompts": {"point": "", "counter": None}}, "model.prompts.point must be"),
     "patience-zero": ({"train__patience": 0}, "train.patience must be an integer of at least 1, or none; got 0"),
     "answers": ({"evaluate__answers": "pair"}, "evaluate.answers must be one of text, row; got 'pair'"),
-    "select-answers": ({"select__answers": "pair"}, "select.answers must be one of text, row; got 'pair'"),
     "flag": ({"model__normalize": "yes"}, "model.normalize must be true or false; got 'yes'"),
     "integer": ({"train__epochs": "many"}, "train.epochs must be an integer of at least 0; got 'many'"),
     "integer-fraction": ({"train__batch_size": 1.5}, "train.batch_size must be an integer of at least 1; got 1.5"),
@@ -359,8 +358,8 @@ PARAMS = {
     "rates": ({"random_rate": 0.2, "floor": 0.3}, "floor must be at most random_rate; got 0.3 and 0.2"),
     "shares": ({"prepare__split__test": 0.3}, "prepare.split: training, validation and test must add up to 1; got 1.1"),
     "fusion": ({"model__projection": "none", "model__fusion": "embedding"}, "model.fusion must be cls when model.projection is none"),
-    "no-loss": ({"loss__triplet__weight": 0, "loss__pair__weight": 0}, "loss.triplet.weight or loss.contrastive.weight or loss.pair.weight or loss.distill.weight"),
-    "no-head": ({"loss__pair__weight": 0, "select__stage": "reranked"}, "select.stage must be retrieved when loss.pair.weight is 0"),
+    "no-loss": ({"loss__triplet__weight": 0, "loss__pair__weight": 0}, "loss.triplet.weight or loss.contrastive.weight or loss.pair.weight must be above 0 to train; got 0 for each"),
+    "no-head": ({"loss__pair__weight": 0, "rerank__kind": "head"}, "rerank.kind must be joint or none when loss.pair.weight is 0"),
     "frozen": ({"loss__pair__weight": 0, "model__freeze": "all", "model__projection": "none"}, "model.freeze must not be all when"),
 }  # fmt: skip
 
@@ -372,10 +371,32 @@ def test_bad_params(name, world, arguana, capfd):
     assert f"params.yaml: {says}" in refused_by_check_and(responsible, world, capfd, **{"corpus": str(arguana)} | changes)
 
 
-def test_a_package_that_a_run_will_need_is_looked_up_before_it_begins(world, arguana, capfd, monkeypatch):
+def test_a_missing_package_is_refused_before_a_run(world, arguana, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     line = refused_by_check_and("train", world, capfd, corpus=str(arguana), negatives__search="faiss")
     assert line == "error: negatives.search: faiss needs faiss, which is not installed: pip install -r requirements-faiss.txt\n"
+
+
+ENVIRONMENT = {
+    "keep": ("train", "CHECKPOINT_KEEP", "some", "CHECKPOINT_KEEP must be an integer of at least 0; got 'some'"),
+    "keep-rerank": ("rerank", "CHECKPOINT_KEEP", "-1", "CHECKPOINT_KEEP must be an integer of at least 0; got '-1'"),
+    "limit": ("train", "STATES_LIMIT_GB", "much", "STATES_LIMIT_GB must be a number of at least 0; got 'much'"),
+    "limit-nan": ("rerank", "STATES_LIMIT_GB", "nan", "STATES_LIMIT_GB must be a number of at least 0; got 'nan'"),
+    "limit-small": ("train", "STATES_LIMIT_GB", "1e-9", "STATES_LIMIT_GB must be at least 0.01, the GB of hidden states of frozen layers; got 1e-09"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_a_bad_environment_variable(name, run, capfd, monkeypatch):
+    stage, variable, value, says = ENVIRONMENT[name]
+    changes = {"model__freeze": 1, "train__epochs": 1}
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    run(*(("prepare",) if stage == "train" else ("prepare", "train")), **changes)
+    monkeypatch.setenv(variable, value)
+    capfd.readouterr()
+    for main in ("check", stage):
+        assert refusal(verb(main), capfd) == f"error: {says}\n"
+    assert not Path("models" if stage == "train" else "reranker").exists()
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(world, arguana, capfd):

@@ -66,8 +66,8 @@ class Report:
         for name, figure in pictures.items():
             save(figure, self.folder / f"{name}.png")
         content = page(self.heading, planned, len(self.planned), afterwards, tables)
-        found = {"best": best(groups).label, "planned": planned, "afterwards": afterwards, "averages": tables}
-        write_json(self.folder / "report.json", found | numbers)
+        result = {"best": best(groups).label, "planned": planned, "afterwards": afterwards, "averages": tables}
+        write_json(self.folder / "report.json", result | numbers)
         write_text(self.folder / self.page, content)
         logging.info(content)
         logging.info("written to %s", self.folder)
