@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from counterpoint.negatives.wrong import is_wrong
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
@@ -16,6 +15,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.bm25 import bm25
+from counterpoint.negatives.eligible import excluded_groups, is_eligible
 from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.metrics import gains
@@ -126,7 +126,7 @@ def test_nfdtrain_composed_and_decomposed_are_duplicates_and_so_never_negatives(
     assert Counter(Counter(pool.text_group[pool.queries].tolist()).values()) == {2: 12}
     right = excluded_groups(pool)
     everything = np.tile(np.arange(len(pool)), (len(right), 1))
-    for wrong in is_wrong(pool, right, everything):
+    for wrong in is_eligible(pool, right, everything):
         assert wrong.sum() == len(pool) - 4  # the point, its counter, and a duplicate of each
 
 

@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from itertools import permutations
 
 import pytest
-from counterpoint.model.locate import BUNDLED, locate
 
 from conftest import ROOT, bm25_score
 from counterpoint.arguments.pool import Pool
@@ -13,6 +12,7 @@ from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
+from counterpoint.model.files import BUNDLED, locate
 from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
