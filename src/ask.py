@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import dvc.api
-from tqdm import tqdm
 
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core import process
@@ -21,7 +20,7 @@ from counterpoint.core.params_file import load_params, parse_params
 from counterpoint.core.sections import SPLITS
 from counterpoint.experiments.dvc_runs import WORKSPACE, read, read_output
 from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments, write_run
-from counterpoint.use.retriever import MODELS, RERANKER, Hit, Progress, Retriever, Tell
+from counterpoint.use.retriever import MODELS, RERANKER, Hit, Retriever
 
 TRIPLES, INDEX, PARAMS = "data/triples", Path(".index"), "params.yaml"
 
@@ -36,8 +35,7 @@ def main() -> None:
         device, depth = params.train.device, params.evaluate.rerank_depth
         retriever = Retriever.load(folder, device=device, precision=params.train.precision, depth=depth)
         arguments = searched(args, folder)
-        with progress() as tell:
-            retriever.index(arguments, keep=INDEX, tell=tell)
+        retriever.index(arguments, keep=INDEX)
     only = [argument.source == "counter" for argument in arguments] if args.counters_only else None
     if only is not None and not any(only):
         raise InputError("--counters-only needs arguments that are known to be counters; got none")
@@ -124,21 +122,6 @@ def answered(
             logging.info("point %s is cut: the model reads its first %d tokens", lot[number].id, max_length)
         if len(longer) > 3:
             logging.info("and %d more points", len(longer) - 3)
-
-
-@contextmanager
-def progress() -> Iterator[Tell]:
-    """Yield a function that shows the progress of embedding: as a bar at a terminal, else as a line every ten seconds."""
-    if not sys.stderr.isatty():
-        yield Progress()
-        return
-    with tqdm(unit="text", leave=False, desc="embedding") as bar:
-
-        def tell(done: int, texts: int) -> None:
-            bar.total, bar.n = texts, done
-            bar.refresh()
-
-        yield tell
 
 
 def shown(point: Argument, hits: Sequence[Hit]) -> Iterator[str]:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from counterpoint.arguments.text import is_visible, text_key
 from counterpoint.core import ties
@@ -27,8 +27,7 @@ from counterpoint.use.index import Index, distinct, hash_of
 
 MODELS, RERANKER = "models", "reranker"
 TOGETHER = 512  # texts embedded at once
-LOG_EVERY = 10  # seconds of embedding
-Tell = Callable[[int, int], None]  # texts done, of how many
+SHOWN_EVERY = 10  # seconds between two lines of progress, where no terminal shows a bar
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,10 @@ class Retriever:
             ) from None
         return cls(model, second, _name(models, reranker, str(model.compute)), depth)
 
-    def index(self, texts: Iterable[str | Argument], *, keep: str | Path | None = None, tell: Tell | None = None) -> None:
+    def index(self, texts: Iterable[str | Argument], *, keep: str | Path | None = None, progress: bool = True) -> None:
         """Embed the texts to search; equal texts, but for case, spaces and accents, are one.
 
-        keep is a directory for the embeddings, in a file named by model and texts. tell is called as texts are embedded.
+        keep is a directory for the embeddings, in a file named by model and texts. progress shows how far embedding is.
         """
         arguments = of_texts(texts)
         if not arguments:
@@ -97,7 +96,7 @@ class Retriever:
         file = Path(keep, f"{self.name}-{digest(arguments)[:16]}.safetensors") if keep else None
         index = Index.load(file, self.model.compute.device) if file else None
         if index is None:
-            index = self._embedded([argument.text for argument in arguments], tell or Progress())
+            index = self._embedded([argument.text for argument in arguments], progress)
             if file:
                 index.save(file)
         self.arguments, self._index = arguments, index
@@ -167,15 +166,15 @@ class Retriever:
         parts = [self._tokens(points[start : start + TOGETHER], 0) for start in range(0, len(points), TOGETHER)]
         return Vectors.concatenated([self.model.embed(part).points for part in parts])
 
-    def _embedded(self, texts: Sequence[str], tell: Tell) -> Index:
+    def _embedded(self, texts: Sequence[str], progress: bool) -> Index:
         """The index of texts; those of like length are embedded together."""
         first, group, key = distinct(texts)
         order = np.argsort([len(texts[i]) for i in first], kind="stable")
-        parts = []
-        for start in range(0, len(order), TOGETHER):
-            tokens = self._tokens([texts[i] for i in first[order[start : start + TOGETHER]]], 1)
-            parts.append(self.model.embed(tokens).counters)
-            tell(min(start + TOGETHER, len(order)), len(order))
+        parts, every = [], 0.1 if sys.stderr.isatty() else SHOWN_EVERY
+        with tqdm(total=len(order), desc="embedding", unit="text", leave=False, mininterval=every, disable=not progress) as bar:
+            for part in np.split(order, range(TOGETHER, len(order), TOGETHER)):
+                parts.append(self.model.embed(self._tokens([texts[i] for i in first[part]], 1)).counters)
+                bar.update(len(part))
         vectors = Vectors.concatenated(parts)[np.argsort(order)]
         pooled = vectors.pooled if self.model.head is not None else vectors.pooled[:, :0]
         columns = (torch.as_tensor(column, device=pooled.device) for column in (first, group, key))
@@ -187,20 +186,6 @@ class Retriever:
         prompt = encoder.prompts[side] or ""
         ids = encoder.tokenizer([prompt + text for text in texts], truncation=True, max_length=encoder.max_length)["input_ids"]
         return Tokens(ids, encoder.tokenizer.pad_token_id)
-
-
-class Progress:
-    """A log line every ten seconds of embedding."""
-
-    def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-
-    def __call__(self, done: int, texts: int) -> None:
-        now = time.monotonic()
-        if now - self.last >= LOG_EVERY and done < texts:
-            self.last = now
-            left = (now - self.began) * (texts - done) / done
-            logging.info("embedded %s of %s texts, %.1f min left", f"{done:,}", f"{texts:,}", left / 60)
 
 
 def _name(models: Path, reranker: Path, compute: str) -> str:
