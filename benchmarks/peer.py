@@ -14,7 +14,7 @@ from utilisation import PRECISIONS, Bench
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.model.compute import Compute, choose
-from counterpoint.model.encoder import ATTENTION_DROPOUTS, HIDDEN_DROPOUTS
+from counterpoint.model.encoder import DROPOUTS
 from counterpoint.model.files import locate
 from counterpoint.training.selection import Split
 
@@ -72,7 +72,7 @@ class Peer:
         from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
 
         disable_progress_bars()
-        rates = {HIDDEN_DROPOUTS[0]: params.model.dropout, ATTENTION_DROPOUTS[0]: params.model.attention_dropout}
+        rates = {DROPOUTS[0][0]: params.model.dropout, DROPOUTS[1][0]: params.model.attention_dropout}
         directory = str(locate(params.model.encoder))
         self.model = SentenceTransformer(directory, device=str(compute.device), config_kwargs=rates)
         self.model.max_seq_length = params.model.max_length

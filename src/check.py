@@ -8,15 +8,22 @@ if __name__ == "__main__":
 import logging
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Params
 from counterpoint.core.params_file import load_params
 from counterpoint.core.sections import SPLITS
-
-if TYPE_CHECKING:  # slow imports wait until params are known to be right
-    from counterpoint.arguments.triples import Triples
+from counterpoint.corpus.splits import read_splits, unseen
+from counterpoint.model.compute import choose
+from counterpoint.model.encoder import blind_spots, load_encoder
+from counterpoint.model.files import locate
+from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.negatives.eligible import initial_negatives
+from counterpoint.negatives.search import require_backend
+from counterpoint.reranking.kinds import KINDS
+from counterpoint.training.checkpoint import kept
+from counterpoint.training.selection import Selection
 
 FETCHED = Path("data/arguana")  # a stage of its own brings it
 
@@ -31,35 +38,20 @@ def main() -> None:
     check_encoder(params, triples)
 
 
-def check_corpus(params: Params) -> "Triples":
+def check_corpus(params: Params) -> Triples:
     """Refuse what prepare and train would refuse; return the triples."""
-    from counterpoint.corpus.splits import read_splits, unseen
-    from counterpoint.negatives.eligible import initial_negatives
-
     splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
     triples = splits.triples
     pools = {name: triples.pool(name) for name in triples.pairs}
     initial_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
     sizes = ", ".join(f"{counts['points']:,} {name}" for name, counts in splits.counts.items())
     logging.info("corpus %s: %s points", params.corpus, sizes)
-
-    from counterpoint.training.selection import Selection
-
     Selection(pools, {"validation": unseen(triples.pairs["validation"])}, params.select)
     return triples
 
 
-def check_encoder(params: Params, triples: "Triples | None") -> None:
+def check_encoder(params: Params, triples: Triples | None) -> None:
     """Refuse what train, baselines and rerank would refuse, and log what the encoder loses of the texts."""
-    from counterpoint.model.compute import choose
-    from counterpoint.model.encoder import blind_spots, load_encoder
-    from counterpoint.model.files import locate
-    from counterpoint.model.hidden_states import HiddenStateCache
-    from counterpoint.negatives.eligible import initial_negatives
-    from counterpoint.negatives.search import require_backend
-    from counterpoint.reranking.kinds import KINDS
-    from counterpoint.training.checkpoint import kept
-
     kept()
     require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision)

@@ -22,7 +22,6 @@ from counterpoint.experiments.studies import load_study, runs_of, written
 from counterpoint.experiments.study_rows import (
     code_sha256,
     data_sha256,
-    drawn_to_read,
     false_shares,
     is_done,
     near_right,
@@ -250,10 +249,6 @@ def test_the_share_of_false_negatives_among_mined_ones():
     named = pool.text_group[positions(pool, negatives["source"][0], negatives["index"][0])[1]]
     places = [pool.texts.index(text) for text in ("counter 0", "taxes hurt the poor")]
     assert named.tolist() == [pool.text_group[np.flatnonzero(pool.text == place)[0]] for place in places]
-    page = drawn_to_read(pool, negatives, answers, seed=3)
-    assert page.count("**Mined negative.**") == 5
-    assert page.count("answers a near-duplicate") == 1
-    assert "None was mined" in drawn_to_read(pool, negatives | {"was_random": np.ones((2, 4, 2), bool)}, answers, seed=3)
 
 
 # --- which differences stand -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from conftest import ROOT
 from counterpoint.core.errors import InputError
 from counterpoint.core.params_file import load_params
 from counterpoint.model.compute import Compute
-from counterpoint.model.trainable import Trainable
+from counterpoint.model.towers import Trainable
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.trainer import Optimizer, Trainer
 

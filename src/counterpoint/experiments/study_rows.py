@@ -72,27 +72,6 @@ def false_shares(pool: Pool, negatives: Mapping[str, np.ndarray], answers: csr_a
     ]
 
 
-def drawn_to_read(pool: Pool, negatives: Mapping[str, np.ndarray], answers: csr_array, seed: int, n: int = 50) -> str:
-    """Return n mined negatives in Markdown, with point and counter; they are drawn by seed from the last mined epoch."""
-    lines = ["# Mined negatives to read", ""]
-    mined = ~negatives["was_random"]
-    if not mined.any():
-        return "\n".join([*lines, "None was mined.", ""])
-    epoch = np.flatnonzero(mined.any((1, 2)))[-1]
-    places = np.argwhere(mined[epoch])
-    chosen = places[np.sort(np.random.default_rng(seed).permutation(len(places))[:n])]
-    ids = positions(pool, negatives["source"][epoch], negatives["index"][epoch])
-    for number, (row, column) in enumerate(chosen, start=1):
-        query, negative = pool.queries[row], ids[row, column]
-        lines += [f"## {number} of {len(chosen)}, epoch {epoch}", ""]
-        for title, argument in (("Point", query), ("Its counter", pool.counter_of[query]), ("Mined negative", negative)):
-            lines += [f"**{title}.** {' '.join(pool.texts[pool.text[argument]].split())}", ""]
-        if answers[row, pool.text_group[negative]]:
-            lines += ["It answers a near-duplicate of the point.", ""]
-    return "\n".join(lines)
-
-
-TEXTS = Path("reports")  # holds texts of the corpus, and is not committed
 STAGES = ("prepare", "train", "baselines", "rerank", "rank", "evaluate")  # whose code makes the numbers
 # The columns that a file keeps of metrics/settings.json, of history.json and of the test queries.
 MEASURED = ("split", "setting", "queries", "stage", "n", "top1", "top1_low", "top1_high", "mrr")
@@ -170,7 +149,7 @@ def write_row(run: StudyRun, rev: str, data: str, seconds: float | None) -> None
 
 
 def _with_false_share(run: StudyRun, rev: str, history: list[dict]) -> list[dict]:
-    """Return the rows of history.json with the share of false negatives; write a page of mined negatives to read."""
+    """Return the rows of history.json with the share of false negatives among the mined ones."""
     files = dvc.api.DVCFileSystem(rev=None if rev == WORKSPACE else rev)
     with tempfile.TemporaryDirectory() as folder:
         files.get("data/triples", f"{folder}/triples", recursive=True)
@@ -178,9 +157,7 @@ def _with_false_share(run: StudyRun, rev: str, history: list[dict]) -> list[dict
         pool = read_triples(Path(folder, "triples")).pool("training")
         with np.load(f"{folder}/negatives.npz") as arrays:
             negatives = dict(arrays)
-    answers = near_right(pool)
-    write_text(TEXTS / run.study / f"{run.name}.md", drawn_to_read(pool, negatives, answers, run.seed))
-    shares = false_shares(pool, negatives, answers) or [None]  # an untrained model has a row and no draw
+    shares = false_shares(pool, negatives, near_right(pool)) or [None]  # an untrained model has a row and no draw
     return [epoch | {"false_share": share} for epoch, share in zip(history, shares, strict=True)]
 
 

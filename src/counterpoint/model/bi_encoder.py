@@ -12,8 +12,7 @@ from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.speed_up import place
 from counterpoint.model.encoder import NO_PROMPTS, Encoder, Prompts, load_encoder
 from counterpoint.model.texts import Texts
-from counterpoint.model.towers import Embedded, PairHead, Tower, Vectors
-from counterpoint.model.trainable import Trainable
+from counterpoint.model.towers import Embedded, PairHead, Tower, Trainable, Vectors
 
 
 class BiEncoder(Trainable):

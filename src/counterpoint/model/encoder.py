@@ -19,8 +19,7 @@ from counterpoint.model.texts import Tokens
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout")  # BERT's name, DistilBERT's
-ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
+DROPOUTS = ("hidden_dropout_prob", "dropout"), ("attention_probs_dropout_prob", "attention_dropout")  # BERT's, DistilBERT's
 
 Frozen = int | Literal["all"] | None  # the number of frozen lower layers, all, or none
 Prompts = tuple[str | None, str | None]  # before points, and before counters
@@ -107,7 +106,9 @@ def load_encoder(
     _check_files(directory, where)
     try:
         config = AutoConfig.from_pretrained(directory, **LOCAL)
-        _set_dropout(config, *dropouts)
+        for names, rate in zip(DROPOUTS, dropouts, strict=True):
+            for name in (name for name in names if rate is not None and hasattr(config, name)):
+                setattr(config, name, rate)
         options: dict[str, Any] = {
             "config": config,
             "dtype": torch.float32,
@@ -146,13 +147,6 @@ def _check_files(directory: Path, where: str) -> None:
         raise InputError(f"{where} must hold weights as *.safetensors; it does not")
     if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
         raise InputError(f"{where} must hold a tokenizer, tokenizer.json or vocab.txt; it does not")
-
-
-def _set_dropout(config: Any, hidden: float | None, attention: float | None) -> None:
-    for names, rate in ((HIDDEN_DROPOUTS, hidden), (ATTENTION_DROPOUTS, attention)):
-        for name in names:
-            if rate is not None and hasattr(config, name):
-                setattr(config, name, rate)
 
 
 MANY_UNKNOWN = 0.05  # of all tokens

@@ -49,18 +49,15 @@ def load(directory: Path, compute: Compute) -> BiEncoder:
             encoder.freeze(settings["freeze"])
         towers[name] = Tower(encoder, settings["projection"], normalize=settings["normalize"])
         if settings["projection"]:
-            weights = load_file(_projection_directory(directory / name) / "model.safetensors")
+            modules = read_json(directory / name / "modules.json")
+            (*_, dense) = (module["path"] for module in modules if module["path"].endswith("_Dense"))
+            weights = load_file(directory / name / dense / "model.safetensors")
             towers[name].projection.load_state_dict({key.removeprefix("linear."): value for key, value in weights.items()})
     head = None
     if about := settings["pair_head"]:
         head = PairHead(about["fusion"], towers["point"].width, towers["point"].encoder.width)
         head.load_state_dict(load_file(directory / "pair_head.safetensors"))
     return assemble(towers, head, compute).eval()
-
-
-def _projection_directory(directory: Path) -> Path:
-    modules = read_json(directory / "modules.json")
-    return directory / [module["path"] for module in modules if module["path"].endswith("_Dense")][-1]
 
 
 def _save_tower(directory: Path, tower: Tower) -> None:

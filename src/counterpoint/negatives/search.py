@@ -67,19 +67,15 @@ def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
     if len(vectors) > APPROXIMATE:
         sample = torch.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).long()
         truth, _ = exact(queries[sample.to(queries.device)], pool, k)
-        # by distance, since any duplicate will do; fewer than k count as missed
-        while index.nprobe < lists and _share(index.search(rows[sample], k)[0], truth) < RECALL:
+        # by distance, to a rounding error, since any duplicate will do; fewer than k count as missed
+        limit = np.square(truth[:, -1:]) * (1 + 1e-4) + 1e-9
+        while index.nprobe < lists and (index.search(rows[sample], k)[0] <= limit).mean() < RECALL:
             index.nprobe = min(2 * index.nprobe, lists)
     _, ids = index.search(rows, k)
     if (ids < 0).any():  # fewer than k in the lists that were probed
         index.nprobe = lists
         _, ids = index.search(rows, k)
     return _distances(queries, pool, torch.as_tensor(ids, device=pool.device)), ids
-
-
-def _share(squares: np.ndarray, truth: np.ndarray) -> float:
-    """The share of neighbours (queries, k) that are as near as the k-th true one, to a rounding error."""
-    return float((squares <= np.square(truth[:, -1:]) * (1 + 1e-4) + 1e-9).mean())
 
 
 # (queries (q, d), pool (n, d), k) -> distances and ids (q, k), in any order

@@ -18,8 +18,7 @@ from counterpoint.model.encoder import Encoder, load_encoder
 from counterpoint.model.frozen import Cut, compute_states
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.texts import HiddenStates, move
-from counterpoint.model.towers import Embedded
-from counterpoint.model.trainable import Trainable
+from counterpoint.model.towers import Embedded, Trainable
 from counterpoint.reranking.scorer import PairLogits, Scorer
 
 FOLDER = "cross_encoder"  # in reranker/

@@ -82,6 +82,8 @@ class Learner:
         if self.model.head is not None:
             place = np.concatenate([np.arange(size), np.repeat(np.arange(size), k)])  # the point of each of counters
             logits = self.model.logits(points[torch.as_tensor(place, device=device)], counters)
+        excluded = self.excluded[rows]
+        excluded = excluded[:, : (excluded >= 0).sum(1).max()]  # padding goes, as far as no row needs it
         groups = [torch.as_tensor(pool.text_group[ids], device=device) for ids in (anchor, positive, negative)]
         return Batch(
             anchor=points.embedding,
@@ -93,14 +95,9 @@ class Learner:
             anchor_group=groups[0],
             positive_group=groups[1],
             negative_group=groups[2],
-            excluded_group=torch.as_tensor(_trimmed(self.excluded[rows]), device=device),
+            excluded_group=torch.as_tensor(excluded, device=device),
             normalized=self.params.model.normalize,
         )
-
-
-def _trimmed(padded: np.ndarray) -> np.ndarray:
-    """Rows padded with -1 at their ends (rows, m), cut to the longest."""
-    return padded[:, : (padded >= 0).sum(1).max()]
 
 
 class Means:

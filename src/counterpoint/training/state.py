@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -110,7 +109,7 @@ def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
     if saved is None:
         return State()
     progress, parts = saved
-    draws = {name: _negatives(arrays) for name, arrays in parts.items()}
+    draws = {name: Negatives(**{key: value.cpu().numpy() for key, value in arrays.items()}) for name, arrays in parts.items()}
     sampler.draws = [draws[_part(sampler.draw_epoch(epoch))] for epoch in range(len(progress["epochs"]))]
     best = progress["best"]
     weights = trainer.model.copy_trainable() if best["weights"] is None else best["weights"]
@@ -119,11 +118,6 @@ def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
 
 def _part(epoch: int) -> str:
     return f"draw-{epoch:05}"
-
-
-def _negatives(arrays: dict[str, torch.Tensor]) -> Negatives:
-    columns: dict[str, np.ndarray] = {name: value.cpu().numpy() for name, value in arrays.items()}
-    return Negatives(**columns)
 
 
 class Progress:

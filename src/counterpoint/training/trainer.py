@@ -11,7 +11,7 @@ from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import TrainParams
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu.speed_up import speed_up_optimizer
-from counterpoint.model.trainable import Trainable
+from counterpoint.model.towers import Trainable
 from counterpoint.training.checkpoint import Checkpoint
 
 FALL = 0.3  # of all steps, the last ones

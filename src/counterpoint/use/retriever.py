@@ -123,7 +123,8 @@ class Retriever:
             scope[index.group[torch.as_tensor(np.asarray(only, dtype=bool))]] = True
         scope = scope.to(index.key.device)
         keys = [hash_of(text_key(point)) for point in points]
-        vectors = self._points(points)
+        parts = (points[start : start + TOGETHER] for start in range(0, len(points), TOGETHER))
+        vectors = Vectors.concatenated([self.model.embed(self._tokens(part, 0)).points for part in parts])
         depth = max(k, self.depth)
         nearest = index.nearest(vectors.embedding, depth, lambda number: scope & (index.key != keys[number]))
         for number, (items, distance) in enumerate(nearest):
@@ -161,10 +162,6 @@ class Retriever:
             return None
         left, right = torch.zeros(len(items), dtype=torch.int64), 1 + torch.arange(len(items))
         return logits(left, right).double().cpu().numpy()
-
-    def _points(self, points: Sequence[str]) -> Vectors:
-        parts = [self._tokens(points[start : start + TOGETHER], 0) for start in range(0, len(points), TOGETHER)]
-        return Vectors.concatenated([self.model.embed(part).points for part in parts])
 
     def _embedded(self, texts: Sequence[str], progress: bool) -> Index:
         """The index of texts; those of like length are embedded together."""
