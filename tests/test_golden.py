@@ -35,7 +35,7 @@ prepare:
   seed: 13
   split: {training: 0.6, validation: 0.2, test: 0.2}
   columns: {point: point, counter: counter}
-negatives: {search: exact, per_point: 1, every: 1, window: [1, 1], margin: none}
+negatives: {search: exact, per_point: 1, window: [1, 1], margin: none}
 model:
   {encoder: none, pooling: mean, projection: 8, normalize: true, fusion: concat, sharing: shared, freeze: none, dropout: 0.0,
    attention_dropout: 0.0, max_length: 32, prompts: {point: none, counter: none}}

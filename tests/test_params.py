@@ -93,7 +93,6 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("corpus", 3, "corpus must be a non-empty string; got 3"),
         ("negatives.search", "fais", "negatives.search must be one of exact, balltree, faiss; got 'fais'"),
         ("negatives.per_point", 0, "negatives.per_point must be an integer of at least 1; got 0"),
-        ("negatives.every", -1, "negatives.every must be an integer of at least 0; got -1"),
         ("negatives.window", [0, 1], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [0, 1]"),
         ("negatives.window", [3, 2], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [3, 2]"),
         ("negatives.window", [1, 2, 3], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [1, 2, 3]"),

@@ -52,8 +52,8 @@ class Memory:
         return deepcopy(self.state)
 
 
-def sampler_of(draws, every=1):
-    return SimpleNamespace(draws=draws, draw_epoch=lambda epoch: epoch - epoch % every)
+def sampler_of(draws):
+    return SimpleNamespace(draws=draws)
 
 
 @pytest.mark.parametrize("best_is_last", [True, False])
@@ -69,8 +69,8 @@ def test_a_saved_state_comes_back_with_weights_optimizer_and_draws(best_is_last)
         learn(first)
         state.epochs.append({"epoch": 1})
     draws = [DRAW] * len(state.epochs)
-    first.save(len(draws), progress_of(state), draw_parts(sampler_of(draws, every=2)))
-    sampler = sampler_of([], every=2)
+    first.save(len(draws), progress_of(state), draw_parts(sampler_of(draws)))
+    sampler = sampler_of([])
     restored = resumed(second, sampler)
     assert (restored.epochs, restored.steps, restored.seconds) == (state.epochs, state.steps, state.seconds)
     assert (restored.best.epoch, restored.best.score) == (0, (1.0, 1.0))
@@ -89,10 +89,6 @@ def test_the_best_weights_are_saved_only_where_they_are_not_the_current_ones():
     assert progress_of(state)["best"]["weights"] is None
     state.epochs.append({"epoch": 1})
     assert progress_of(state)["best"]["weights"] is state.best.weights
-
-
-def test_a_draw_of_several_epochs_is_saved_once():
-    assert list(draw_parts(sampler_of([DRAW] * 5, every=2))) == ["draw-00000", "draw-00002", "draw-00004"]
 
 
 def test_the_first_of_equally_good_epochs_is_kept():

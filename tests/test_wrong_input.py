@@ -335,7 +335,7 @@ PARAMS = {
     "flag": ({"model__normalize": "yes"}, "model.normalize must be true or false; got 'yes'"),
     "integer": ({"train__epochs": "many"}, "train.epochs must be an integer of at least 0; got 'many'"),
     "integer-fraction": ({"train__batch_size": 1.5}, "train.batch_size must be an integer of at least 1; got 1.5"),
-    "integer-flag": ({"negatives__every": True}, "negatives.every must be an integer of at least 0; got True"),
+    "integer-flag": ({"train__epochs": True}, "train.epochs must be an integer of at least 0; got True"),
     "number": ({"decay": "fast"}, "decay must be a number of at least 0, or none; got 'fast'"),
     "number-off": ({"decay": False}, "decay must be a number of at least 0, or none; got False"),
     "text": ({"corpus": 3}, "corpus must be a non-empty string; got 3"),

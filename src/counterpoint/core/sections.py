@@ -106,7 +106,6 @@ class NegativesParams(Section):
         "the same ones, FAISS above 200,000 arguments at least .99 of them"
     )
     per_point: AtLeastOne = key("negatives of each point")
-    every: Count = key("draw anew every n epochs; 0 = keep the first draw")
     window: Window = key(
         "ranks of a point's eligible negatives, nearest first, from which a mined one is drawn; `[1, 1]` = the nearest; "
         "extended to later ranks where it holds too few"

@@ -17,6 +17,7 @@ RENAMED: dict[str, str] = {}  # old key -> new key
 REMOVED: dict[str, Any] = {
     "prepare.split.seed": 0,
     "negatives.keep": 0.0,
+    "negatives.every": 1,
     "model.head_norm": True,
     "loss.pair.form": "pairwise",
     "loss.distill.weight": 0.0,

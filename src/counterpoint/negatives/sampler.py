@@ -56,21 +56,10 @@ class NegativeSampler:
         """Return the lowest number of distinct eligible texts of any point."""
         return int(count_eligible(self.pool, self.excluded).min())
 
-    def draw_epoch(self, epoch: int) -> int:
-        """Return the epoch in which this epoch's negatives were drawn."""
-        return epoch - epoch % self.params.every if self.params.every else 0
-
-    def rate(self, epoch: int) -> float:
-        """Return the random rate of this epoch's negatives."""
-        return self.schedule.rate(self.draw_epoch(epoch))
-
     def draw(self, epoch: int, points: torch.Tensor, counters: torch.Tensor) -> Negatives:
         """Return an epoch's negatives; points and counters (texts, d) embed pool.texts on either side."""
-        if self.draw_epoch(epoch) == epoch:
-            queries, vectors = points[_at(self.pool.text[self.pool.queries])], counters[_at(self.pool.text)]
-            self.draws.append(self._draw(epoch, queries, vectors))
-        else:
-            self.draws.append(self.draws[-1])
+        queries, vectors = points[_at(self.pool.text[self.pool.queries])], counters[_at(self.pool.text)]
+        self.draws.append(self._draw(epoch, queries, vectors))
         return self.draws[-1]
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -78,18 +67,15 @@ class NegativeSampler:
 
         Each is (epochs, points, K); source and index name an argument as a triple on disk does.
         """
-        shape = (len(self.draws), *self.initial.shape)
-        ids = np.array([draw.ids for draw in self.draws], dtype=np.int64).reshape(shape)
-        flags = {
-            name: np.array([getattr(draw, name) for draw in self.draws], dtype=bool).reshape(shape)
-            for name in ("was_random", "was_filtered")
-        }
-        return {
-            "source": self.pool.source[ids].astype(np.int8),
-            "index": self.pool.row[ids].astype(np.int32),
-            **flags,
-            "distance": np.array([draw.distance for draw in self.draws], dtype=np.float32).reshape(shape),
-        }
+
+        def column(name: str, kind: type) -> np.ndarray:
+            values = [getattr(draw, name) for draw in self.draws]
+            return np.array(values, dtype=kind).reshape(len(self.draws), *self.initial.shape)
+
+        ids = column("ids", np.int64)
+        columns = {"source": self.pool.source[ids].astype(np.int8), "index": self.pool.row[ids].astype(np.int32)}
+        columns |= {name: column(name, np.bool_) for name in ("was_random", "was_filtered")}
+        return columns | {"distance": column("distance", np.float32)}
 
     def _draw(self, epoch: int, queries: torch.Tensor, vectors: torch.Tensor) -> Negatives:
         """Each negative is random with probability rate, else mined.

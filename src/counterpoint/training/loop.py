@@ -33,7 +33,7 @@ def fit(learner: Learner, sampler: NegativeSampler, splits: Splits, params: Para
         learner.trainer.refuse_infinite("every embedding", f"epoch {epoch}, after its last batch", *embedded.embeddings)
         with state.timed("score"):
             scores = selection.score(model, splits, embedded)
-        state.epochs.append(epoch_row(epoch, sampler.rate(epoch), negatives, means, scores, training.pool))
+        state.epochs.append(epoch_row(epoch, sampler.schedule.rate(epoch), negatives, means, scores, training.pool))
         state.keep_if_best(epoch, scores.selection, model)
         with state.timed("checkpoint"):
             learner.trainer.save(epoch + 1, progress_of(state), draw_parts(sampler))
@@ -43,6 +43,6 @@ def fit(learner: Learner, sampler: NegativeSampler, splits: Splits, params: Para
         return state
     with state.timed("score"):  # the untrained model: one row to look at, nothing to choose
         scores = selection.score(model, splits, embedded)
-    state.epochs.append(epoch_row(0, sampler.rate(0), None, {}, scores, training.pool))
+    state.epochs.append(epoch_row(0, sampler.schedule.rate(0), None, {}, scores, training.pool))
     progress.epoch(state)
     return state

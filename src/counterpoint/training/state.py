@@ -98,9 +98,11 @@ def progress_of(state: State) -> dict:
 
 
 def draw_parts(sampler: NegativeSampler) -> dict[str, dict]:
-    """Return the draws as parts of a checkpoint, each named by the epoch that drew it."""
-    draws = {_part(sampler.draw_epoch(epoch)): negatives for epoch, negatives in enumerate(sampler.draws)}
-    return {name: {key: torch.as_tensor(getattr(draw, key)) for key in ARRAYS} for name, draw in draws.items()}
+    """Return the draws as parts of a checkpoint, each named by its epoch."""
+    return {
+        f"draw-{epoch:05}": {key: torch.as_tensor(getattr(draw, key)) for key in ARRAYS}
+        for epoch, draw in enumerate(sampler.draws)
+    }
 
 
 def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
@@ -110,14 +112,10 @@ def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
         return State()
     progress, parts = saved
     draws = {name: Negatives(**{key: value.cpu().numpy() for key, value in arrays.items()}) for name, arrays in parts.items()}
-    sampler.draws = [draws[_part(sampler.draw_epoch(epoch))] for epoch in range(len(progress["epochs"]))]
+    sampler.draws = [draws[name] for name in sorted(draws)]
     best = progress["best"]
     weights = trainer.model.copy_trainable() if best["weights"] is None else best["weights"]
     return State(**progress | {"best": Best(best["epoch"], tuple(best["score"]), weights)})
-
-
-def _part(epoch: int) -> str:
-    return f"draw-{epoch:05}"
 
 
 class Progress:
