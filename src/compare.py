@@ -10,7 +10,7 @@ from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Relevance
 from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, QUERIES, STAGES
-from counterpoint.experiments.comparison import FORMATS, compare, read_ranks
+from counterpoint.experiments.comparison import compare, read_ranks, written
 from counterpoint.experiments.dvc_runs import read_output
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     a, b = (stage_ranks(name, stage, args.split, args.answers) for name, stage in runs)
     heading = {"split": args.split, "queries": args.queries, "answers": args.answers}
     heading |= {key: f"{name}, {stage}" for key, (name, stage) in zip("ab", runs, strict=True)}
-    print(FORMATS[args.form](heading, compare(a, b, args.queries, args.setting)))
+    print(written(heading, compare(a, b, args.queries, args.setting), args.form))
 
 
 def stage_ranks(name: str, stage: str, split: str, answers: str) -> pd.DataFrame:

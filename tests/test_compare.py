@@ -39,10 +39,10 @@ def test_two_experiments(repository, tmp_path):
     for stage, queries in (("retrieved", "all"), ("reranked", "unseen")):
         done = compare(repository, "slow", "constant", "--stage", stage, "--queries", queries, "--json")
         assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout)
-        assert (found["a"], found["b"]) == (f"slow, {stage}", f"constant, {stage}")
-        assert [row["setting"] for row in found["settings"]] == SETTINGS
-        for row in found["settings"]:
+        report = json.loads(done.stdout)
+        assert (report["a"], report["b"]) == (f"slow, {stage}", f"constant, {stage}")
+        assert [row["setting"] for row in report["settings"]] == SETTINGS
+        for row in report["settings"]:
             a, b = (ranks(rows, row["setting"], stage, queries == "unseen") for rows in (slow, constant))
             assert row["n"] == len(a) == len(b) == (8 if queries == "all" else 7)
             assert row["won"] == sum(b[name] == 1 and a[name] > 1 for name in a)

@@ -6,7 +6,7 @@ import pytest
 
 from counterpoint.core.errors import InputError
 from counterpoint.evaluation.statistics import interval
-from counterpoint.experiments.comparison import as_json, as_markdown, as_table, compare
+from counterpoint.experiments.comparison import compare, written
 
 HEADING = {"split": "test", "queries": "all", "answers": "text", "a": "HEAD, retrieved", "b": "slow, retrieved"}
 
@@ -76,7 +76,7 @@ def test_settings_are_those_that_both_have():
 
 def test_the_formats_say_the_same():
     rows = compare(run(A), run(B), "all") + compare(run(A, "epc", ["pair"] * 8), run(B, "epc"), "unseen")
-    table, markdown, data = (write(HEADING, rows) for write in (as_table, as_markdown, as_json))
+    table, markdown, data = (written(HEADING, rows, form) for form in ("table", "md", "json"))
     for text in (table, markdown):
         assert "HEAD, retrieved" in text
         assert "slow, retrieved" in text
@@ -88,5 +88,5 @@ def test_the_formats_say_the_same():
     assert f"| {' | '.join(cells)} |" in markdown
     assert "| epc | 0 | - | - | - | - | 0 | 0 | - |" in markdown
     (sure,) = compare(run([2] * 40), run([1] * 40), "all")
-    assert as_table(HEADING, [sure]).split()[-1] == "<.0001"  # not a flat 0.0000
+    assert written(HEADING, [sure], "table").split()[-1] == "<.0001"  # not a flat 0.0000
     assert json.loads(data) == HEADING | {"settings": rows}

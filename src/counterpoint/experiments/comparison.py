@@ -11,6 +11,7 @@ from counterpoint.evaluation.statistics import interval, mcnemar
 from counterpoint.evaluation.table import QUERIES, read_table
 from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import read_output
+from counterpoint.experiments.markdown import number
 
 
 def read_ranks(run: str, out: str, split: str, answers: str, rev: str | None = None) -> pd.DataFrame:
@@ -61,42 +62,24 @@ def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
     return row | {"won": won, "lost": lost, "p": mcnemar(won, lost) if n else None}
 
 
-def _cells(rows: list[dict]) -> list[list[str]]:
-    """Return the heading and the cells of each row."""
+def written(heading: dict, rows: list[dict], form: str) -> str:
+    """Return the rows of `compare` as a table, md (Markdown) or json; heading holds a, b, split, queries and answers."""
+    if form == "json":
+        return json.dumps(heading | {"settings": rows}, indent=1, allow_nan=False)
     cells = [["setting", "n", "A", "B", "B - A", "95 % interval", "won", "lost", "p"]]
     for row in rows:
-        top1 = [markdown.number(row["a"]), markdown.number(row["b"]), markdown.number(row["difference"], "+.3f")]
-        p = "<.0001" if row["p"] is not None and row["p"] < 0.0001 else markdown.number(row["p"], ".4f")
+        top1 = [number(row["a"]), number(row["b"]), number(row["difference"], "+.3f")]
+        p = "<.0001" if row["p"] is not None and row["p"] < 0.0001 else number(row["p"], ".4f")
         ends = markdown.interval(row["low"], row["high"])
         cells.append([row["setting"], f"{row['n']:,}", *top1, ends, str(row["won"]), str(row["lost"]), p])
-    return cells
-
-
-def _sentences(heading: dict, rows: list[dict]) -> tuple[str, str]:
     n = max((row["clusters"] for row in rows), default=0)
-    return (
+    legend = [
         f"top1 by {heading['answers']}, {heading['queries']} queries of the {heading['split']} split; won and lost are B's.",
         f"The interval draws {n} clusters of queries that share a debate or a text; p, McNemar's, takes each query alone.",
-    )
-
-
-def as_table(heading: dict, rows: list[dict]) -> str:
-    """Return the comparison as plain text; heading holds a, b, split, queries and answers, rows are those of `compare`."""
-    cells = _cells(rows)
+        "",
+    ]
+    if form == "md":
+        return "\n".join([f"A: {heading['a']}. B: {heading['b']}.", *legend, markdown.table(cells)])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join([f"A  {heading['a']}", f"B  {heading['b']}", *_sentences(heading, rows), "", *lines])
-
-
-def as_markdown(heading: dict, rows: list[dict]) -> str:
-    """Return the comparison in Markdown."""
-    lines = [f"A: {heading['a']}. B: {heading['b']}.", *_sentences(heading, rows), "", markdown.table(_cells(rows))]
-    return "\n".join(lines)
-
-
-def as_json(heading: dict, rows: list[dict]) -> str:
-    """Return the comparison as JSON: the heading's keys, and the rows under settings."""
-    return json.dumps(heading | {"settings": rows}, indent=1, allow_nan=False)
-
-
-FORMATS = {"table": as_table, "json": as_json, "md": as_markdown}
+    return "\n".join([f"A  {heading['a']}", f"B  {heading['b']}", *legend, *lines])

@@ -51,9 +51,9 @@ def _outputs(repo: Repo) -> Iterator[tuple[str, str, str | None]]:
 
     They come from the commit, so params.yaml and dvc.yaml may be in any state.
     """
-    hashes = {path: md5 for stage in _stages(LOCK).values() for path, md5 in _hashes(stage).items()}
-    declared = [out for stage in _stages("dvc.yaml").values() for out in stage.get("outs", [])]
-    for path in (path for path in declared if path in hashes):
+    _, hashes = _parsed(_committed(LOCK))
+    stages = (yaml.safe_load(_committed("dvc.yaml")) or {}).get("stages", {})
+    for path in (out for stage in stages.values() for out in stage.get("outs", []) if out in hashes):
         now = None
         if Path(path).exists():
             *_, built = build(repo.cache.local, os.path.abspath(path), localfs, "md5", dry_run=True)
@@ -94,11 +94,10 @@ def _bring_back(paths: list[Path]) -> None:
 
 def lines_of_difference() -> list[str]:
     """Return lines that name the outputs whose hashes differ from the commit's; none where params, code or data differ."""
-    before, now = _stages(LOCK), _parsed(Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).exists() else "")
-    if before.keys() != now.keys() or any(_inputs(before, name) != _inputs(now, name) for name in before):
-        return []
-    hashes = [(path, md5, _hashes(before[name]).get(path)) for name in before for path, md5 in _hashes(now[name]).items()]
-    if not (lines := [f"  {path:<28} {md5}" for path, md5, old in hashes if md5 != old and path not in TIMES]):
+    inputs, old = _parsed(_committed(LOCK))
+    inputs_now, new = _parsed(Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).exists() else "")
+    lines = [f"  {path:<28} {md5}" for path, md5 in new.items() if md5 != old.get(path) and path not in TIMES]
+    if inputs != inputs_now or not lines:
         return []
     return [
         "",
@@ -110,27 +109,23 @@ def lines_of_difference() -> list[str]:
     ]
 
 
-def _stages(file: str) -> dict[str, dict]:
-    """Return the stages of a committed file; none where the commit lacks it."""
+def _committed(file: str) -> str:
+    """Return the text of a committed file; nothing where the commit lacks it."""
     try:
-        return _parsed(git("show", f"HEAD:{file}"))
+        return git("show", f"HEAD:{file}")
     except InputError:
-        return {}
+        return ""
 
 
-def _parsed(lock: str) -> dict[str, dict]:
-    return (yaml.safe_load(lock) or {}).get("stages", {})
-
-
-def _hashes(stage: dict) -> dict[str, str]:
-    return {out["path"]: out["md5"] for out in stage.get("outs", [])}
-
-
-def _inputs(stages: dict[str, dict], name: str) -> list:
-    """Return a stage's command, its params, and the hashes of its deps that no stage makes."""
-    made = {path for stage in stages.values() for path in _hashes(stage)}
-    deps = {dep["path"]: dep["md5"] for dep in stages[name]["deps"] if dep["path"] not in made}
-    return [stages[name]["cmd"], stages[name].get("params"), deps]
+def _parsed(lock: str) -> tuple[dict[str, list], dict[str, str]]:
+    """Return by stage what a dvc.lock has of command, params and deps that no stage makes; and the hash of each output."""
+    stages = (yaml.safe_load(lock) or {}).get("stages", {})
+    outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    inputs = {}
+    for name, stage in stages.items():
+        deps = {dep["path"]: dep["md5"] for dep in stage["deps"] if dep["path"] not in outs}
+        inputs[name] = [stage["cmd"], stage.get("params"), deps]
+    return inputs, outs
 
 
 BASELINE = ("src", "dvc.yaml", "data", ".dvc")  # what an experiment takes from its commit, besides params.yaml
