@@ -1,4 +1,4 @@
-"""Killed at any moment, wrong at none."""
+"""A run that is killed at any moment resumes to the same bytes, and leaves no process behind."""
 
 import json
 import os

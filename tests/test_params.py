@@ -240,7 +240,7 @@ def test_a_loss_has_a_section_with_its_weight():
         (Text, "a non-empty string"),
     ],
 )
-def test_a_type_says_what_it_accepts(kind, says):
+def test_the_rule_of_a_type_in_words(kind, says):
     assert rule(TypeAdapter(kind).json_schema()) == says
 
 

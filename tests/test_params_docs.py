@@ -1,4 +1,4 @@
-"""What is generated from the params' types is up to date, and editors' schema takes what we take."""
+"""The schema and the page are as generated from the types of params; the schema accepts the same values."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def test_params_yaml_names_the_schema_in_its_first_line_and_keeps_to_it():
         ({"model__max_length": 2}, ["model", "max_length"]),
     ],
 )
-def test_the_schema_refuses_what_we_refuse(changes, where):
+def test_the_schema_refuses_bad_values(changes, where):
     (error,) = jsonschema.Draft202012Validator(SCHEMA).iter_errors(fixture_params(**changes))
     assert list(error.path) == where
 

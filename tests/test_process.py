@@ -231,7 +231,7 @@ def test_a_signal_ends_a_stage_whose_stdout_is_closed():
 
 
 def stage_under_dvc(folder, main, **env):
-    """A stage as DVC runs it, in a workspace of its own; main is the body of its main()."""
+    """Run a stage as DVC does, in a new workspace; main is the body of its main()."""
     (folder / ".dvc").mkdir(exist_ok=True)
     (folder / "params.yaml").write_text("seed: 1\n")
     path = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r})"

@@ -2,10 +2,10 @@ import io
 import json
 import logging
 import sys
+import time
 
 import pytest
 
-from counterpoint.training import progress
 from counterpoint.training.state import Progress, State
 
 ROW = {"epoch": 0, "random_rate": 1.0, "loss": 0.5, "validation_top1": 0.25, "selection_score": 0.125}
@@ -19,7 +19,7 @@ def step(number, epoch=0):
 def clock(monkeypatch):
     """A clock that stands where the test puts it."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 

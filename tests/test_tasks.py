@@ -24,7 +24,7 @@ def triples():
         "test": [
             Pair("t0", "u", "f", "pro", "apple", "pear peel", seen="none"),
             Pair("t1", "u", "f", "con", "Cat  purr", "juice seed", seen="point"),  # a duplicate of training's
-            Pair("t2", "w", "f", "con", "apple", "salt", seen="none"),  # a query asked twice, with another counter
+            Pair("t2", "w", "f", "con", "apple", "salt", seen="none"),  # a point twice, with another counter
         ],
     }
     return Triples(splits, [Pair("x0", "t", "d", "pro", "soup broth", None)], None)
@@ -50,7 +50,7 @@ def test_the_splits_have_all_settings_and_beir_its_own(triples):
     assert read_tasks(triples, beir=False)[1].pool.texts == test.pool.texts
 
 
-def test_what_a_corpus_does_not_say_is_said(triples, caplog):
+def test_settings_that_a_corpus_cannot_have_are_logged(triples, caplog):
     plain = [Pair(str(i), None, None, None, f"p{i}", f"c{i}") for i in range(2)]
     with caplog.at_level(logging.INFO):
         _, test = read_tasks(replace(triples, pairs=triples.pairs | {"test": plain}), beir=False)

@@ -452,8 +452,8 @@ def no_tokenizer(encoder):
 
 def config(**values):
     def change(encoder):
-        found = json.loads((encoder / "config.json").read_text())
-        (encoder / "config.json").write_text(json.dumps(found | values))
+        before = json.loads((encoder / "config.json").read_text())
+        (encoder / "config.json").write_text(json.dumps(before | values))
 
     return change
 
