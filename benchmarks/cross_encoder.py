@@ -18,9 +18,8 @@ from counterpoint.model.encoder import load_encoder
 from counterpoint.model.files import BUNDLED, locate
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.texts import HiddenStates
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.queries import Queries, by_row
+from counterpoint.ranking.queries import SETTINGS, Queries, by_row
 from counterpoint.ranking.ranking import rank
 from counterpoint.reranking.cross_encoder import CrossEncoder, CrossEncoderScorer, assemble
 from counterpoint.reranking.reranker import Reranker

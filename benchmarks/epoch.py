@@ -18,8 +18,7 @@ from original import OriginalLoop
 from texts import distinct_share, slices
 from timing import not_run
 
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.core.sections import Precision
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build, new_parts
@@ -31,8 +30,7 @@ from counterpoint.negatives.eligible import initial_negatives
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.training.checkpoint import Checkpoint
-from counterpoint.training.epoch import Learner
-from counterpoint.training.loop import fit
+from counterpoint.training.loop import Learner, fit
 from counterpoint.training.selection import Split
 from counterpoint.training.state import Progress, State
 

@@ -11,8 +11,7 @@ from texts import slices
 from timing import interleaved, not_run
 from utilisation import PRECISIONS, Bench
 
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import DROPOUTS
 from counterpoint.model.files import locate

@@ -23,7 +23,7 @@ from transformers import BertConfig, BertModel
 from counterpoint.core.files import read_json, write_json
 from counterpoint.experiments import markdown
 from counterpoint.model.compute import Compute, choose
-from counterpoint.model.cpu.speed_up import place
+from counterpoint.model.cpu import place
 from counterpoint.negatives.search import exact
 
 CONSTANTS = Path(__file__).with_name("scale.json")

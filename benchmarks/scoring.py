@@ -15,9 +15,8 @@ from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import BUNDLED, locate
 from counterpoint.model.towers import Embedded, Vectors
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.queries import by_text
+from counterpoint.ranking.queries import SETTINGS, by_text
 from counterpoint.ranking.ranking import rank
 
 EPA = {"epa": SETTINGS["epa"]}

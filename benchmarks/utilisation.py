@@ -10,15 +10,14 @@ from epoch import new_model, new_sampler, with_values
 from texts import slices
 from timing import interleaved, max_tokens, not_run
 
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.core.sections import Precision
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import Encoder
 from counterpoint.negatives.sampler import Negatives
 from counterpoint.training.checkpoint import Checkpoint
-from counterpoint.training.epoch import Learner
+from counterpoint.training.loop import Learner
 from counterpoint.training.selection import Split
 
 AT_LEAST = {("train", "fp32"): 0.65, ("train", "bf16"): 0.55, ("embed", "fp32"): 0.80, ("embed", "bf16"): 0.60}

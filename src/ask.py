@@ -15,8 +15,7 @@ import dvc.api
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params, parse_params
+from counterpoint.core.params import Params, load_params, parse_params
 from counterpoint.core.sections import SPLITS
 from counterpoint.experiments.dvc_runs import WORKSPACE, read, read_output
 from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments, write_run

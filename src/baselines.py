@@ -13,7 +13,7 @@ import numpy as np
 
 from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.files import write_json
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
@@ -21,10 +21,8 @@ from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import locate, weights_sha256
 from counterpoint.model.towers import Embedded
-from counterpoint.ranking.candidates import SETTINGS
-from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.hubness import NAME, Correction, best_correction
-from counterpoint.ranking.queries import Queries
+from counterpoint.ranking.distance import NAME, Correction, best_correction, euclidean
+from counterpoint.ranking.queries import SETTINGS, Queries
 from counterpoint.ranking.ranking import rank
 
 TRIPLES, BASELINES = Path("data/triples"), Path("data/baselines")

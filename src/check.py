@@ -11,8 +11,7 @@ from pathlib import Path
 
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.splits import read_splits, unseen
 from counterpoint.model.compute import choose

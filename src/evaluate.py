@@ -12,7 +12,7 @@ import pandas as pd
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_series
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, by_setting, curve, read_table, reranking, summaries, winners
 
 BASELINES, RANKS = Path("data/baselines"), Path("data/ranks")

@@ -10,7 +10,7 @@ from pathlib import Path
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import sha256
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 
 TARGET = Path("arguana-counterargs-corpus.zip")
 SECONDS = 30  # without a byte, before the download fails

@@ -12,12 +12,11 @@ import pandas as pd
 
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, read_series, write_text
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.evaluation.table import read_table
 from counterpoint.negatives.schedule import Schedule
-from counterpoint.plots import figures, winners
-from counterpoint.plots.page import negatives, page, query_rows, texts_by_name
+from counterpoint.plots import figures
+from counterpoint.plots.page import negatives, page, query_rows, reranking, texts_by_name, winners
 
 METRICS, SERIES, PLOTS, PICTURES = Path("metrics"), Path("plots/series"), Path("plots"), Path("plots/pictures")
 
@@ -40,8 +39,8 @@ def main() -> None:
         "negatives": figures.negatives(history, title),
         "topk": figures.top_k(curve, "epa", n, title),
         "settings": figures.settings(measured, title),
-        "winners": winners.winners(shares, "epa", n, title),
-        "reranking": winners.reranking(changes, settings, reranked),
+        "winners": winners(shares, "epa", n, title),
+        "reranking": reranking(changes, settings, reranked),
     }
     for name, figure in drawn.items():
         figures.save(figure, PICTURES / f"{name}.png")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from counterpoint.arguments.triples import write_triples
 from counterpoint.core.files import write_series
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.corpus.splits import read_splits
 from counterpoint.negatives.eligible import initial_negatives, with_negatives
-from counterpoint.ranking.candidates import count_pairs
+from counterpoint.ranking.queries import count_pairs
 
 TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 

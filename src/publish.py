@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from counterpoint.core.files import read_json, read_series, write_text
-from counterpoint.core.params_file import code_of, load_params
+from counterpoint.core.params import code_of, load_params
 from counterpoint.use.card import Facts, card
 
 MODELS, METRICS, PUBLISHED = Path("models"), Path("metrics"), Path("published")

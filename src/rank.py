@@ -11,7 +11,7 @@ from pathlib import Path
 from counterpoint.arguments.pairs import pairs_sha256
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.files import read_json, write_json
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.compute import choose

@@ -16,8 +16,7 @@ from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, replacing_directory, sha256, write_json, write_series
 from counterpoint.core.group import Group
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.model.compute import choose
 from counterpoint.model.files import encoder_sha256, load, locate, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache

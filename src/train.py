@@ -16,8 +16,7 @@ import torch
 
 from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.files import replacing_directory, sha256, write_json
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import Params, load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build
 from counterpoint.model.compute import choose
@@ -29,8 +28,7 @@ from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import require_backend
 from counterpoint.training.checkpoint import Checkpoint, fingerprint
-from counterpoint.training.epoch import Learner
-from counterpoint.training.loop import fit
+from counterpoint.training.loop import Learner, fit
 from counterpoint.training.selection import Selection, Split
 from counterpoint.training.state import Progress, State
 

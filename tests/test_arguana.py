@@ -9,9 +9,8 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
 from counterpoint.evaluation.bm25 import bm25
-from counterpoint.ranking.candidates import SETTINGS, count_pairs
 from counterpoint.ranking.metrics import top_k
-from counterpoint.ranking.queries import by_row, by_text
+from counterpoint.ranking.queries import SETTINGS, by_row, by_text, count_pairs
 from counterpoint.ranking.ranking import rank
 
 pytestmark = pytest.mark.skipif("ARGUANA" not in os.environ, reason="ARGUANA does not name the real corpus")

@@ -4,8 +4,7 @@ from transformers import AutoModel
 from transformers.masking_utils import bidirectional_mask_function, causal_mask_function
 
 from counterpoint.model.compute import Compute, choose
-from counterpoint.model.cpu.attention import attend, short_mask
-from counterpoint.model.cpu.speed_up import place
+from counterpoint.model.cpu import attend, place, short_mask
 from counterpoint.model.encoder import load_encoder
 
 CPU, BF16 = choose("cpu", "fp32"), Compute(torch.device("cpu"), True)

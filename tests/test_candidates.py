@@ -10,8 +10,17 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.ranking import queries as module
-from counterpoint.ranking.candidates import BEIR, SETTINGS, count_pairs, in_scope, is_candidate, settings_of
-from counterpoint.ranking.queries import by_row, by_row_among_texts, by_text
+from counterpoint.ranking.queries import (
+    BEIR,
+    SETTINGS,
+    by_row,
+    by_row_among_texts,
+    by_text,
+    count_pairs,
+    in_scope,
+    is_candidate,
+    settings_of,
+)
 
 PAIRS = [
     Pair("0", "t", "d", "pro", "A", "B"),

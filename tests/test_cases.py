@@ -16,10 +16,9 @@ from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.bm25 import bm25
 from counterpoint.negatives.eligible import excluded_groups, is_eligible
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.metrics import gains
-from counterpoint.ranking.queries import by_text
+from counterpoint.ranking.queries import SETTINGS, by_text
 from counterpoint.ranking.ranking import rank
 
 CASES = Path(__file__).parent / "cases"

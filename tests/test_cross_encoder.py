@@ -13,7 +13,7 @@ from conftest import WORDS, fixture_params, independent_pairs, sentence
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.compute import choose
 from counterpoint.model.encoder import load_encoder

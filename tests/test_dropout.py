@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from counterpoint.model.cpu.dropout import STEPS, Dropout, replace_dropout
+from counterpoint.model.cpu import STEPS, Dropout, replace_dropout
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9, 1 / STEPS, 0.0])

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from conftest import EVERY_PART, ROOT, command, fixture_params, independent_pairs, outputs, restore, succeed, write_arguana
-from counterpoint.core import params_file
+from counterpoint.core import params as params_module
 from counterpoint.core.params import Params
 from counterpoint.evaluation.table import read_table
 
@@ -60,14 +60,14 @@ def keys_read(monkeypatch):
 
         monkeypatch.setattr(section, "__getattribute__", watch)
         monkeypatch.setattr(section, "model_dump", dump)
-    load = params_file.load_params
+    load = params_module.load_params
 
     def loaded(*args):
         params = load(*args)
         read.clear()
         return params
 
-    monkeypatch.setattr(params_file, "load_params", loaded)
+    monkeypatch.setattr(params_module, "load_params", loaded)
     return lambda: {key for key in read if key in leaves(Params)}
 
 

@@ -6,7 +6,7 @@ import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from conftest import fixture_params
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import parse_params
 from counterpoint.plots import figures, winners
 from plot import zero_shot
 

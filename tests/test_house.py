@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.experiments.versions import flat
 
 SRC = ROOT / "src"

@@ -6,10 +6,8 @@ import torch
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.model.towers import Embedded, Vectors
-from counterpoint.ranking.candidates import SETTINGS
-from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.hubness import BETAS, Correction, best_correction
-from counterpoint.ranking.queries import by_text
+from counterpoint.ranking.distance import BETAS, Correction, best_correction, euclidean
+from counterpoint.ranking.queries import SETTINGS, by_text
 from counterpoint.ranking.ranking import rank
 
 EPC = {"epc": SETTINGS["epc"]}

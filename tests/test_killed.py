@@ -143,7 +143,7 @@ from pathlib import Path
 
 sys.path.insert(0, "src")
 import train
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.model.files import locate
 
 

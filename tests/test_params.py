@@ -7,14 +7,13 @@ from pydantic import StrictBool, TypeAdapter, ValidationError
 
 from conftest import ROOT, fixture_params
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import load_params, rule, schema_of
+from counterpoint.core.params import load_params, rule, schema_of
 from counterpoint.core.sections import AboveZero, AtLeastOne, Count, FromZero, Maybe, PositiveShare, Seed, Share, Text
 from counterpoint.model.encoder import POOLINGS
 from counterpoint.model.towers import FUSIONS
 from counterpoint.negatives.schedule import SHAPES
 from counterpoint.negatives.search import BACKENDS
-from counterpoint.ranking.candidates import SETTINGS
-from counterpoint.ranking.queries import MODES
+from counterpoint.ranking.queries import MODES, SETTINGS
 from counterpoint.reranking.kinds import KINDS
 from counterpoint.training.losses import LOSSES
 

@@ -12,9 +12,8 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.ranking import distance as distance_module
 from counterpoint.ranking import queries as queries_module
-from counterpoint.ranking.candidates import BEIR, SETTINGS, in_scope, is_candidate
 from counterpoint.ranking.distance import Distance, euclidean
-from counterpoint.ranking.queries import MODES, by_row, by_row_among_texts, by_text
+from counterpoint.ranking.queries import BEIR, MODES, SETTINGS, by_row, by_row_among_texts, by_text, in_scope, is_candidate
 from counterpoint.ranking.ranking import Reordering, rank
 from counterpoint.reranking.reranker import Reranker, combined
 from counterpoint.reranking.scorer import of_queries

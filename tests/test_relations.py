@@ -3,7 +3,7 @@ import numpy as np
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.evaluation.table import RELATIONS, relation
-from counterpoint.plots import winners
+from counterpoint.plots.page import COLOURS, LABELS
 
 
 def of_first(pairs, documents=()):
@@ -49,5 +49,5 @@ def test_a_document_is_none_s_point_or_counter():
 
 
 def test_every_relation_has_a_colour_of_its_own():
-    assert list(winners.COLOURS) == list(winners.LABELS) == list(RELATIONS)
-    assert len(set(winners.COLOURS.values())) == len(set(winners.LABELS.values())) == len(RELATIONS)
+    assert list(COLOURS) == list(LABELS) == list(RELATIONS)
+    assert len(set(COLOURS.values())) == len(set(LABELS.values())) == len(RELATIONS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.arguments.triples import read_triples
-from counterpoint.core import params_file
+from counterpoint.core import params as params_module
 from counterpoint.core.errors import InputError
 from counterpoint.evaluation.table import read_table
 from counterpoint.model.compute import choose
@@ -110,10 +110,10 @@ def words(monkeypatch):
     monkeypatch.setitem(KINDS, "words", SharedWordsKind())
 
     def load_params(path="params.yaml"):
-        params = params_file.parse_params(Path(path).read_text().replace("kind: words", "kind: none"), path)
+        params = params_module.parse_params(Path(path).read_text().replace("kind: words", "kind: none"), path)
         return params.model_copy(update={"rerank": params.rerank.model_copy(update={"kind": "words"})})
 
-    monkeypatch.setattr(params_file, "load_params", load_params)
+    monkeypatch.setattr(params_module, "load_params", load_params)
 
 
 def by_hand(model, pairs, weight, depth):

@@ -13,10 +13,9 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import BUNDLED, locate
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import top_k
-from counterpoint.ranking.queries import by_text
+from counterpoint.ranking.queries import SETTINGS, by_text
 from counterpoint.ranking.ranking import rank
 
 

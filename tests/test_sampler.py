@@ -10,7 +10,7 @@ from conftest import fixture_params, usable
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import parse_params
 from counterpoint.core.sections import NegativesParams
 from counterpoint.negatives.eligible import (
     draw_random,

@@ -3,7 +3,7 @@ import yaml
 
 from conftest import fixture_params
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import parse_params
 from counterpoint.experiments.sweeps import DECAYS, all_else, overrides
 from counterpoint.negatives.schedule import Schedule
 

@@ -9,8 +9,7 @@ import yaml
 from scipy.stats import ttest_1samp
 
 from conftest import fixture_params
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import Params, parse_params
 from counterpoint.evaluation.statistics import interval
 from counterpoint.experiments import reports
 from counterpoint.experiments.pages import page

@@ -18,19 +18,17 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.group import ALONE, Group
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.compute import Compute
-from counterpoint.model.cpu.gradients import DenseGradients
+from counterpoint.model.cpu import DenseGradients
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.negatives import search as search_module
 from counterpoint.negatives.search import search
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.queries import MODES
+from counterpoint.ranking.queries import MODES, SETTINGS
 from counterpoint.ranking.ranking import rank
 from counterpoint.reranking.cross_encoder import CrossEncoder
 from counterpoint.training.checkpoint import Checkpoint
-from counterpoint.training.epoch import Learner
-from counterpoint.training.loop import fit
+from counterpoint.training.loop import Learner, fit
 from counterpoint.training.losses import losses
 from counterpoint.training.state import Progress
 from worlds import ready

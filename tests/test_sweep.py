@@ -23,7 +23,7 @@ from conftest import (
     wait_until_nothing_runs_in,
 )
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.experiments.studies import OWN
 from counterpoint.experiments.versions import flat
 from sweeps import READ, names, read, states, sweep

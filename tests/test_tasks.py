@@ -11,8 +11,8 @@ from counterpoint.evaluation.bm25 import bm25
 from counterpoint.evaluation.tasks import Ranked, distances, embed_tasks, query_columns, ranks_table, read_tasks
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import euclidean
+from counterpoint.ranking.queries import SETTINGS
 from counterpoint.ranking.ranking import Ranks, rank
 
 

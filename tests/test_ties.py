@@ -11,9 +11,8 @@ from counterpoint.core import ties
 from counterpoint.core.ties import loses_tie, order, order_by
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.negatives.search import search
-from counterpoint.ranking.candidates import SETTINGS
 from counterpoint.ranking.distance import Distance, euclidean
-from counterpoint.ranking.queries import MODES
+from counterpoint.ranking.queries import MODES, SETTINGS
 from counterpoint.ranking.ranking import Reordering, rank
 from counterpoint.reranking.reranker import Reranker, Shortlists, ranks_by
 from counterpoint.use.arguments import of_texts

@@ -6,7 +6,7 @@ from torch import nn
 
 from conftest import ROOT
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.model.compute import Compute
 from counterpoint.model.towers import Trainable
 from counterpoint.training.checkpoint import Checkpoint

@@ -11,7 +11,7 @@ import yaml
 import worlds
 from conftest import EVERY_PART, WORDS, fixture_params
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.core.sections import SelectParams
 from counterpoint.core.seeds import seed_torch
 from counterpoint.corpus.splits import read_splits
@@ -19,10 +19,9 @@ from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose, micro_batches
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.negatives.eligible import excluded_groups
-from counterpoint.training import epoch as epoch_module
+from counterpoint.training import loop
 from counterpoint.training.checkpoint import Checkpoint
-from counterpoint.training.epoch import Learner
-from counterpoint.training.loop import fit
+from counterpoint.training.loop import Learner, fit
 from counterpoint.training.losses import LOSSES
 from counterpoint.training.selection import selection_queries
 from counterpoint.training.state import Progress
@@ -217,17 +216,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(world, stop_after, changes, t
 def test_a_loss_that_is_not_finite_ends_the_run_and_the_last_good_epoch_stays(world, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"the loss must stay finite; got (nan|inf) in epoch 0, batch 2: lower train.learning"):
         world(train__learning_rate=1e30)
-    honest, calls = epoch_module.losses, []
+    honest, calls = loop.losses, []
 
     def spoiled(batch, params):
         calls.append(1)
         terms = honest(batch, params)
         return terms | {"loss": terms["loss"] * float("nan")} if len(calls) == 5 else terms  # 3 batches an epoch
 
-    monkeypatch.setattr(epoch_module, "losses", spoiled)
+    monkeypatch.setattr(loop, "losses", spoiled)
     with pytest.raises(InputError, match=r"got nan in epoch 1, batch 2: .* raise train.warmup or set train.precision to fp32"):
         world(name="spoiled")
-    monkeypatch.setattr(epoch_module, "losses", honest)
+    monkeypatch.setattr(loop, "losses", honest)
     left = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "checkpoints/spoiled").iterdir())
     assert left == ["draw-00000", "state-00001"]
     watched = Watched(tmp_path / "watched")
@@ -349,7 +348,7 @@ def test_frozen_weights_are_in_no_checkpoint(world, tmp_path):
 @pytest.mark.parametrize(("most", "rows"), [(2000, 12), (8, 8), (4, 4), (3, 2)])
 def test_steps_json_has_a_bounded_number_of_rows(world, monkeypatch, most, rows):
     whole = {row["step"]: row["loss"] for row in world(train__epochs=4, name="whole").steps}
-    monkeypatch.setattr(epoch_module, "MAX_STEPS", most)
+    monkeypatch.setattr(loop, "MAX_STEPS", most)
     run = world(train__epochs=4)  # 3 batches an epoch
     assert len(run.steps) == rows <= most
     assert len(whole) == 12

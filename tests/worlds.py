@@ -8,7 +8,7 @@ import yaml
 
 from conftest import fixture_params
 from counterpoint.core.group import ALONE
-from counterpoint.core.params_file import load_params
+from counterpoint.core.params import load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute

@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "src"))
 
-from counterpoint.core.params_file import rule, schema_of
+from counterpoint.core.params import rule, schema_of
 
 HEAD = """# Params
 

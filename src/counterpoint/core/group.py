@@ -17,7 +17,6 @@ from torch import distributed, nn
 from counterpoint.core.errors import InputError
 
 PATIENCE = timedelta(days=1)  # processes may wait so long for one that computes hidden states; torchrun ends orphans
-BUCKET = 2**18  # elements of gradients that are sent at once, at least
 
 
 @dataclass(frozen=True)
@@ -82,16 +81,11 @@ class Group:
         """Replace each gradient, which must be dense, by its mean over the processes."""
         if self.size == 1:
             return
-        left = [parameter for parameter in parameters if parameter.grad is not None]
-        while left:
-            bucket: list[nn.Parameter] = []
-            while left and sum(parameter.numel() for parameter in bucket) < BUCKET:
-                bucket.append(left.pop())
-            flat = torch.cat([parameter.grad.flatten() for parameter in bucket if parameter.grad is not None])
-            _collective(distributed.all_reduce, flat)
-            flat /= self.size
-            for parameter, mean in zip(bucket, flat.split([parameter.numel() for parameter in bucket]), strict=True):
-                parameter.grad = mean.view_as(parameter)
+        learned = [parameter for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([parameter.grad.flatten() for parameter in learned if parameter.grad is not None])
+        _collective(distributed.all_reduce, flat)
+        for parameter, total in zip(learned, flat.split([parameter.numel() for parameter in learned]), strict=True):
+            parameter.grad = (total / self.size).view_as(parameter)  # a new tensor: the old may be kept for the next step
 
     def refuse_difference(self, facts: Any, what: str) -> None:
         """Raise InputError in every process where one of them has other facts than the main process."""

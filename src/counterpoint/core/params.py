@@ -1,7 +1,14 @@
 """The params: the sections, the keys at the top, and the rules over several of them."""
 
-from pydantic import model_validator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import yaml
+from pydantic import ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from counterpoint.core.errors import InputError
 from counterpoint.core.sections import (
     EvaluateParams,
     FetchParams,
@@ -97,3 +104,109 @@ class Params(Section):
                 f"rerank.negatives must be at most rerank.depth; got {self.rerank.negatives} and {self.rerank.depth}",
             ),
         ]
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check every key of params.yaml.
+
+    Raise InputError naming the key, its rule and the value, for a file that is no YAML mapping, for an unknown, missing
+    or mistyped key, and for values that contradict each other.
+    """
+    try:
+        content = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run from the root of the repository") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    return parse_params(content, Path(path).name)
+
+
+def parse_params(content: str, file: str) -> Params:
+    """Return the params in the text of a file, checked as `load_params` does; errors name the file."""
+    try:
+        values = yaml.load(content, _Loader)
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: a key twice, or a date that is none
+        raise _unreadable(file, error) from None
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        worst = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])  # a typo misses its key, too
+        raise InputError(f"{file}: {_wrong(worst)}") from None
+
+
+def _unreadable(file: str | Path, error: Exception) -> InputError:
+    return InputError(f"{file} must be readable YAML; got {' '.join(str(error).split())}")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, but a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return a mapping; raise ValueError for a key that stands twice."""
+        names = [self.construct_object(name, deep=True) for name, _ in node.value]
+        if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+            raise ValueError(f"the key {twice[0]} twice")
+        return super().construct_mapping(node, deep)
+
+
+def _wrong(error: ErrorDetails) -> str:
+    keys = _keys(error["loc"])
+    path = ".".join(keys)
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {path}; known are {', '.join(schema_of(*keys[:-1])['properties'])}"
+    if error["type"] == "missing":
+        return f"{path} is missing"
+    schema = schema_of(*keys)
+    if error["type"] == "value_error" and "properties" in schema:  # a rule over several keys
+        return f"{path}{': ' * bool(path)}{error['ctx']['error']}"
+    return f"{path or 'the file'} must be {rule(schema)}; got {error['input']!r}"
+
+
+def _keys(places: tuple[Any, ...]) -> list[str]:
+    """The keys of a place, without pydantic's names of the kinds that a value may have."""
+    keys: list[str] = []
+    for place in places:
+        if keys and "properties" not in schema_of(*keys):
+            break
+        keys.append(str(place))
+    return keys
+
+
+def schema_of(*path: Any) -> dict[str, Any]:
+    """Return the JSON schema of a section or a key of params.yaml; of the whole without a path."""
+    whole = Params.model_json_schema()
+    schema = whole
+    for name in path:
+        schema = schema["properties"][name]
+        if "$ref" in schema:
+            schema = whole["$defs"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def rule(schema: dict[str, Any]) -> str:
+    """Return the rule of a JSON schema in words."""
+    if "anyOf" in schema:
+        kinds = [kind for kind in schema["anyOf"] if kind.get("type") != "null"]
+        return " or ".join(map(rule, kinds)) + ", or none" * (len(kinds) < len(schema["anyOf"]))
+    if "const" in schema:
+        return schema["const"]
+    if schema["type"] == "array":
+        return "two ranks [first, last], 1 <= first <= last"
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    kind = schema["type"]
+    if kind not in ("number", "integer"):
+        return {"boolean": "true or false", "string": "a non-empty string", "object": "a mapping of keys"}[kind]
+    noun = "a number" if kind == "number" else "an integer"
+    low, above, high = (schema.get(bound) for bound in ("minimum", "exclusiveMinimum", "maximum"))
+    if high is not None:
+        return f"{noun} from {low} to {high}" if above is None else f"{noun} above {above}, at most {high}"
+    return f"{noun} of at least {low}" if above is None else f"{noun} above {above}"
+
+
+def code_of(wanted: Callable[[str], bool]) -> list[str]:
+    """Return the source files and folders that the wanted stages depend on, sorted; none where there is no dvc.yaml."""
+    file = Path("dvc.yaml")
+    stages = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"] if file.exists() else {}
+    return sorted({dep for name, stage in stages.items() if wanted(name) for dep in stage["deps"] if dep.startswith("src/")})

@@ -16,9 +16,8 @@ from counterpoint.evaluation.table import EVALUATED, relation
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
-from counterpoint.ranking.candidates import BEIR, SETTINGS, Setting, settings_of
 from counterpoint.ranking.distance import Distance
-from counterpoint.ranking.queries import MODES, Queries, by_row_among_texts, by_text
+from counterpoint.ranking.queries import BEIR, MODES, SETTINGS, Queries, Setting, by_row_among_texts, by_text, settings_of
 from counterpoint.ranking.ranking import Ranks
 
 SEEN = ("none", "counter", "point", "pair")  # ascending

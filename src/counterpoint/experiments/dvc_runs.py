@@ -18,8 +18,7 @@ from dvc.utils.hydra import apply_overrides
 from dvc_data.index import DataIndexError
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import Params, parse_params
 from counterpoint.core.process import die_with_parent
 
 WORKSPACE = "workspace"  # DVC's word for the files that are not committed

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import parse_params
 from counterpoint.core.sections import Section, Seed, Text, key
 from counterpoint.experiments.dvc_runs import NO_RESULT, PlannedRun, params_text
 from counterpoint.experiments.versions import added, flat

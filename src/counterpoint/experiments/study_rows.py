@@ -20,7 +20,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
-from counterpoint.core.params_file import code_of
+from counterpoint.core.params import code_of
 from counterpoint.evaluation.table import MODEL_STAGES
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, load
 from counterpoint.experiments.seed_averages import SETTINGS, SeedRun, of_stage, seed_run

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -11,8 +12,7 @@ from dvc.repo import Repo
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json
-from counterpoint.core.params import Params
-from counterpoint.core.params_file import parse_params
+from counterpoint.core.params import Params, parse_params
 from counterpoint.core.sections import Shape
 from counterpoint.experiments import dvc_runs
 from counterpoint.experiments.dvc_runs import Experiment, PlannedRun, git, head, load
@@ -153,12 +153,10 @@ class Sweep:
         for name, rev, params in reversed(runs):
             alike = all_else(params) | {"train.epochs": 0} == all_else(todo[0].params) | {"train.epochs": 0}
             if alike and params.train.epochs:
-                try:
+                with suppress(OSError, DvcException, ValueError):
                     seconds = sum(load(rev, "metrics/timing.json").values()) / params.train.epochs
-                except (OSError, DvcException, ValueError):
-                    continue
-                total = sum(run.params.train.epochs for run in todo) * seconds
-                return f"about {duration(total)} of training by the seconds of {name}"
+                    total = sum(run.params.train.epochs for run in todo) * seconds
+                    return f"about {duration(total)} of training by the seconds of {name}"
         return "for how long is not known: no run with such params is at hand"
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from counterpoint.core.sections import ModelParams, Sharing
 from counterpoint.model.compute import Compute
-from counterpoint.model.cpu.speed_up import place
+from counterpoint.model.cpu import place
 from counterpoint.model.encoder import NO_PROMPTS, Encoder, Prompts, load_encoder
 from counterpoint.model.texts import Texts
 from counterpoint.model.towers import Embedded, PairHead, Tower, Trainable, Vectors

@@ -8,9 +8,8 @@ import torch
 
 from counterpoint.core import ties
 from counterpoint.core.group import ALONE, Group
-from counterpoint.ranking.candidates import Setting, in_scope, is_candidate
 from counterpoint.ranking.distance import Distance
-from counterpoint.ranking.queries import Queries
+from counterpoint.ranking.queries import Queries, Setting, in_scope, is_candidate
 
 
 class Counted:

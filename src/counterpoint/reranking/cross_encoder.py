@@ -13,7 +13,7 @@ from torch import nn
 
 from counterpoint.core.files import read_json, write_json
 from counterpoint.model.compute import Compute
-from counterpoint.model.cpu.speed_up import place
+from counterpoint.model.cpu import place
 from counterpoint.model.encoder import Encoder, load_encoder
 from counterpoint.model.frozen import Cut, compute_states
 from counterpoint.model.hidden_states import HiddenStateCache

@@ -13,9 +13,8 @@ from counterpoint.core.group import ALONE, Group
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.towers import Embedded
-from counterpoint.ranking.candidates import Setting, in_scope, is_candidate
 from counterpoint.ranking.distance import Distance, PairValues
-from counterpoint.ranking.queries import Queries
+from counterpoint.ranking.queries import Queries, Setting, in_scope, is_candidate
 from counterpoint.ranking.ranking import Counted, Reordering
 from counterpoint.reranking.kinds import KINDS
 from counterpoint.reranking.scorer import PairLogits, Scorer, of_queries

@@ -1,12 +1,124 @@
 """The training loop: draw negatives, train, embed, score, keep the best, save; every epoch."""
 
 import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
 
 from counterpoint.core.params import Params
-from counterpoint.negatives.sampler import NegativeSampler
-from counterpoint.training.epoch import Learner
+from counterpoint.core.seeds import generator, seed_torch
+from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.negatives.eligible import excluded_groups
+from counterpoint.negatives.sampler import Negatives, NegativeSampler
+from counterpoint.training.batches import by_length, neighbours, shuffled
+from counterpoint.training.checkpoint import Checkpoint
+from counterpoint.training.losses import Batch, by_name, losses
 from counterpoint.training.selection import Selection, Split
 from counterpoint.training.state import Progress, State, draw_parts, epoch_row, progress_of, resumed
+from counterpoint.training.trainer import Optimizer, Trainer
+
+MAX_STEPS = 2000  # rows of steps.json
+
+
+class Learner:
+    """The retriever's learner: it takes the model through an epoch of the training split."""
+
+    def __init__(self, model: BiEncoder, training: Split, params: Params, checkpoint: Checkpoint) -> None:
+        self.model, self.training, self.params = model, training, params
+        self.batches = math.ceil(len(training.pool.queries) / params.train.batch_size)  # an epoch
+        rates = params.train.learning_rate, params.train.head_learning_rate
+        steps = params.train.epochs * self.batches
+        optimizer = Optimizer(model.trainable_parameters(), rates, params.train, steps, group=model.compute.group)
+        self.trainer = Trainer(model, model.compute, optimizer, checkpoint, "train")
+        self.excluded = excluded_groups(training.pool)
+
+    def train(self, epoch: int, negatives: Negatives, on_step: Callable[[dict], None]) -> dict[str, float]:
+        """Train on every point once; return the mean of each loss over the points.
+
+        on_step receives the rows of plots/series/steps.json: one a batch, or fewer in a run of more than MAX_STEPS batches.
+        """
+        self.model.train()
+        seed_torch(self.params.seed, epoch, "dropout", self.model.compute.group.rank)
+        epoch_means, recent = Means(), Means()
+        batches, every = self._batches(epoch, negatives), self._log_every(epoch)
+        for number, rows in enumerate(batches, start=1):
+            terms = losses(self._batch(negatives, rows), self.params.loss)
+            self.trainer.step(terms["loss"], f"epoch {epoch}, batch {number}")
+            epoch_means.add(terms, len(rows))
+            recent.add(terms, len(rows))
+            if every and (number % every == 0 or number == len(batches)):
+                on_step({"step": epoch * len(batches) + number, "epoch": epoch} | by_name(recent.value()))
+                recent = Means()
+        return epoch_means.value()
+
+    def _log_every(self, epoch: int) -> int:
+        """The number of batches between two rows of steps.json; 0 for an epoch without rows."""
+        epochs = self.params.train.epochs
+        if epoch % math.ceil(epochs / MAX_STEPS):
+            return 0
+        return math.ceil(self.batches / max(1, MAX_STEPS // epochs))
+
+    def _batches(self, epoch: int, negatives: Negatives) -> list[np.ndarray]:
+        """The rows (queries of the pool, by number) of each batch."""
+        pool, lengths = self.training.pool, self.training.tokens.lengths
+        size, rng = self.params.train.batch_size, generator(self.params.seed, epoch, "order")
+        pairs = pool.text[np.stack([pool.queries, pool.counter_of[pool.queries]], axis=1)]  # (rows, 2)
+        if self.params.train.batching == "neighbours":
+            return neighbours(np.concatenate([pairs, pool.text[negatives.ids]], axis=1), lengths, size, rng)
+        if self.params.train.batching == "length":
+            return by_length(lengths[pairs].sum(1), pool.text_group[pool.queries], size, rng)
+        return shuffled(len(pairs), size, rng)
+
+    def _batch(self, negatives: Negatives, rows: np.ndarray) -> Batch:
+        """The rows' points, counters and negatives, all embedded together."""
+        pool, device = self.training.pool, self.model.compute.device
+        anchor, negative = pool.queries[rows], negatives.ids[rows]  # (B,), (B, K)
+        positive, (size, k) = pool.counter_of[anchor], negative.shape
+        with_points = self.params.loss.contrastive.weight > 0
+        answers = np.concatenate([positive, negative.ravel(), anchor if with_points else anchor[:0]])
+        points, candidates = self.model(self.training.texts, pool.text[anchor], pool.text[answers])
+        counters = candidates[: size + size * k]
+        logits = None
+        if self.model.head is not None:
+            place = np.concatenate([np.arange(size), np.repeat(np.arange(size), k)])  # the point of each of counters
+            logits = self.model.logits(points[torch.as_tensor(place, device=device)], counters)
+        excluded = self.excluded[rows]
+        excluded = excluded[:, : (excluded >= 0).sum(1).max()]  # padding goes, as far as no row needs it
+        groups = [torch.as_tensor(pool.text_group[ids], device=device) for ids in (anchor, positive, negative)]
+        return Batch(
+            anchor=points.embedding,
+            positive=counters.embedding[:size],
+            negative=counters.embedding[size:].unflatten(0, (size, k)),
+            anchor_as_answer=candidates.embedding[len(counters.embedding) :] if with_points else None,
+            right=None if logits is None else logits[:size],
+            wrong=None if logits is None else logits[size:].unflatten(0, (size, k)),
+            anchor_group=groups[0],
+            positive_group=groups[1],
+            negative_group=groups[2],
+            excluded_group=torch.as_tensor(excluded, device=device),
+            normalized=self.params.model.normalize,
+        )
+
+
+class Means:
+    """Means of losses over points, of batches that may differ in size."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.points = 0
+
+    def add(self, terms: dict[str, torch.Tensor], points: int) -> None:
+        """Add a batch's mean losses over its points."""
+        self.points += points
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, torch.zeros(())) + term.detach() * points
+
+    def value(self) -> dict[str, float]:
+        """Return the means of all batches."""
+        return {name: float(total) / self.points for name, total in self.sums.items()}
+
 
 Splits = dict[str, Split]
 

@@ -13,10 +13,9 @@ from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.encoder import Encoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
-from counterpoint.ranking.candidates import Setting, settings_of
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import mrr, top_k
-from counterpoint.ranking.queries import by_text
+from counterpoint.ranking.queries import Setting, by_text, settings_of
 from counterpoint.ranking.ranking import rank
 
 

@@ -10,7 +10,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import TrainParams
 from counterpoint.model.compute import Compute
-from counterpoint.model.cpu.speed_up import speed_up_optimizer
+from counterpoint.model.cpu import DenseGradients
 from counterpoint.model.towers import Trainable
 from counterpoint.training.checkpoint import Checkpoint
 
@@ -45,7 +45,7 @@ class Optimizer:
 
         self.adamw = torch.optim.AdamW(groups, weight_decay=params.weight_decay, fused=True)
         self.rates = torch.optim.lr_scheduler.LambdaLR(self.adamw, factor)
-        speed_up_optimizer(self.adamw)
+        self.adamw.register_step_pre_hook(DenseGradients())
         self.adamw.register_step_pre_hook(lambda *_: group.average_gradients([*pretrained, *new]))
 
     def zero(self) -> None:

@@ -1,1 +1,0 @@
-"""Faster parts for a model on a CPU, with the same results, behind one call: `place`."""
