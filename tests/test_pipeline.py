@@ -238,7 +238,7 @@ def test_the_headline_repeats_the_settings(repository):
 
 
 @pytest.mark.parametrize("answers", ["text", "row"])
-def test_the_ranks_have_a_row_per_reading_setting_stage_and_query(repository, oracles, answers):
+def test_the_ranks_have_a_row_per_relevance_setting_stage_and_query(repository, oracles, answers):
     for split, oracle in oracles.items():
         rows = []
         for file in ("data/baselines", "data/ranks"):
@@ -258,7 +258,7 @@ def test_the_ranks_have_a_row_per_reading_setting_stage_and_query(repository, or
                 assert all((row["rank"] == "1") == (row["best_is"] == "true counter") for row in own)
 
 
-def test_another_reading_embeds_and_trains_nothing(repository):
+def test_another_relevance_embeds_and_trains_nothing(repository):
     printed = succeed(repository, "dvc", "exp", "run", "-S", "evaluate.answers=row")
     assert [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")] == [
         "evaluate",
@@ -270,7 +270,7 @@ def test_another_reading_embeds_and_trains_nothing(repository):
     restore(repository)
 
 
-def test_the_second_step_never_loses_where_its_weight_was_chosen(repository):
+def test_reranking_never_loses_where_its_weight_was_chosen(repository):
     about = read(repository, "metrics/reranker.json")
     assert about["reranked_top1"] >= about["retrieved_top1"]
     rows = read(repository, "metrics/settings.json")["settings"]
@@ -284,14 +284,10 @@ def test_the_second_step_never_loses_where_its_weight_was_chosen(repository):
     )
 
 
-def test_another_second_step_trains_no_retriever(repository):
-    changes = ("-S", "rerank.epochs=1", "-S", "retrieve.correction=csls")
-    printed = succeed(repository, "dvc", "exp", "run", *changes)
+def test_another_reranker_trains_no_retriever(repository):
+    printed = succeed(repository, "dvc", "exp", "run", "-S", "rerank.epochs=1")
     ran = [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")]
     assert ran == ["rerank", "rank", "evaluate", "plot", "publish"]
-    about = read(repository, "reranker/reranker.json")
-    assert about["correction"]["kind"] == "csls"
-    assert about["correction"]["constant"] == read(repository, "metrics/reranker.json")["constant"]
     restore(repository)
 
 
@@ -342,7 +338,7 @@ def test_epoch_0_at_rate_1_trains_on_the_triples_of_prepare(repository):
     draws = np.load(repository / "models/negatives.npz")
     assert {name: (draws[name].dtype.name, draws[name].shape) for name in draws} == {
         "source": ("int8", (3, 24, 1)), "index": ("int32", (3, 24, 1)),
-        **dict.fromkeys(("was_random", "was_kept", "was_filtered"), ("bool", (3, 24, 1))),
+        **dict.fromkeys(("was_random", "was_filtered"), ("bool", (3, 24, 1))),
         "distance": ("float32", (3, 24, 1)),
     }  # fmt: skip
     assert [json.loads(line)["negatives"] for line in lines] == np.stack(
