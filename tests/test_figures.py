@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from conftest import fixture_params
 from counterpoint.core.params import parse_params
-from counterpoint.plots import figures, winners
+from counterpoint.plots import figures, page
 from plot import zero_shot
 
 HISTORY = [
@@ -60,8 +60,8 @@ def drawn(name, history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from ra
         "topk": lambda: figures.top_k(CURVE, "epa", 48, title),
         "settings": lambda: figures.settings(MEASURED, title),
         "settings_alone": lambda: figures.settings([row | {"n": 48} for row in MEASURED], title),
-        "winners": lambda: winners.winners(WINNERS, "epa", 48, title),
-        "reranking": lambda: winners.reranking(CHANGES, ["epc", "epa"], title),
+        "winners": lambda: page.winners(WINNERS, "epa", 48, title),
+        "reranking": lambda: page.reranking(CHANGES, ["epc", "epa"], title),
         "negatives": lambda: figures.negatives(history, title),
     }[name]()
 
@@ -141,7 +141,7 @@ def test_the_reranking_bars_start_at_0_and_their_sum_stands_beside():
 
 
 def test_a_reranking_that_changes_nothing_says_so():
-    (axes,) = winners.reranking([], ["epc", "epa"], "").axes
+    (axes,) = page.reranking([], ["epc", "epa"], "").axes
     assert [text.get_text() for text in axes.texts] == ["+0.0%", "+0.0%", "no query was won or lost"]
 
 

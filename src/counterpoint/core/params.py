@@ -1,12 +1,11 @@
 """The params: the sections, the keys at the top, and the rules over several of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import (
@@ -150,7 +149,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _wrong(error: ErrorDetails) -> str:
+def _wrong(error: Mapping[str, Any]) -> str:
     keys = _keys(error["loc"])
     path = ".".join(keys)
     if error["type"] == "extra_forbidden":
