@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from counterpoint.arguments.triples import Triples, read_triples
+from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import write_json
 from counterpoint.core.params import load_params
 from counterpoint.evaluation.bm25 import bm25
@@ -19,7 +20,7 @@ from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
-from counterpoint.model.files import locate, weights_sha256
+from counterpoint.model.files import encoder_sha256, locate, weights_sha256
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import NAME, Correction, best_correction, euclidean
 from counterpoint.ranking.queries import SETTINGS, Queries
@@ -31,8 +32,9 @@ TRIPLES, BASELINES = Path("data/triples"), Path("data/baselines")
 def main() -> None:
     """Write data/baselines/."""
     params = load_params()
-    compute = choose(params.train.device, params.train.precision)
+    compute = choose(params.train.device, params.train.precision, launched=True)
     directory = locate(params.model.encoder)
+    refuse_differences(compute.group, params, compute.local, data=TRIPLES, encoder=encoder_sha256(directory)[:12])
     model = zero_shot(directory, params.model.max_length, compute, params.model.prompts.both)
     triples = read_triples(TRIPLES)
     tasks = read_tasks(triples, beir=params.evaluate.beir)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from counterpoint.arguments.pairs import pairs_sha256
 from counterpoint.arguments.triples import read_triples
+from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import read_json, write_json
 from counterpoint.core.params import load_params
 from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, write_table
@@ -28,8 +29,10 @@ TRIPLES, MODELS, RERANKER, RANKS = Path("data/triples"), Path("models"), Path("r
 def main() -> None:
     """Write data/ranks/."""
     params = load_params()
-    compute = choose(params.train.device, params.train.precision)
-    model, group = load(MODELS, compute), compute.group
+    compute = choose(params.train.device, params.train.precision, launched=True)
+    group = compute.group
+    refuse_differences(group, params, compute.local, data=TRIPLES, models=MODELS, reranker=RERANKER)
+    model = load(MODELS, compute)
     triples = read_triples(TRIPLES)
     cache = HiddenStateCache(triples.texts)
     tasks = read_tasks(triples, beir=params.evaluate.beir)

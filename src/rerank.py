@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from counterpoint.arguments.triples import read_triples
+from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, replacing_directory, sha256, write_json, write_series
 from counterpoint.core.group import Group
@@ -26,7 +27,7 @@ from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.ranking import rank
 from counterpoint.reranking.kinds import KINDS
 from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, ranks_by
-from counterpoint.reranking.scorer import PairLogits, Setup, of_queries
+from counterpoint.reranking.scorer import PairLogits, Setup, Trained, of_queries
 from counterpoint.training.checkpoint import fingerprint
 from counterpoint.training.selection import Selection, Split
 
@@ -40,31 +41,39 @@ SETTINGS = ("seed", "random_rate", "floor", "model", "train", "rerank")
 def main() -> Callable[[], None]:
     """Write reranker/, its metrics and its series; return the removal of the checkpoint."""
     params = load_params()
-    compute = choose(params.train.device, params.train.precision)
-    model, triples, group = load(MODELS, compute), read_triples(TRIPLES), compute.group
+    compute = choose(params.train.device, params.train.precision, launched=True)
+    kind = KINDS[params.rerank.kind]
+    encoder = encoder_sha256(locate(params.model.encoder)) if kind.uses_encoder else "none"
+    refuse_differences(compute.group, params, compute.local, data=TRIPLES, models=MODELS, encoder=encoder[:12])
+    if params.rerank.kind is None:
+        if compute.group.is_main:
+            write(params, None, 0.0)
+        return lambda: None
+    model, triples = load(MODELS, compute), read_triples(TRIPLES)
     cache = HiddenStateCache(triples.texts)
     splits = {name: Split.of(triples.pairs[name], model.point.encoder, triples.documents_of(name)) for name in SPLITS}
     inputs = cache.read(model.point.encoder, compute, [split.tokens for split in splits.values()])
     embedded = {name: model.embed(texts) for name, texts in zip(splits, inputs, strict=True)}
-    name = identity(params)
-    group.refuse_difference((name, str(compute)), "params, data, code, models/, encoder and kind of device")
-    setup = Setup(params, model, splits["training"], embedded["training"], cache, name)
-    trained = KINDS[params.rerank.kind].train(setup)
-    selection, logits = Selection.of(splits, params.select), None
-    if trained is not None:
-        logits = trained.scorer.over(splits["validation"].pool.texts, embedded["validation"], cache)
-    weight, before, after = weigh(selection, embedded["validation"], logits, params.rerank.depth, group)
-    kind = None if trained is None else params.rerank.kind
-    if group.is_main:
-        with replacing_directory(RERANKER) as unfinished:
-            scorer = None if trained is None else trained.scorer
-            Reranker(kind, weight, params.rerank.depth, scorer).save(unfinished)
-        top1 = {"retrieved_top1": top_k(before, 1), "reranked_top1": top_k(after, 1)}
-        about = {"kind": kind or "none", "weight": weight, "depth": params.rerank.depth, "constant": None, "n": len(before)}
-        write_json(METRICS, about | top1)
-        write_series(SERIES / "reranker.json", "steps", list(trained.steps) if trained else [])
-        write_json(TIMING, {"learn_seconds": trained.seconds if trained else 0.0})
+    trained = kind.train(Setup(params, model, splits["training"], embedded["training"], cache, identity(params)))
+    logits = None if trained is None else trained.scorer.over(splits["validation"].pool.texts, embedded["validation"], cache)
+    selection = Selection.of(splits, params.select)
+    weight, before, after = weigh(selection, embedded["validation"], logits, params.rerank.depth, compute.group)
+    if compute.group.is_main:
+        write(params, trained, weight, before, after)
     return trained.finish if trained else lambda: None  # when DVC will surely record this run
+
+
+def write(params: Params, trained: Trained | None, weight: float, *ranks: np.ndarray) -> None:
+    """Write reranker/, its metrics and its series; ranks are those of validation before and after it, none without a kind."""
+    kind, scorer = (None, None) if trained is None else (params.rerank.kind, trained.scorer)
+    with replacing_directory(RERANKER) as unfinished:
+        Reranker(kind, weight, params.rerank.depth, scorer).save(unfinished)
+    about = {"kind": kind or "none", "weight": weight, "depth": params.rerank.depth, "constant": None}
+    measured: list[float | None] = [top_k(values, 1) for values in ranks] or [None, None]
+    top1 = dict(zip(("retrieved_top1", "reranked_top1"), measured, strict=True))
+    write_json(METRICS, about | {"n": len(ranks[0]) if ranks else 0} | top1)
+    write_series(SERIES / "reranker.json", "steps", list(trained.steps) if trained else [])
+    write_json(TIMING, {"learn_seconds": trained.seconds if trained else 0.0})
 
 
 def weigh(

@@ -15,14 +15,16 @@ import numpy as np
 import torch
 
 from counterpoint.arguments.triples import Triples, read_triples
+from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import replacing_directory, sha256, write_json
 from counterpoint.core.params import Params, load_params
 from counterpoint.core.seeds import seed_torch
 from counterpoint.model.bi_encoder import BiEncoder, build
-from counterpoint.model.compute import choose
+from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import blind_spots
 from counterpoint.model.files import encoder_sha256, locate, save, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.model.saved import tell_differences
 from counterpoint.negatives.eligible import negatives_of, redraw_ineligible
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
@@ -41,8 +43,10 @@ def main() -> Callable[[], None]:
     """Train, and write models/, the series and the metrics; return the removal of the checkpoint."""
     params = load_params()
     require_backend(params.negatives.search)
-    compute = choose(params.train.device, params.train.precision)
+    compute = choose(params.train.device, params.train.precision, launched=True)
     directory, group = locate(params.model.encoder), compute.group
+    refuse_differences(group, params, compute.local, data=TRIPLES, encoder=encoder_sha256(directory)[:12])
+    tell_differences(directory, params.model.pooling)
     seed_torch(params.seed, 0, "weights")
     model = build(params.model, directory, compute, with_head=params.trains_head)
     model.recompute = params.train.gradient_cache
@@ -55,9 +59,7 @@ def main() -> Callable[[], None]:
     sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group)
     if sampler.fewest_eligible < (last := params.negatives.window[1]):
         logging.info("negatives.window: a point has as few as %d eligible negatives, not %d", sampler.fewest_eligible, last)
-    name = identity(params, directory)
-    group.refuse_difference((name, str(compute)), "params, data, code, encoder and kind of device")
-    checkpoint = Checkpoint.open(name, group, str(compute))
+    checkpoint = Checkpoint.open(identity(params, directory), group, str(compute))
     learner = Learner(model, splits["training"], params, checkpoint)
     progress = Progress(SERIES if group.is_main else None, params.train.epochs, learner.batches)
     logging.info("training on %d pairs, %s", len(initial), compute)
@@ -66,7 +68,7 @@ def main() -> Callable[[], None]:
         about = encoder_facts(params, directory) | {"head": "none" if model.head is None else "trained"}
         epoch = state.best and state.best.epoch
         write_model(model, sampler, about | {"epoch": epoch, "epochs": len(sampler.draws)})
-        write_metrics(state, Selection.of(splits, params.select), params)
+        write_metrics(state, Selection.of(splits, params.select), params, compute)
     return checkpoint.remove  # when DVC will surely record this run
 
 
@@ -82,14 +84,16 @@ def read_splits(triples: Triples, model: BiEncoder) -> dict[str, Split]:
     return splits | {"training": splits["training"].merged()}
 
 
-def write_metrics(state: State, selection: Selection, params: Params) -> None:
-    """Write the scores of the chosen epoch, and the seconds of the run."""
+def write_metrics(state: State, selection: Selection, params: Params, compute: Compute) -> None:
+    """Write the scores of the chosen epoch, device and precision, and the seconds of the run."""
     best = state.best.epoch if state.best else None
     summary = {
         "epochs": len(state.epochs) if params.train.epochs else 0,
         "best_epoch": best,
         "selection_queries": selection.chosen,
         "selection_n": int(selection.mask.sum()),
+        "device": compute.device.type,
+        "precision": "bf16" if compute.bf16 else "fp32",
     }
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
     write_json(METRICS / "train.json", summary | {name: state.epochs[best or 0][name] for name in names})

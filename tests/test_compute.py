@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from counterpoint.core.errors import InputError
+from counterpoint.core.group import ALONE, Group
+from counterpoint.model import compute
 from counterpoint.model.compute import choose, has_native_bf16
 
 
@@ -25,6 +27,18 @@ def test_matrix_products_run_in_the_precision():
         assert (a @ a).dtype == torch.bfloat16
     with choose("cpu", "fp32").autocast():
         assert (a @ a).dtype == torch.float32
+
+
+def test_a_launched_stage_alone_joins_other_processes(monkeypatch):
+    """A model may be asked inside another program's torchrun."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    joined = []
+    monkeypatch.setattr(compute, "join", lambda device: joined.append(device.type) or (1, 2))
+    assert choose("cpu", "fp32").group == ALONE
+    assert not joined
+    assert choose("cpu", "fp32", launched=True).group == Group(1, 2)
+    assert joined == ["cpu"]
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta2"])

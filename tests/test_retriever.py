@@ -55,6 +55,11 @@ def test_the_ranks_are_those_of_the_stage(run, kind):
         assert best in (hits[0].id, *hits[0].duplicates)
 
 
+def test_no_points_have_no_answers(loaded):
+    loaded.index(COUNTERS)
+    assert loaded.search([]) == []
+
+
 def test_hits_are_in_the_order_of_brute_force(loaded):
     loaded.reranker = type(loaded.reranker)(None, 0.0, 10)
     loaded.index([*POINTS, *COUNTERS])

@@ -1,8 +1,12 @@
 """Several processes give the results of one: draws, losses, gradients, neighbours and ranks, also with uneven shards."""
 
+import importlib
 import multiprocessing
 import os
+import re
+import shutil
 import sys
+import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -14,7 +18,9 @@ import pytest
 import torch
 from torch import distributed
 
+from counterpoint.core import agreement
 from counterpoint.core.errors import InputError
+from counterpoint.core.files import imported_code
 from counterpoint.core.group import ALONE, Group
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.compute import Compute
@@ -112,18 +118,73 @@ def test_a_group_of_one_does_nothing():
     assert ALONE.all_gather("x") == ["x"]
     assert ALONE.broadcast("x") == "x"
     ALONE.average_gradients([torch.nn.Parameter(torch.zeros(1))])
-    ALONE.refuse_difference({"a": 1}, "params")
+    ALONE.refuse_difference({"a": "1"})
 
 
 def disagreeing(group):
     with pytest.raises(InputError) as refused:
-        group.refuse_difference({"seed": 13 if group.is_main else 14}, "params")
+        group.refuse_difference({"corpus": "abc", "param seed": "13" if group.is_main else "14"})
     return str(refused.value)
 
 
-def test_a_process_with_other_params_is_refused_by_all(tmp_path):
-    says = "all processes must have the same params; that of process 1 differs from that of 0"
-    assert together(2, tmp_path, disagreeing) == [says] * 2
+@pytest.mark.parametrize("size", SIZES)
+def test_a_difference_is_refused_in_every_process_by_its_name(size, tmp_path):
+    says = "all processes must have the same param seed; process 0 has 13, process 1 has 14"
+    assert together(size, tmp_path, disagreeing) == [says] * size
+
+
+def apart(group, folders, stage, edits_code):
+    """Run a stage of two processes in a folder each, and return how it was refused, and after how many seconds."""
+    os.environ.update(RANK=str(group.rank), WORLD_SIZE=str(group.size))
+    os.chdir(folders[group.rank])
+    main = importlib.import_module(stage).main
+    if edits_code and group.rank == 1:
+        source = Path(agreement.__file__).parents[2]
+        copy = shutil.copytree(source, folders[1] / "src")
+        with (copy / "counterpoint/core/ties.py").open("a") as stream:
+            stream.write("# edited\n")
+        agreement.imported_code = lambda below: [copy / file.relative_to(source) for file in imported_code(source)]
+        agreement.__file__ = str(copy / "counterpoint/core/agreement.py")
+    begin = time.monotonic()
+    with pytest.raises(InputError) as refused:
+        main()
+    return str(refused.value), time.monotonic() - begin
+
+
+DIFFERENCES = {
+    "data": ("data/triples/test.jsonl", "data; process 0 has "),
+    "models": ("models/model.json", "models; process 0 has "),
+    "reranker": ("reranker/reranker.json", "reranker; process 0 has "),
+    "code": (None, "code of counterpoint/core/ties.py; process 0 has "),
+    "param": ("params.yaml", "param seed; process 0 has 13, process 1 has 14"),
+}
+READ = {"train": (), "baselines": (), "rerank": ("models",), "rank": ("models", "reranker")}
+
+
+@pytest.mark.parametrize(
+    ("stage", "what"), [(stage, what) for stage, inputs in READ.items() for what in ("data", "code", "param", *inputs)]
+)
+def test_every_launched_stage_refuses_what_differs_between_its_processes(finished, tmp_path, stage, what):
+    folders = [shutil.copytree(finished, tmp_path / name) for name in ("zero", "one")]
+    (tmp_path / "meeting").mkdir()
+    file, says = DIFFERENCES[what]
+    if what == "param":
+        (folders[1] / file).write_text(re.sub(r"^seed: 13$", "seed: 14", (folders[1] / file).read_text(), flags=re.M))
+    elif file:
+        (folders[1] / file).write_text((folders[1] / file).read_text() + "\n")
+    for line, seconds in together(2, tmp_path / "meeting", apart, folders, stage, what == "code"):
+        assert line.startswith(f"all processes must have the same {says}")
+        assert "\n" not in line
+        assert seconds < 5
+
+
+def test_a_process_without_models_is_told_to_copy_them(finished, tmp_path):
+    folders = [shutil.copytree(finished, tmp_path / name) for name in ("zero", "one")]
+    (tmp_path / "meeting").mkdir()
+    shutil.rmtree(folders[1] / "models")
+    for stage in ("rerank", "rank"):
+        for line, _ in together(2, tmp_path / "meeting", apart, folders, stage, False):
+            assert line.endswith("process 1 has nothing: copy it there from process 0")
 
 
 def left_alone(group):

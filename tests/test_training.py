@@ -15,8 +15,9 @@ from counterpoint.core.params import load_params
 from counterpoint.core.sections import SelectParams
 from counterpoint.core.seeds import seed_torch
 from counterpoint.corpus.splits import read_splits
+from counterpoint.model import texts as text_module
 from counterpoint.model.bi_encoder import build
-from counterpoint.model.compute import Compute, choose, micro_batches
+from counterpoint.model.compute import Compute, choose, micro_batches, same_draws
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.negatives.eligible import excluded_groups
 from counterpoint.training import loop
@@ -447,6 +448,50 @@ def test_cached_gradients_are_the_direct_ones_in_the_memory_of_one_micro_batch(
     for name, gradient in direct.items():
         torch.testing.assert_close(cached[name], gradient, atol=1e-6, rtol=0)
     assert little < much / 10
+
+
+class Device:
+    """A device with a generator of its own, as a GPU has one, that dropout draws from."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(7)
+
+    def get_rng_state(self, device):
+        return self.generator.get_state()
+
+    def set_rng_state(self, state, device):
+        self.generator.set_state(state)
+
+    def dropout(self, values, rate=0.5, training=True, inplace=False):
+        if not training:
+            return values
+        return values * (torch.rand(values.shape, generator=self.generator) >= rate) / (1 - rate)
+
+
+def test_cached_gradients_replay_the_draws_of_a_device(tiny_bert, tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, model__dropout=0.3)))
+    params = load_params(tmp_path / "params.yaml")
+    written = [" ".join(WORDS[i : i + 3 + i % 9]) for i in range(24)]
+    monkeypatch.setattr(text_module, "same_draws", lambda device: same_draws(torch.device("cuda")))
+    gradients = []
+    for cache in (False, True):
+        device = Device()
+        monkeypatch.setattr(torch, "get_device_module", lambda name, device=device: device)
+        seed_torch(1, 0, "weights")
+        model = build(params.model, tiny_bert, CPU, with_head=False)
+        for module in model.modules():
+            if "Dropout" in type(module).__name__:
+                module.forward = lambda values, rate=module.p, device=device: device.dropout(values, rate)
+        model.recompute = cache
+        model.train()
+        numbers = np.arange(24)
+        points, counters = model(model.point.encoder.tokenize(written), numbers[:12], numbers[12:])
+        later = device.generator.get_state()
+        (points.embedding * counters.embedding).sum().backward()
+        assert torch.equal(device.generator.get_state(), later)  # what comes next draws on
+        gradients.append({name: grad.to_dense() for name, p in model.named_parameters() if (grad := p.grad) is not None})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=0)
 
 
 def test_the_gradient_of_a_word_is_that_of_all_micro_batches(tiny_bert, tmp_path):

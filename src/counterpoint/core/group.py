@@ -3,20 +3,25 @@
 Every process runs the same program on the same plan and holds the same model. With one process all this does nothing.
 """
 
-import atexit
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import distributed, nn
 
 from counterpoint.core.errors import InputError
 
-PATIENCE = timedelta(days=1)  # processes may wait so long for one that computes hidden states; torchrun ends orphans
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+def collectives() -> ModuleType:
+    """Return the module of collectives, which imports torch; most stages do without."""
+    from counterpoint.core import collectives as module
+
+    return module
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Group:
 
     # Every process must call each collective below in the same order.
 
-    def gather(self, rows: torch.Tensor, shards: list[np.ndarray]) -> torch.Tensor:
+    def gather(self, rows: "torch.Tensor", shards: list[np.ndarray]) -> "torch.Tensor":
         """Return the rows (positions, ...) of all shards, one process's after another's.
 
         Where gradients are kept, each process gets the gradient of its rows times the number of processes: all processes
@@ -59,80 +64,36 @@ class Group:
         """
         if self.size == 1:
             return rows
-        return _Gather.apply(rows, [len(shard) for shard in shards], self)
+        return collectives().gather(rows, [len(shard) for shard in shards], self.rank)
 
     def all_gather(self, value: Any) -> list[Any]:
         """Return the values of all processes, in their order: anything that can be pickled."""
         if self.size == 1:
             return [value]
-        values: list[Any] = [None] * self.size
-        _collective(distributed.all_gather_object, values, value)
-        return values
+        return collectives().all_gather(value, self.size)
 
     def broadcast(self, value: Any) -> Any:
         """Return the main process's value."""
         if self.size == 1:
             return value
-        values = [value if self.is_main else None]
-        _collective(distributed.broadcast_object_list, values)
-        return values[0]
+        return collectives().broadcast(value if self.is_main else None)
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def average_gradients(self, parameters: "Iterable[nn.Parameter]") -> None:
         """Replace each gradient, which must be dense, by its mean over the processes."""
-        if self.size == 1:
-            return
-        learned = [parameter for parameter in parameters if parameter.grad is not None]
-        flat = torch.cat([parameter.grad.flatten() for parameter in learned if parameter.grad is not None])
-        _collective(distributed.all_reduce, flat)
-        for parameter, total in zip(learned, flat.split([parameter.numel() for parameter in learned]), strict=True):
-            parameter.grad = (total / self.size).view_as(parameter)  # a new tensor: the old may be kept for the next step
+        if self.size > 1:
+            collectives().average_gradients(parameters, self.size)
 
-    def refuse_difference(self, facts: Any, what: str) -> None:
-        """Raise InputError in every process where one of them has other facts than the main process."""
-        everyone = self.all_gather(facts)
-        if ranks := [rank for rank, theirs in enumerate(everyone) if theirs != everyone[0]]:
-            raise InputError(f"all processes must have the same {what}; that of process {ranks[0]} differs from that of 0")
+    def refuse_difference(self, facts: Mapping[str, str]) -> None:
+        """Raise InputError in every process where one of them has another fact than the main process; name the first."""
+        first, *others = self.all_gather(dict(facts))
+        for rank, theirs in enumerate(others, start=1):
+            for name in (*first, *theirs):
+                here, there = first.get(name, "nothing"), theirs.get(name, "nothing")
+                if here != there:
+                    copy = ": copy it there from process 0" if there == "nothing" else ""
+                    raise InputError(
+                        f"all processes must have the same {name}; process 0 has {here}, process {rank} has {there}{copy}"
+                    )
 
 
 ALONE = Group()
-
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, sizes: list[int], group: Group) -> torch.Tensor:
-        ctx.size, ctx.rows = group.size, rows.shape[0]
-        ctx.start, ctx.end = sum(sizes[: group.rank]), sum(sizes[: group.rank + 1])
-        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
-        padded[: sizes[group.rank]] = rows[: sizes[group.rank]]
-        parts = [torch.empty_like(padded) for _ in sizes]
-        _collective(distributed.all_gather, parts, padded)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        local = grads[0].new_zeros(ctx.rows, *grads[0].shape[1:])
-        local[: ctx.end - ctx.start] = grads[0][ctx.start : ctx.end] * ctx.size
-        return local, None, None
-
-
-def _collective(call: Any, *args: Any) -> None:
-    """A line instead of the engine's own words, where another process is gone."""
-    try:
-        call(*args)
-    except RuntimeError as error:  # DistBackendError is one
-        says = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"all processes of a run must live as long as it; one has ended, and so does this one ({says})"
-        ) from None
-
-
-def join(device: torch.device) -> Group:
-    """Return the group that torchrun has started, else `ALONE`: NCCL for GPUs, one each; gloo for CPUs."""
-    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
-        return ALONE
-    if not distributed.is_initialized():
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        _collective(lambda: distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE))
-        atexit.register(distributed.destroy_process_group)
-    return Group(distributed.get_rank(), distributed.get_world_size())

@@ -11,11 +11,11 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import (
     EvaluateParams,
     FetchParams,
-    FromZero,
     LossParams,
     Maybe,
     ModelParams,
     NegativesParams,
+    Number,
     PrepareParams,
     RerankParams,
     Section,
@@ -37,7 +37,7 @@ class Params(Section):
         "ArguAna directory or zip; a table of pairs; a directory of one table a split, or in BEIR's form: data/README.md"
     )
     random_rate: Share = key("share of random negatives in epoch 0")
-    decay: Maybe[FromZero] = key("fall of the random rate each epoch; none = no fall")
+    decay: Maybe[Number] = key("fall of the random rate each epoch; below 0, for `linear` alone, it rises; none = no fall")
     floor: Share = key("lowest random rate")
     schedule: Shape = key(
         "shape of the fall: `linear` by decay each epoch, `exponential` by that share of itself, `cosine` along half a wave of "
@@ -77,6 +77,10 @@ class Params(Section):
             (
                 self.floor > self.random_rate,
                 f"floor must be at most random_rate; got {self.floor:g} and {self.random_rate:g}",
+            ),
+            (
+                self.schedule != "linear" and (self.decay or 0) < 0,
+                f"decay must be at least 0 where schedule is {self.schedule}; got {self.decay}",
             ),
             (
                 self.schedule == "exponential" and (self.decay or 0) > 1,
@@ -139,7 +143,15 @@ def _unreadable(file: str | Path, error: Exception) -> InputError:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's safe loader, but a key that stands twice is an error."""
+    """YAML's safe loader, but a key that stands twice is an error, and of words only true and false are flags.
+
+    DVC writes the file by YAML 1.2, in which on, off, yes and no are strings.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012, as in PyYAML
+        first: [(tag, rule) for tag, rule in rules if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """Return a mapping; raise ValueError for a key that stands twice."""
@@ -198,10 +210,20 @@ def rule(schema: dict[str, Any]) -> str:
     if kind not in ("number", "integer"):
         return {"boolean": "true or false", "string": "a non-empty string", "object": "a mapping of keys"}[kind]
     noun = "a number" if kind == "number" else "an integer"
+    if not {"minimum", "exclusiveMinimum"} & schema.keys():
+        return noun
     low, above, high = (schema.get(bound) for bound in ("minimum", "exclusiveMinimum", "maximum"))
     if high is not None:
         return f"{noun} from {low} to {high}" if above is None else f"{noun} above {above}, at most {high}"
     return f"{noun} of at least {low}" if above is None else f"{noun} above {above}"
+
+
+def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested params as one mapping of dotted keys."""
+    pairs: dict[str, Any] = {}
+    for name, value in params.items():
+        pairs |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return pairs
 
 
 def code_of(wanted: Callable[[str], bool]) -> list[str]:

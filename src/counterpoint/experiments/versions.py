@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from counterpoint.core.params import Params
+from counterpoint.core.params import Params, flat
 
 # Raise this in the commit after which the same params, data and seed give other draws, losses or ranks of the model.
 RESULTS_VERSION = 1
@@ -29,14 +29,6 @@ REMOVED: dict[str, Any] = {
     "select.answers": "text",
     "retrieve.correction": None,
 }
-
-
-def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested params as one mapping of dotted keys."""
-    pairs: dict[str, Any] = {}
-    for name, value in params.items():
-        pairs |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return pairs
 
 
 def added(section: type[BaseModel] = Params, prefix: str = "") -> dict[str, Any]:

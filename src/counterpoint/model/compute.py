@@ -1,13 +1,17 @@
 """The device and precision of a model, and the micro-batches that suit the device."""
 
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from counterpoint.core.collectives import join
 from counterpoint.core.errors import InputError
-from counterpoint.core.group import ALONE, Group, join
+from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Precision
 
 WIDEST = 256  # texts a micro-batch, where there are many
@@ -40,16 +44,16 @@ class Compute:
         return self.local if self.group.size == 1 else f"{self.group.size} processes of {self.local} each"
 
 
-def choose(device: str, precision: Precision) -> Compute:
+def choose(device: str, precision: Precision, *, launched: bool = False) -> Compute:
     """Return the device and precision of train.device and train.precision; auto takes the fastest at hand.
 
-    Each of several processes takes the GPU of its local rank.
+    A launched stage joins the processes of its run, each with the GPU of its local rank; anything else computes alone.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
-        if chosen.type == "cuda" and "LOCAL_RANK" in os.environ:
+        if launched and chosen.type == "cuda" and "LOCAL_RANK" in os.environ:
             chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
@@ -57,7 +61,8 @@ def choose(device: str, precision: Precision) -> Compute:
             f"params.yaml: train.device must be auto or a device that torch finds here; got {device!r} "
             f"({str(error).splitlines()[0]})"
         ) from None
-    return Compute(chosen, precision == "bf16" or (precision == "auto" and has_native_bf16(chosen)), join(chosen))
+    bf16 = precision == "bf16" or (precision == "auto" and has_native_bf16(chosen))
+    return Compute(chosen, bf16, Group(*join(chosen)) if launched else ALONE)
 
 
 def has_native_bf16(device: torch.device) -> bool:
@@ -66,6 +71,32 @@ def has_native_bf16(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities()
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def same_draws(device: torch.device) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Return contexts for a computation and for its repetition, in which the device's generator draws the same numbers.
+
+    torch's checkpoint does so for the CPU, and for a device only where a tensor of it is an argument.
+    """
+    if device.type == "cpu":
+        return nullcontext(), nullcontext()
+    return nullcontext(), _replayed(torch.get_device_module(device), () if device.type == "mps" else (device,))
+
+
+def _replayed(module: Any, device: tuple[torch.device, ...]) -> AbstractContextManager:
+    """Return a context in which a device's generator goes on from its state of now."""
+    before = module.get_rng_state(*device)
+
+    @contextmanager
+    def replay() -> Iterator[None]:
+        now = module.get_rng_state(*device)
+        module.set_rng_state(before, *device)
+        try:
+            yield
+        finally:
+            module.set_rng_state(now, *device)
+
+    return replay()
 
 
 def micro_batches(lengths: np.ndarray, overhead: int, max_tokens: int) -> list[np.ndarray]:

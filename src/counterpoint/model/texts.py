@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from counterpoint.model.compute import Compute
+from counterpoint.model.compute import Compute, same_draws
 
 Encode = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # a micro-batch and its mask -> pooled (B, width)
 
@@ -50,7 +50,8 @@ class EncodedTexts(Texts):
         shards = compute.group.shards(self.lengths[texts])
         local = texts[compute.group.local(shards)]
         parts = compute.micro_batches(self.lengths[local])
-        run = partial(checkpoint, encoded, use_reentrant=False) if recompute else encoded
+        replay = partial(same_draws, compute.device)
+        run = partial(checkpoint, encoded, use_reentrant=False, context_fn=replay) if recompute else encoded
         with compute.autocast():  # around all micro-batches: weights turn to bf16 once
             vectors = torch.cat([run(part) for part in parts])
             vectors = vectors[torch.as_tensor(np.argsort(np.concatenate(parts)), device=compute.device)]

@@ -122,6 +122,8 @@ class Retriever:
         if only is not None:
             scope[index.group[torch.as_tensor(np.asarray(only, dtype=bool))]] = True
         scope = scope.to(index.key.device)
+        if not points:
+            return
         keys = [hash_of(text_key(point)) for point in points]
         parts = (points[start : start + TOGETHER] for start in range(0, len(points), TOGETHER))
         vectors = Vectors.concatenated([self.model.embed(self._tokens(part, 0)).points for part in parts])
