@@ -18,10 +18,11 @@ from counterpoint.model.compute import choose
 from counterpoint.model.encoder import blind_spots, load_encoder
 from counterpoint.model.files import locate
 from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.model.saved import tell_differences
 from counterpoint.negatives.eligible import initial_negatives
 from counterpoint.negatives.search import require_backend
 from counterpoint.reranking.kinds import KINDS
-from counterpoint.training.checkpoint import kept
+from counterpoint.training.checkpoint import days_kept
 from counterpoint.training.selection import Selection
 
 FETCHED = Path("data/arguana")  # a stage of its own brings it
@@ -51,11 +52,13 @@ def check_corpus(params: Params) -> Triples:
 
 def check_encoder(params: Params, triples: Triples | None) -> None:
     """Refuse what train, baselines and rerank would refuse, and log what the encoder loses of the texts."""
-    kept()
+    days_kept()
     require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision)
     model = params.model
-    encoder = load_encoder(locate(model.encoder), model.pooling, model.max_length, prompts=model.prompts.both)
+    directory, dropouts = locate(model.encoder), (model.dropout, model.attention_dropout)
+    tell_differences(directory, model.pooling)
+    encoder = load_encoder(directory, model.pooling, model.max_length, dropouts, model.prompts.both)
     encoder.freeze(model.freeze)
     reranking = KINDS[params.rerank.kind].encoder(params)
     if params.rerank.freeze == model.freeze:

@@ -1,7 +1,9 @@
 import logging
 import os
 import shutil
+import time
 import zlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,10 +21,10 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path))
     checkpoints = []
 
-    def make(name="abc", keep=3):
+    def make(name="abc", days=30):
         for before in checkpoints:
             before.release()
-        monkeypatch.setenv("CHECKPOINT_KEEP", str(keep))
+        monkeypatch.setenv("CHECKPOINT_DAYS", str(days))
         checkpoints.append(Checkpoint.open(name))
         return checkpoints[-1]
 
@@ -156,7 +158,7 @@ def test_code_in_a_checkpoint_is_not_run(made, tmp_path):
 
 
 def test_a_checkpoint_that_another_run_holds_is_left_alone(made, tmp_path, caplog):
-    first = made(keep=0)
+    first = made(days=0)
     first.save(1, {"a": 1})
     with caplog.at_level(logging.WARNING):
         second = Checkpoint.open("abc")
@@ -167,19 +169,46 @@ def test_a_checkpoint_that_another_run_holds_is_left_alone(made, tmp_path, caplo
     assert first.load(CPU) == {"a": 1, "parts": {}}
 
 
-def test_only_the_newest_of_other_runs_stay(made, tmp_path, monkeypatch):
-    for age, name in enumerate(["newest", "newer", "old", "oldest"]):
+def names(folder):
+    return {path.name for path in folder.iterdir() if path.is_dir()}
+
+
+def aged(folder, days):
+    """Set the age of runs' states, in days."""
+    for name, age in days.items():
+        os.utime(folder / name, (time.time() - age * 86_400,) * 2)
+
+
+def of_runs(made, days):
+    for name in days:
         made(name).save(1, {"a": 1})
-        made()  # which releases it
-        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-    monkeypatch.setenv("CHECKPOINT_KEEP", "9")
-    held = Checkpoint.open("oldest")
-    os.utime(tmp_path / "oldest", (1e9 - 9, 1e9 - 9))
-    made(keep=2)
-    assert {path.name for path in tmp_path.iterdir()} == {"abc", "newest", "newer", "oldest"}  # a run holds the oldest
+    made().release()
+
+
+def test_the_states_of_killed_runs_stay_however_many_until_they_are_old(made, tmp_path):
+    days = {f"killed {i}": i for i in range(18)} | {"old": 29.9, "older": 30.1, "held": 40}
+    of_runs(made, days)
+    held = Checkpoint.open("held")
+    aged(tmp_path, days)
+    made()
+    assert names(tmp_path) == {"abc", *days} - {"older"}  # a run holds the oldest
     held.release()
-    made(keep=0)
-    assert {path.name for path in tmp_path.iterdir()} == {"abc"}
+    made(days=0)
+    assert names(tmp_path) == {"abc"}
+
+
+def test_where_the_disk_is_nearly_full_the_oldest_go_with_a_line_but_none_that_is_held(made, tmp_path, monkeypatch, caplog):
+    days = {"new": 1, "old": 2, "oldest": 3, "held": 4}
+    of_runs(made, days)
+    held = Checkpoint.open("held")
+    aged(tmp_path, days)
+    free = iter([4e9, 4e9, 6e9])  # as directories go
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free, 6e9)))
+    with caplog.at_level(logging.INFO):
+        made()
+    assert names(tmp_path) == {"abc", "new", "old", "held"}
+    assert caplog.messages == [f"{tmp_path}: less than 5 GB are free, so the states of an interrupted run go: oldest"]
+    held.release()
 
 
 def test_the_fingerprint_changes_with_facts_and_code(tmp_path, monkeypatch):
@@ -202,9 +231,9 @@ def test_the_main_process_alone_keeps_states(tmp_path, monkeypatch):
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_checkpoint_keep_must_be_an_integer(tmp_path, monkeypatch):
+def test_checkpoint_days_must_be_a_number(tmp_path, monkeypatch):
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
-    monkeypatch.setenv("CHECKPOINT_KEEP", "2.5")
-    with pytest.raises(InputError, match=r"^CHECKPOINT_KEEP must be an integer of at least 0; got '2\.5'$"):
+    monkeypatch.setenv("CHECKPOINT_DAYS", "a month")
+    with pytest.raises(InputError, match=r"^CHECKPOINT_DAYS must be a number of at least 0; got 'a month'$"):
         Checkpoint.open("abc")
     assert not (tmp_path / "checkpoints").exists()

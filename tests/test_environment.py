@@ -3,7 +3,7 @@ import pytest
 from counterpoint.core import environment
 from counterpoint.core.errors import InputError
 from counterpoint.model.hidden_states import limit_gb
-from counterpoint.training.checkpoint import kept
+from counterpoint.training.checkpoint import days_kept
 
 
 @pytest.mark.parametrize("text", [None, "", "7", "0", "1e3", "0.5"])
@@ -29,7 +29,7 @@ def test_any_other_text_is_refused_in_one_line(monkeypatch, text, default, kind)
 
 @pytest.mark.parametrize(
     ("name", "read", "default", "kind"),
-    [("CHECKPOINT_KEEP", kept, 3, "an integer"), ("STATES_LIMIT_GB", limit_gb, 10, "a number")],
+    [("CHECKPOINT_DAYS", days_kept, 30, "a number"), ("STATES_LIMIT_GB", limit_gb, 10, "a number")],
 )
 def test_the_settings_of_a_machine(monkeypatch, name, read, default, kind):
     monkeypatch.delenv(name, raising=False)

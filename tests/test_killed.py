@@ -22,7 +22,7 @@ from conftest import (
     wait_until_nothing_runs_in,
 )
 
-pytestmark = pytest.mark.dvc
+pytestmark = [pytest.mark.dvc, pytest.mark.usefixtures("cold")]
 
 HOOKS = {"PYTHONPATH": str(ROOT / "tests/hooks")}
 # (process to kill, call) along one run of 3 epochs of 3 batches; each run resumes where the one before was killed
@@ -169,10 +169,10 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
     succeed(folder, "cp", "-r", str(tiny_bert), "other")
     succeed(folder, "python", "-c", SHIFT)
     succeed(folder, "python", "src/prepare.py")
-    keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints"), "CHECKPOINT_KEEP": "9"}
+    keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints"), "CHECKPOINT_DAYS": "9"}
     hooks = HOOKS | keep | {"KILL": "trainer.py>backward:8"}
     assert command(folder, "python", "src/train.py", env=hooks).returncode == -signal.SIGKILL
-    (left,) = (tmp_path / "checkpoints").iterdir()
+    (left,) = (path for path in (tmp_path / "checkpoints").iterdir() if path.is_dir())
     assert sorted(file.name[:11] for file in left.iterdir()) == ["by", "draw-00000-", "draw-00001-", "state-00002"]
 
     changes = [
@@ -191,7 +191,9 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("seed: 13", "seed: 14"))
     assert "resuming after" not in succeed(folder, "python", "src/train.py", env=keep)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == [left.name]  # that of seed 14 is removed
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == [
+        left.name
+    ]  # that of seed 14 is removed
     params.write_text(params.read_text().replace("seed: 14", "seed: 13"))
     assert "resuming after epoch 2 of an interrupted run" in succeed(folder, "python", "src/train.py", env=keep)
 

@@ -142,8 +142,7 @@ def test_code_must_not_change_while_a_stage_runs(workspace, capsys, monkeypatch)
 
 def test_a_second_stage_in_the_workspace_is_refused(workspace, capsys):
     def second():
-        with open(workspace / ".dvc/tmp/stage.lock") as lock:
-            assert lock.read() == str(os.getpid())
+        assert (workspace / ".dvc/tmp/stage.pid").read_text() == str(os.getpid())
         assert ended(lambda: None, capsys) == (
             f"error: a workspace must have one run at a time; process {os.getpid()} runs a stage in this one\n"
         )

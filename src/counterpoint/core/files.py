@@ -1,9 +1,12 @@
 """Files and folders that are written whole or not at all; JSON; hashes."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -52,7 +55,7 @@ def write_text(path: Path, content: str) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield another name to write to; the file takes the path's place at the end, and goes where the work fails."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = _unfinished(path)
     try:
         with _named_errors(path):
             yield unfinished
@@ -64,13 +67,32 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
     """Yield an empty folder to write to; it takes the path's place when all went well."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished = _unfinished(path)
     unfinished.mkdir(parents=True)
     with _named_errors(path):
         yield unfinished
     shutil.rmtree(path, ignore_errors=True)
     os.replace(unfinished, path)
+
+
+def _unfinished(path: Path) -> Path:
+    """Return a name of this process beside a path, where nothing stands; remove what processes that have ended left there."""
+    host = re.sub(r"\W", "-", platform.node())
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{host}.*.unfinished"):
+        if (pid := int(left.suffixes[-2][1:])) == os.getpid() or not _lives(pid):
+            shutil.rmtree(left, ignore_errors=True)
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{host}.{os.getpid()}.unfinished")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -7,17 +7,19 @@ import logging
 import os
 import re
 import shutil
+import time
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from counterpoint.core import environment
 from counterpoint.core.files import imported_code, replacing
 from counterpoint.core.group import ALONE, Group
-from counterpoint.core.locks import Lock, hold
+from counterpoint.core.locks import hold
 
 BY = "by"  # the file that names the device, threads and processes of a directory's states
 STATE = re.compile(r"state-(\d+)-([0-9a-f]{8})\.pt")  # the finished epochs, the crc32 of the file
@@ -31,9 +33,13 @@ def fingerprint(source: Path, *facts: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def kept() -> int:
-    """Return CHECKPOINT_KEEP, the number of interrupted runs that keep their checkpoint."""
-    return environment.number("CHECKPOINT_KEEP", 3)
+DAY = 86_400  # seconds
+FREE = 5e9  # bytes of a disk, below which old states go
+
+
+def days_kept() -> float:
+    """Return CHECKPOINT_DAYS, for how many days the states of an interrupted run stay."""
+    return environment.number("CHECKPOINT_DAYS", 30.0)
 
 
 class Checkpoint:
@@ -47,21 +53,21 @@ class Checkpoint:
         self.name, self.group = f"{name}-{zlib.crc32(computed_by.encode()):08x}" if computed_by else name, group
         self.parts: dict[str, str] = {}  # the file of each part
         self.directory = Path(os.environ.get("CHECKPOINT_DIR") or ".checkpoints") / self.name
-        self.lock: Lock | None = None
+        self.lock: FileLock | None = None
 
     @classmethod
     def open(cls, name: str, group: Group = ALONE, computed_by: str = "") -> "Checkpoint":
-        """Lock the directory of a run, and remove those of interrupted runs but for the newest `kept`."""
-        keep, checkpoint = kept(), cls(name, group, computed_by)
+        """Lock the directory of a run, and remove others that nobody took up for `days_kept`, or that a full disk wants."""
+        days, checkpoint = days_kept(), cls(name, group, computed_by)
         if group.is_main:
             checkpoint.directory.mkdir(parents=True, exist_ok=True)
-            checkpoint.lock = hold(checkpoint.directory)
+            checkpoint.lock = hold(_lock_file(checkpoint.directory))
             if checkpoint.lock is None:
                 logging.warning("checkpoint %s is in use by another run; this one keeps none", checkpoint.directory)
             if computed_by:
                 checkpoint._compare(name, computed_by)
             os.utime(checkpoint.directory)
-            checkpoint._prune(keep)
+            checkpoint._prune(days)
         return checkpoint
 
     def load(self, device: torch.device) -> dict | None:
@@ -118,7 +124,7 @@ class Checkpoint:
     def remove(self) -> None:
         """Remove the directory, and release it."""
         if self.lock is not None:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            _remove(self.directory)
         self.release()
 
     def release(self) -> None:
@@ -140,9 +146,25 @@ class Checkpoint:
                 theirs = (directory / BY).read_text(encoding="utf-8")
                 logging.info("this run has a checkpoint, computed by %s; by %s it starts anew", theirs, computed_by)
 
-    def _prune(self, keep: int) -> None:
-        others = [path for path in self.directory.parent.iterdir() if path.is_dir() and path != self.directory]
-        for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]:
-            if (lock := hold(path)) is not None:
-                shutil.rmtree(path, ignore_errors=True)
-                lock.release()
+    def _prune(self, days: float) -> None:
+        """Remove, oldest first, the other runs' directories that are too old or that a full disk wants."""
+        folder = self.directory.parent
+        others = [path for path in folder.iterdir() if path.is_dir() and path != self.directory]
+        for path in sorted(others, key=lambda path: path.stat().st_mtime):
+            full = shutil.disk_usage(folder).free < FREE
+            if not (full or time.time() - path.stat().st_mtime > days * DAY) or (lock := hold(_lock_file(path))) is None:
+                continue
+            if full:
+                logging.info("%s: less than 5 GB are free, so the states of an interrupted run go: %s", folder, path.name)
+            _remove(path)
+            lock.release()
+
+
+def _lock_file(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}.lock")
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory and its lock file, which this process holds."""
+    shutil.rmtree(directory, ignore_errors=True)
+    _lock_file(directory).unlink(missing_ok=True)
