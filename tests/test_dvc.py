@@ -100,9 +100,9 @@ def test_rank_reads_the_hidden_states_of_train_and_ranks_as_the_selection_scored
         monkeypatch.delitem(sys.modules, verb, raising=False)
         importlib.import_module(verb).main()
         if verb == "train":
-            (states,) = (tmp_path / "STATES_DIR").iterdir()
+            (states,) = (tmp_path / "STATES_DIR").glob("*.bin")
             monkeypatch.setattr("counterpoint.model.hidden_states._File._compute", None)
-    assert list((tmp_path / "STATES_DIR").iterdir()) == [states]
+    assert list((tmp_path / "STATES_DIR").glob("*.bin")) == [states]
     ranks = read_table(Path("data/ranks/validation.csv"))
     rows = ranks[(ranks["answers"] == "text") & (ranks["setting"] == "epa") & (ranks["stage"] == "retrieved")]
     assert (rows["rank"] == 1).mean() == pytest.approx(json.loads(Path("metrics/train.json").read_text())["selection_score"])

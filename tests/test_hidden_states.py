@@ -92,7 +92,7 @@ def test_each_text_is_computed_once_for_all_stages(tiny_bert, place, tmp_path, c
     caplog.set_level(logging.INFO)
     model = model_of(tiny_bert, freeze)
     read(model)
-    (file,) = place.iterdir()
+    (file,) = place.glob("*.bin")
     rows = (
         40
         if freeze == "all"
@@ -110,9 +110,9 @@ def test_each_text_is_computed_once_for_all_stages(tiny_bert, place, tmp_path, c
 
 def test_each_cause_of_other_states_has_another_file(tiny_bert, place):
     def names(model, texts=TEXTS):
-        before = set(place.iterdir()) if place.exists() else set()
+        before = set(place.glob("*.bin")) if place.exists() else set()
         read(model, [texts])
-        return set(place.iterdir()) - before
+        return set(place.glob("*.bin")) - before
 
     assert len(names(model_of(tiny_bert, 1))) == 1
     assert not names(model_of(tiny_bert, 1, "cls"))  # pooling comes after
@@ -136,16 +136,27 @@ def test_each_cause_of_other_states_has_another_file(tiny_bert, place):
     assert not names(upper)  # trainable layers have no part in it
 
 
+@pytest.mark.parametrize("what", ["code", "transformers"])
+def test_states_do_not_outlive_the_code_that_made_them(tiny_bert, place, monkeypatch, what):
+    read(model_of(tiny_bert, 1))
+    if what == "code":
+        monkeypatch.setattr(module, "CODE", "another")
+    else:
+        monkeypatch.setattr(module, "version", lambda package: "0.0.0")
+    read(model_of(tiny_bert, 1))
+    assert len(list(place.glob("*.bin"))) == 2
+
+
 @pytest.mark.parametrize("tear", [lambda data: data[:-4], lambda data: bytes(len(data)), lambda data: b"x" + data[1:]])
 def test_a_damaged_file_is_computed_again(tiny_bert, place, tear, monkeypatch):
     model = model_of(tiny_bert, 1)
     read(model)
-    (file,) = place.iterdir()
+    (file,) = place.glob("*.bin")
     whole = file.read_bytes()
     file.write_bytes(tear(whole))
     (place / "killed.unfinished").write_bytes(b"torn")
     read(model)
-    assert [path.read_bytes() for path in place.iterdir()] == [whole]
+    assert [path.read_bytes() for path in place.glob("*.bin")] == [whole]
     file.write_bytes(tear(whole))
     monkeypatch.setattr(module, "_crc", lambda file: "00000000" if file.suffix == ".unfinished" else "11111111")
     with pytest.raises(InputError, match=r"must keep its files; .* was damaged twice"):
@@ -158,14 +169,14 @@ def test_the_files_that_were_used_longest_ago_go(tiny_bert, place, monkeypatch):
     files = []
     for age, model in enumerate(models[:2]):
         read(model)
-        files += [path for path in place.iterdir() if path not in files]
+        files += [path for path in place.glob("*.bin") if path not in files]
         os.utime(files[-1], (age, age))
     read(models[0])  # used again
     monkeypatch.setenv("STATES_LIMIT_GB", str(2.5 * size))
     read(models[2])
     assert files[0].exists()
     assert not files[1].exists()
-    assert len(list(place.iterdir())) == 2
+    assert len(list(place.glob("*.bin"))) == 2
 
 
 def test_no_room_is_one_line_and_leaves_nothing(tiny_bert, place, monkeypatch):
@@ -181,7 +192,7 @@ def test_no_room_is_one_line_and_leaves_nothing(tiny_bert, place, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(InputError, match=r"states must have room for 0.00 GB .* \(No space left on device\): name another"):
         read(model)
-    assert list(place.iterdir()) == []
+    assert list(place.glob("*.bin")) == []
 
 
 @pytest.mark.parametrize("freeze", [1, "all"])
@@ -211,7 +222,7 @@ def test_a_limit_that_is_no_number_is_refused(tiny_bert, value, monkeypatch):
 def test_two_processes_compute_once(tiny_bert, place):
     """The second waits for the first, and reads its file."""
     place.mkdir()
-    lock = hold(place)
+    lock = hold(place / "lock")
     waiting = Thread(target=lambda: results.append(read(model_of(tiny_bert, 1))))
     results = []
     waiting.start()
@@ -220,12 +231,12 @@ def test_two_processes_compute_once(tiny_bert, place):
     first = model_of(tiny_bert, 1).point.encoder
     tokens = module._distinct(first, TEXTS)
     module._File(first, CPU, tokens)._compute()
-    (file,) = place.iterdir()
+    (file,) = place.glob("*.bin")
     written = file.stat().st_mtime_ns
     waiting.join(10)
     lock.release()
     assert len(results) == 1
-    assert [path.name for path in place.iterdir()] == [file.name]
+    assert [path.name for path in place.glob("*.bin")] == [file.name]
     assert file.stat().st_size == tokens.flat.numel() * 32 * 4
     assert written <= file.stat().st_mtime_ns
 

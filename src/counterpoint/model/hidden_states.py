@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import torch
 
 from counterpoint.core import environment
 from counterpoint.core.errors import InputError
+from counterpoint.core.files import sha256
 from counterpoint.core.locks import hold
 from counterpoint.model.compute import Compute
 from counterpoint.model.encoder import Encoder
@@ -29,6 +31,7 @@ from counterpoint.model.texts import HiddenStates, PooledTexts, Texts, Tokens
 GB = 10**9
 IRRELEVANT = re.compile("_name_or_path|transformers_version|architectures|(torch_)?dtype|use_cache|.*dropout.*")  # of a config
 BLOCK = 2**24
+CODE = sha256(*sorted(Path(__file__).parent.glob("*.py")))  # of the room that computes the states
 
 
 class HiddenStateCache:
@@ -67,12 +70,12 @@ class HiddenStateCache:
         encoder.eval()
         file.check(torch.device("cpu"))
         file.refuse_limit()
-        directory = file.directory
-        if not file.there():
-            parent = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
-            if file.size > shutil.disk_usage(parent).free + sum(path.stat().st_size for path in _files(directory)):
-                raise _no_room(directory, file.size, "No space left on device")
-        return f"{file.layers}, frozen: {file.size / GB:.2f} GB in {directory}, computed once for {len(file.tokens):,} texts"
+        if not _files(file.directory, file.name):
+            parent = next(folder for folder in (file.directory, *file.directory.absolute().parents) if folder.exists())
+            if file.size > shutil.disk_usage(parent).free + sum(path.stat().st_size for path in _files(file.directory)):
+                raise _no_room(file.directory, file.size, "No space left on device")
+        size = f"{file.size / GB:.2f} GB in {file.directory}"
+        return f"{file.layers}, frozen: {size}, computed once for {len(file.tokens):,} texts"
 
 
 def limit_gb() -> float:
@@ -119,12 +122,11 @@ class _File:
 
     @cached_property
     def name(self) -> str:
-        """A hash of all that the states depend on: frozen weights, their use, the device, and the token ids."""
+        """A hash of all that the states depend on: frozen weights, code and packages, the device, and the token ids."""
         encoder = self.encoder
-        config = encoder.transformer.config.to_dict()
-        config = {name: value for name, value in config.items() if not IRRELEVANT.fullmatch(name)}
+        config = {name: value for name, value in encoder.transformer.config.to_dict().items() if not IRRELEVANT.fullmatch(name)}
         pooling = encoder.pooling if encoder.frozen == "all" else None
-        facts = [config, encoder.frozen, pooling, self.compute.local, torch.__version__]
+        facts = [config, encoder.frozen, pooling, self.compute.local, CODE, torch.__version__, version("transformers")]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
         for name, parameter in encoder.transformer.named_parameters():
             if not parameter.requires_grad:
@@ -132,21 +134,18 @@ class _File:
         digest.update(self.tokens.lengths.tobytes() + self.tokens.flat.numpy().tobytes())
         return digest.hexdigest()[:24]
 
-    def there(self) -> list[Path]:
-        return _files(self.directory, self.name)
-
     def load(self) -> torch.Tensor:
         """The states, mapped from the file; computed where there is none, or a damaged one."""
         self.refuse_limit()
         self.directory.mkdir(parents=True, exist_ok=True)
         for _ in range(2):
             with self._turn():
-                if not self.there():
+                if not _files(self.directory, self.name):
                     self._make_room()
                     facts = (self.layers, self.compute.local, len(self.tokens), self.size / GB, self.directory)
                     logging.info("%s, frozen: on %s once for %d texts, %.2f GB in %s", *facts)
                     self._compute()
-            for file in self.there():
+            for file in _files(self.directory, self.name):
                 try:
                     os.utime(file)
                     store = torch.from_file(str(file), shared=False, size=math.prod(self.shape), dtype=self.dtype)
@@ -195,7 +194,7 @@ class _File:
     def _turn(self) -> Iterator[None]:
         """One process at a time computes; others wait, since its file may be the one they need."""
         lock, told = None, False
-        while not self.there() and (lock := hold(self.directory)) is None:
+        while not _files(self.directory, self.name) and (lock := hold(self.directory / "lock")) is None:
             if not told:
                 logging.info("another process works in %s: waiting for it", self.directory)
                 told = True
