@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from counterpoint.arguments.pairs import UNSEEN
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
@@ -65,7 +66,8 @@ def test_by_text_a_query_is_a_distinct_point(corpus):
     pairs = [pair for pair in corpus[0]["test"] if pair.counter]
     queries = by_text(Pool.of(pairs))
     assert (len(queries), len(queries.first), queries.right.shape[1]) == (1294, 2586, 1)  # no point has two counters
-    assert queries.of_members(np.array([pair.seen == "none" for pair in pairs])).sum() == 721
+    assert queries.of_members(np.array([pair.seen in UNSEEN for pair in pairs])).sum() == 721
+    assert queries.of_members(np.array([pair.seen == "none" for pair in pairs])).sum() == 550  # nor in validation
     (ranking,) = rank(queries, bm25(queries), {"epa": SETTINGS["epa"]}).values()
     assert (ranking.candidates == 2585).all()
     assert top_k(ranking.retrieved.rank, 1) == pytest.approx(0.160, abs=0.0005)

@@ -61,7 +61,7 @@ def test_with_test_alone_all_splits_are_drawn(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         corpus = read_corpus(small(tmp_path, test=[*QRELS["train"], *QRELS["test"]]))
     assert {split for split, _ in corpus.rows} == {None}
-    assert "without both qrels/train.tsv and test.tsv, splits are drawn over all pairs" in caplog.text
+    assert "without qrels of both train and test, splits are drawn over all pairs" in caplog.text
 
 
 def test_a_pair_in_two_splits_stays_in_both_and_a_pair_without_visible_text_is_left_out(tmp_path, caplog):

@@ -11,8 +11,8 @@ from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.ranking import queries as module
 from counterpoint.ranking.queries import (
-    BEIR,
     SETTINGS,
+    beir_setting,
     by_row,
     by_row_among_texts,
     by_text,
@@ -28,6 +28,8 @@ PAIRS = [
     Pair("2", "t", "e", "pro", "B", "C"),  # its point is a duplicate of the first one's counter
 ]
 
+BEIR = beir_setting(collection=False)["beir"]
+
 
 def names(pool, setting, query, mode=by_row):
     queries, chosen = mode(pool), np.array([query])
@@ -39,8 +41,8 @@ def test_the_query_is_no_candidate_and_neither_is_a_duplicate_of_its_counter():
     assert names(pool, SETTINGS["epc"], 0) == {3, 5}
     assert names(pool, SETTINGS["epc"], 1) == {4, 5}
     assert names(pool, SETTINGS["epc"], 2) == {3, 4, 5}
-    # the query's duplicate stays in, and so does a point that equals its counter
-    assert names(pool, SETTINGS["epa"], 0) == {1, 2, 3, 5}
+    # the query's duplicate stays in, a point that equals its counter does not
+    assert names(pool, SETTINGS["epa"], 0) == {1, 3, 5}
     assert names(pool, SETTINGS["epa"], 2) == {0, 1, 3, 4, 5}
 
 
@@ -113,13 +115,13 @@ def beir_by_row(pool):
 
 def test_in_beir_s_protocol_all_distinct_texts_but_the_query_s_are_candidates():
     pool = Pool.of(PAIRS)  # the texts A, B, C
-    assert [names(pool, BEIR["beir"], query, beir_by_row) for query in range(3)] == [{1, 2}, {1, 2}, {0, 2}]
+    assert [names(pool, BEIR, query, beir_by_row) for query in range(3)] == [{1, 2}, {1, 2}, {0, 2}]
     assert beir_by_row(pool).right.tolist() == [[1], [1], [2]]
 
 
 def test_the_counter_is_a_candidate_even_where_it_equals_the_point():
     pool = Pool.of([Pair("0", None, None, None, "A", "a"), Pair("1", None, None, None, "B", "C")])
-    assert names(pool, BEIR["beir"], 0, beir_by_row) == {0, 1, 2}
+    assert names(pool, BEIR, 0, beir_by_row) == {0, 1, 2}
 
 
 def test_by_text_a_query_is_a_distinct_point_and_its_text_is_no_candidate():

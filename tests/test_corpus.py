@@ -74,7 +74,7 @@ def test_the_tables_hold_the_same_whatever_the_format(tmp_path):
     for name in ("x.csv", "x.json", "x.jsonl.gz", "UTF16.CSV"):
         assert read_corpus(tmp_path / name).rows == rows, name
     assert [(split, vars(pair)) for split, pair in rows] == [
-        (None, pair | {"seen": None, "negatives": None, "split": None}) for pair in PAIRS
+        (None, pair | {"seen": None, "negatives": None, "split": None, "same_id": None}) for pair in PAIRS
     ]
 
 
@@ -130,7 +130,7 @@ def test_the_sample_is_read():
         ("x.jsonl", b'{"point": "a", "counter": "\\ud800"}', "x.jsonl:1: counter must be text that UTF-8 can hold"),
         ("x.jsonl", b'{"point": ' + b"1" * 5000 + b"}", "x.jsonl:1 must be a JSON object; Exceeds the limit"),
         ("x.jsonl", b"[" * 100_000, "x.jsonl:1 must be a JSON object; "),
-        ("x.jsonl", b'{"point": "a", "counter": "b", "stance": "PRO"}', "x.jsonl:1: stance must be pro or con; got 'PRO'"),
+        ("x.jsonl", b'{"point": "a", "counter": "b", "stance": "for"}', "x.jsonl:1: stance must be pro or con; got 'for'"),
         ("x.csv", b"point,counter,point\na,b,c\n", "x.csv:1 must name each column once; got 'point' twice"),
         ("x.zip", b"not a zip", "must be a readable zip"),
         ("x.xlsx", b"", "must be a directory or end in .zip, .jsonl, .csv, .tsv, .json, .parquet (or these with .gz)"),
@@ -175,7 +175,7 @@ def test_a_list_of_counters_is_a_pair_each_and_numbers_may_name(tmp_path):
     ]
     text = "\n".join(map(json.dumps, rows))
     assert rows_of(tmp_path, "x.jsonl", text) == [
-        (None, "7.1", "a", "b"), (None, "7.2", "a", "c"), (None, "row-2", "d", "e"), (None, "row-3", "f", None),
+        (None, "7#1", "a", "b"), (None, "7#2", "a", "c"), (None, "row-2", "d", "e"), (None, "row-3", "f", None),
     ]  # fmt: skip
     assert read_corpus(tmp_path / "x.jsonl").rows[0][1].debate == "3"
 
@@ -185,7 +185,7 @@ def test_numbers_that_are_none_and_counters_that_are_empty(tmp_path):
     first = {"id": 1.0, "point": "a", "counter": ["x", " ", "y"], "debate": nan}
     text = "\n".join(map(json.dumps, (first, {"id": nan, "point": "b", "counter": ["z", "\u200b"]})))
     rows = rows_of(tmp_path, "x.jsonl", text)
-    assert rows == [(None, "1.1", "a", "x"), (None, "1.2", "a", "y"), (None, "row-2", "b", "z")]
+    assert rows == [(None, "1#1", "a", "x"), (None, "1#2", "a", "y"), (None, "row-2", "b", "z")]
     assert read_corpus(tmp_path / "x.jsonl").rows[0][1].debate is None
 
 
@@ -305,7 +305,7 @@ def test_parquet(tmp_path):
     ]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
     rows_read = [(pair.id, pair.point, pair.counter) for _, pair in read_corpus(tmp_path / "x.parquet").rows]
-    assert rows_read == [("1.1", "a", "b"), ("1.2", "a", "c"), ("2", "d", None)]
+    assert rows_read == [("1#1", "a", "b"), ("1#2", "a", "c"), ("2", "d", None)]
     (tmp_path / "y.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(InputError, match=r"y.parquet must be a readable Parquet file; got: "):
         read_corpus(tmp_path / "y.parquet")

@@ -67,7 +67,7 @@ WORLDS = {
     },
     "all frozen": {
         "loss": {"contrastive": {"weight": 1.0}, "triplet": {"weight": 0.5}},
-        "model": {"freeze": "all", "sharing": "projection"},
+        "model": {"freeze": "all", "sharing": "projection", "max_length": 3},  # one word: different texts tie
         "schedule": "cosine",
         "train": {"learning_rate": 0.01},
     },
@@ -119,7 +119,8 @@ def close(folder: Path) -> Iterator[tuple[str, float]]:
         for row in read_series(folder / f"plots/series/{file}.json"):
             yield f"{file} {row['step']}", row["loss"]
     for name in ("retrieved_top1", "reranked_top1"):
-        yield name, read_json(folder / "metrics/reranker.json")[name]
+        if (value := read_json(folder / "metrics/reranker.json")[name]) is not None:
+            yield name, value
     for row in read_series(folder / "metrics/settings.json"):
         if row["stage"] in ("retrieved", "reranked") and row["queries"] == "all":
             yield f"{row['split']} {row['setting']} {row['stage']} mrr", row["mrr"]

@@ -53,6 +53,8 @@ OFF = {"weight": 0}
         ("decay", "none", None),
         ("decay", None, None),
         ("decay", 1, 1.0),
+        ("decay", -0.25, -0.25),
+        ("prepare.columns.point", "on", "on"),
         ("model.projection", "none", None),
         ("model.projection", None, None),
         ("model.dropout", "none", None),
@@ -79,10 +81,9 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("decay", "abc", "params.yaml: decay must be a number of at least 0, or none; got 'abc'"),
-        ("decay", False, "params.yaml: decay must be a number of at least 0, or none; got False"),
-        ("decay", -0.1, "decay must be a number of at least 0, or none; got -0.1"),
-        ("decay", float("nan"), "decay must be a number of at least 0, or none; got nan"),
+        ("decay", "abc", "params.yaml: decay must be a number, or none; got 'abc'"),
+        ("decay", False, "params.yaml: decay must be a number, or none; got False"),
+        ("decay", float("nan"), "decay must be a number, or none; got nan"),
         ("random_rate", 1.5, "random_rate must be a number from 0 to 1; got 1.5"),
         ("random_rate", None, "random_rate must be a number from 0 to 1; got None"),
         ("floor", float("inf"), "floor must be a number from 0 to 1; got inf"),
@@ -167,6 +168,8 @@ def contradicting(tmp_path, **changes):
             {"loss__pair": OFF, "model__freeze": "all", "model__projection": None},
             "model.freeze must not be all when model.projection is none",
         ),
+        ({"schedule": "exponential", "decay": -0.1}, "decay must be at least 0 where schedule is exponential; got -0.1"),
+        ({"schedule": "cosine", "decay": -0.1}, "decay must be at least 0 where schedule is cosine; got -0.1"),
         ({"schedule": "exponential", "decay": 1.5}, "decay must be at most 1 where schedule is exponential; got 1.5"),
     ],
 )

@@ -29,7 +29,7 @@ def test_params_yaml_names_the_schema_in_its_first_line_and_keeps_to_it():
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({"decay": -0.1}, ["decay"]),
+        ({"floor": -0.1}, ["floor"]),
         ({"decay": "fast"}, ["decay"]),
         ({"negatives__search": "fais"}, ["negatives", "search"]),
         ({"train__epochs": 1.5}, ["train", "epochs"]),

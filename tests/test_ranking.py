@@ -1,5 +1,7 @@
 """Ranks against brute force: candidates in words, sorting, one query at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,16 @@ from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.ranking import distance as distance_module
 from counterpoint.ranking import queries as queries_module
 from counterpoint.ranking.distance import Distance, euclidean
-from counterpoint.ranking.queries import BEIR, MODES, SETTINGS, by_row, by_row_among_texts, by_text, in_scope, is_candidate
+from counterpoint.ranking.queries import (
+    MODES,
+    SETTINGS,
+    beir_setting,
+    by_row,
+    by_row_among_texts,
+    by_text,
+    in_scope,
+    is_candidate,
+)
 from counterpoint.ranking.ranking import Reordering, rank
 from counterpoint.reranking.reranker import Reranker, combined
 from counterpoint.reranking.scorer import of_queries
@@ -108,7 +119,7 @@ def test_ties_are_broken_by_the_order_of_the_pool_and_counted_as_hits_apart():
 
 
 def test_equal_texts_tie_whatever_the_arithmetic():
-    """1,000 candidates of one text, the positive in their midst: the rank counts the ones before it, no digit decides."""
+    """1,000 points of one text: no digit decides between them, and by row none is a candidate beside its counter."""
     pairs = [Pair("q", None, None, None, "query", "gold")]
     pairs += [Pair(str(i), None, None, None, "gold" if i % 2 else "other", f"c{i}") for i in range(1000)]
     pool = Pool.of(pairs)
@@ -120,8 +131,13 @@ def test_equal_texts_tie_whatever_the_arithmetic():
     distances = (counters - points[0]).norm(dim=1)
     nearer = (distances < distances[pool.text[pool.counter_of[0]]]).numpy()
     nearer = nearer[pool.text] & (np.arange(len(pool)) != 0)
-    assert ranks.rank[0] == 1 + nearer.sum() + 500  # the points that equal it stand before it in the pool
-    assert ranks.ties_hit[0] == 1 + nearer.sum()
+    assert ranks.rank[0] == ranks.ties_hit[0] == 1 + nearer.sum()
+    other = replace(
+        pool, text_group=np.where(np.arange(len(pool)) == pool.counter_of[0], pool.text_group.max() + 1, pool.text_group)
+    )
+    tied = rank(by_row(other), euclidean(by_row(other), embedded_as(points, counters)), EPA)["epa"].retrieved
+    assert tied.rank[0] == 1 + nearer.sum() + 500  # of another group the points that equal it stand before it in the pool
+    assert tied.ties_hit[0] == 1 + nearer.sum()
 
 
 # --- a ranker that shares no code: candidates in words, sorting, one query at a time ---------------------------------
@@ -138,7 +154,7 @@ def slow_ranks(pool, points, counters, logit, weight, depth, name):
             and scope[j] == scope[query]
             and (name.endswith("a") or pool.source[j] == 1)
             and ("o" not in name or pool.side[j] != pool.side[query])
-            and (j == gold or pool.source[j] == 0 or pool.text_group[j] != pool.text_group[gold])
+            and (j == gold or pool.text_group[j] != pool.text_group[gold])
         ]
         distances = {
             j: np.linalg.norm(points[pool.text[query]].astype(float) - counters[pool.text[j]].astype(float)) for j in members
@@ -285,7 +301,7 @@ def test_over_distinct_texts_the_counter_is_where_its_text_is(world):
     by_place = np.random.default_rng(0).permutation(len(pool.texts)).astype(float)  # one distance a text, no ties
 
     distances = np.tile(by_place[pool.text[distinct.first]], (len(distinct), 1))
-    (ranking,) = rank(distinct, of_table(distances), BEIR).values()
+    (ranking,) = rank(distinct, of_table(distances), beir_setting(collection=False)).values()
     for i, pair in enumerate(pairs):
         texts = {text for text in pool.texts if words_of(text) != words_of(pair.point)} | {pair.counter}
         order = sorted(texts, key=lambda text: by_place[pool.texts.index(text)])

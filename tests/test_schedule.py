@@ -21,6 +21,9 @@ def params(**changes):
         (0.4, None, 0.1, [0.4, 0.4, 0.4, 0.4]),
         (1.0, 0.4, 0.1, [1.0, 0.6, 0.2, 0.1]),
         (1.0, 0.0, 0.0, [1.0, 1.0, 1.0, 1.0]),
+        (0.25, -0.25, 0.0, [0.25, 0.5, 0.75, 1.0]),  # reversed
+        (0.5, -0.4, 0.0, [0.5, 0.9, 1.0, 1.0]),
+        (0.0, -0.5, 0.0, [0.0, 0.5, 1.0, 1.0]),
         (0.0, 0.5, 0.0, [0.0, 0.0, 0.0, 0.0]),
     ],
 )
@@ -53,6 +56,8 @@ def test_the_other_shapes_by_hand(shape, start, decay, floor, rates):
         ({"random_rate": 0, "schedule": "cosine"}, "never-random", "never random"),
         ({"decay": 0.005}, "decay-0.005", "0.005"),
         ({"decay": 0.1}, "decay-0.1", "0.1"),
+        ({"decay": -0.25, "random_rate": 0.25}, "decay--0.25", "-0.25"),
+        ({"decay": -0.25, "random_rate": 0}, "decay--0.25", "-0.25"),
         ({"decay": "none"}, "decay-none", "none"),
         ({"decay": 0}, "decay-0", "0"),
         ({"random_rate": 0, "decay": 0.1}, "never-random", "never random"),
@@ -69,6 +74,7 @@ def test_a_schedule_has_its_name(changes, name, label):
         ({"decay": 0.4}, "decay 0.4 from random rate 1"),
         ({"decay": 0.4, "floor": 0.1}, "decay 0.4 from random rate 1 to 0.1"),
         ({"decay": 0.4, "schedule": "cosine"}, "cosine decay 0.4 from random rate 1"),
+        ({"decay": -0.25, "random_rate": 0.25}, "decay -0.25 from random rate 0.25 upwards"),
         ({"decay": "none", "random_rate": 0.5}, "no decay: random rate 0.5 throughout"),
         ({"decay": 0.4, "random_rate": 0}, "never random: mined negatives from the first epoch on"),
     ],

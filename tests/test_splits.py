@@ -76,12 +76,17 @@ def test_seen_says_which_texts_of_a_pair_training_has():
             pair("side", "x", "a"),
             pair("unpaired", "unpaired", "y"),
             pair("none", "x", "y"),
+            pair("validation", "x", "chosen"),
+            pair("both", "A", "chosen"),
         ],
+        "validation": [pair("v", "A", "chosen"), pair("w", "chosen", "z")],
     }
-    seen = {pair.id: pair.seen for pair in mark_seen(splits)["test"]}
+    marked = mark_seen(splits)
+    assert [pair.seen for pair in marked["validation"]] == ["point", "none"]  # of test alone validation is told
+    seen = {pair.id: pair.seen for pair in marked["test"]}
     assert seen == {
         "pair": "pair", "point": "point", "counter": "counter", "crossed": "point", "side": "counter", "unpaired": "point",
-        "none": "none",
+        "none": "none", "validation": "validation", "both": "point",
     }  # fmt: skip
 
 
@@ -92,7 +97,7 @@ def test_the_counts_of_the_fixture(arguana):
     assert counts["training"] == {
         "debates": 7, "debates_without_points": 1, "points": 25, "counters": 24, "pairs": 24, "counterless_points": 1,
         "twin_texts": 32, "distinct_texts": 32, "queries": 16, "queries_with_several_answers": 0, "queries_with_a_twin": 8,
-        "pairs_also_in_training": 24, "unseen_pairs": 0,
+        "pairs_also_in_training": 24, "unseen_pairs": 0, "unseen_by_both_pairs": 0,
     }  # fmt: skip
     assert counts["test"]["pairs_also_in_training"] == 1
     assert counts["test"]["twin_texts"] == 2

@@ -6,17 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from counterpoint.arguments.text import text_key
 from counterpoint.core.files import write_text
 
 POINT, COUNTER, DOCUMENT = 0, 1, 2  # sources of an argument
 SOURCES = ("point", "counter", "document")
+SEEN = ("none", "validation", "counter", "point", "pair")  # values of `seen`, ascending
+UNSEEN = SEEN[:2]  # by training
 
 
 @dataclass(frozen=True)
 class Pair:
     """A point and the counter that attacks it; fields with a default stand in a file only where they are known.
 
-    counter is None for a counterless point; split is written where the file's name does not say it.
+    counter is None for a counterless point; split is written where the file's name does not say it. seen says which text of the
+    pair training has; "validation" is a test pair that has one in validation, and none in training. same_id is the text of the
+    document that has the point's id in a collection: never its candidate, whatever it says.
     """
 
     id: str
@@ -28,6 +33,7 @@ class Pair:
     seen: str | None = None
     negatives: tuple[tuple[int, int], ...] | None = None
     split: str | None = None
+    same_id: str | None = None
 
     def text(self, source: int) -> str:
         """Return the point or the counter, which must be there."""
@@ -38,6 +44,13 @@ class Pair:
         """Return the point, and the counter where there is one."""
         return [self.point] if self.counter is None else [self.point, self.counter]
 
+    @property
+    def keys(self) -> list[str]:
+        """Return the `text_key` of each text, and that of the document with the point's id where it holds the point."""
+        keys = [text_key(text) for text in self.texts]
+        holds = self.same_id is not None and keys[0] in (same := text_key(self.same_id))
+        return [*keys, same] if holds else keys
+
 
 @dataclass(frozen=True)
 class Document:
@@ -47,7 +60,7 @@ class Document:
     text: str
 
 
-OPTIONAL = ("seen", "negatives", "split")
+OPTIONAL = ("seen", "negatives", "split", "same_id")
 
 
 def read_pairs(path: Path) -> list[Pair]:
@@ -75,5 +88,6 @@ def pairs_sha256(pairs: Iterable[Pair]) -> str:
     """Return a hash of ids, texts and their places, in order: runs of equal hashes can be compared query by query."""
     digest = hashlib.sha256()
     for pair in pairs:
-        digest.update(json.dumps([pair.id, pair.theme, pair.debate, pair.stance, pair.point, pair.counter]).encode())
+        facts = [pair.id, pair.theme, pair.debate, pair.stance, pair.point, pair.counter]
+        digest.update(json.dumps(facts + ([] if pair.same_id is None else [pair.same_id])).encode())
     return digest.hexdigest()

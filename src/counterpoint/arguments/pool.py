@@ -21,7 +21,8 @@ class Pool:
     texts holds the distinct texts, and text points into it: arguments that are equal to the letter share an entry.
     text_group is equal for duplicates (`text_key`), numbered from 0 by first appearance. side is the argument's own; a counter
     takes the other side than the point it attacks. row is the row of the pair, or of the document, in the list it came from.
-    counter_of is the position of a point's counter, -1 for arguments without one.
+    counter_of is the position of a point's counter, -1 for arguments without one. same_id is the text group of a document with
+    the point's id, -1 for the others: neither candidate nor negative of the point.
     """
 
     texts: Sequence[str]
@@ -33,6 +34,7 @@ class Pool:
     source: np.ndarray
     row: np.ndarray
     counter_of: np.ndarray
+    same_id: np.ndarray
 
     def __len__(self) -> int:
         return len(self.text)
@@ -50,6 +52,10 @@ class Pool:
         countered = np.array(list(counters), dtype=np.int64)
         arguments = [*(pair.point for pair in pairs), *counters.values(), *(document.text for document in documents)]
         texts, text = _number(arguments)
+        groups = _number([text_key(distinct) for distinct in texts])[1]
+        group_of = dict(zip(texts, groups.tolist(), strict=True))
+        same_id = np.full(len(arguments), -1)
+        same_id[:n] = [group_of.get(pair.same_id, -1) for pair in pairs]
         side = np.array([SIDES.get(pair.stance or "", UNKNOWN) for pair in pairs], dtype=np.int64)
         unknown = np.full(m, UNKNOWN)
         counter_of = np.full(len(arguments), -1)
@@ -61,13 +67,14 @@ class Pool:
         return cls(
             texts=texts,
             text=text,
-            text_group=_number([text_key(distinct) for distinct in texts])[1][text],
+            text_group=groups[text],
             debate=of_pairs(_number([pair.debate and (pair.theme, pair.debate) for pair in pairs])[1]),
             theme=of_pairs(_number([pair.theme for pair in pairs])[1]),
             side=np.concatenate([side, np.where(side == UNKNOWN, UNKNOWN, 1 - side)[countered], unknown]),
             source=np.repeat([POINT, COUNTER, DOCUMENT], [n, len(countered), m]),
             row=np.concatenate([np.arange(n), countered, np.arange(m)]),
             counter_of=counter_of,
+            same_id=same_id,
         )
 
     def merged(self, group: np.ndarray) -> "Pool":
@@ -76,7 +83,16 @@ class Pool:
         ends = np.concatenate([self.text_group, group[self.text] + n]) + n  # nodes after the arguments' own
         edges = (np.ones(2 * n), (np.tile(np.arange(n), 2), ends))
         component = connected_components(coo_array(edges, shape=(n + ends.max() + 1,) * 2), directed=False)[1][:n]
-        return replace(self, text_group=_number(component.tolist())[1])
+        text_group = _number(component.tolist())[1]
+        now = np.full(self.text_group.max() + 2, -1)  # of each group; the last for none
+        now[self.text_group] = text_group
+        return replace(self, text_group=text_group, same_id=now[self.same_id])
+
+
+def _connected(edges: Sequence[tuple[int, int]], nodes: int) -> np.ndarray:
+    """The number of each node's component (nodes,)."""
+    ends = np.array(edges).T  # (2, edges)
+    return connected_components(coo_array((np.ones(len(edges)), ends), shape=(nodes, nodes)), directed=False)[1]
 
 
 def _number(values: Sequence) -> tuple[list, np.ndarray]:
@@ -112,10 +128,8 @@ def clusters(pairs: Sequence[Pair]) -> np.ndarray:
     keys: dict[tuple, int] = {}  # a debate or a text group -> its node
     edges = []
     for i, pair in enumerate(pairs):
-        shared: list[tuple] = [("text", text_key(text)) for text in pair.texts]
+        shared: list[tuple] = [("text", key) for key in pair.keys]
         shared += [("debate", pair.theme, pair.debate)] if pair.debate is not None else []
         edges += [(i, len(pairs) + keys.setdefault(key, len(keys))) for key in shared]
-    ends = np.array(edges).T  # (2, edges)
-    n = len(pairs) + len(keys)
-    component = connected_components(coo_array((np.ones(len(edges)), ends), shape=(n, n)), directed=False)[1][: len(pairs)]
+    component = _connected(edges, len(pairs) + len(keys))[: len(pairs)]
     return np.unique(component, return_inverse=True)[1]

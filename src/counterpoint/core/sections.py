@@ -15,6 +15,7 @@ NUMBER = BeforeValidator(_no_flag)
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
 PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER]
 DropoutRate = Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False), NUMBER]
+Number = Annotated[float, Field(allow_inf_nan=False), NUMBER]
 FromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
 AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER]
@@ -23,6 +24,9 @@ AtLeastOne = Annotated[int, Field(ge=1), NUMBER]
 Tokens = Annotated[int, Field(ge=3), NUMBER]
 Frozen = Annotated[AtLeastOne | Literal["all"], Field(union_mode="left_to_right")]
 Text = Annotated[str, Field(pattern=r"\S")]
+Column = Annotated[
+    Text, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)
+]  # a header may be 2
 Prompt = Annotated[str, Field(min_length=1)]
 
 
@@ -84,8 +88,8 @@ class SplitShares(Section):
 
 
 class ColumnsParams(Section):
-    point: Text = key("a table's column of points")
-    counter: Text = key("a table's column of counters")
+    point: Column = key("a table's column of points")
+    counter: Column = key("a table's column of counters")
 
     @model_validator(mode="after")
     def _differ(self) -> "ColumnsParams":

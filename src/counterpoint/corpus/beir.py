@@ -1,34 +1,34 @@
-"""A directory in BEIR's form: corpus.jsonl, queries.jsonl and qrels/{train,dev,test}.tsv."""
+"""A directory in BEIR's form: corpus.jsonl, queries.jsonl and qrels/, with a file a split."""
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
-from counterpoint.corpus.forms import read_rows
-from counterpoint.corpus.source import Budget, Corpus, Row, check_text
-
-FILES = {"training": "train", "validation": "dev", "test": "test"}
+from counterpoint.corpus.forms import FORMS, read_rows
+from counterpoint.corpus.source import Budget, Corpus, Row, check_text, kind
+from counterpoint.corpus.tables import SPLIT_NAMES
 
 
 def read_beir(path: Path, budget: Budget) -> Corpus | None:
     """Read a pair for each relevant document of each query; return None for a directory that is not in BEIR's form.
 
-    As in BEIR, a document's title stands before its text. Every grade above 0 counts as relevant. Without train.tsv or
-    test.tsv the rows name no split, and a pair in two files stands once. Pairs are left out, with a log line, where the query
-    or the document has no visible text.
+    As in BEIR, a document's title stands before its text, and one with the query's id is never its candidate. Every grade above
+    0 counts as relevant. Without qrels of train or test the rows name no split, and a pair in two files stands once. Pairs are
+    left out, with a log line, where the query or the document is absent or has no visible text.
     """
     if not ((path / "corpus.jsonl").is_file() and (path / "queries.jsonl").is_file() and (path / "qrels").is_dir()):
         return None
     documents, queries = _texts(path / "corpus.jsonl", budget), _texts(path / "queries.jsonl", budget)
-    files = {split: file for split, name in FILES.items() if (file := path / "qrels" / f"{name}.tsv").is_file()}
+    files = _qrels(path / "qrels")
     with_splits = {"training", "test"} <= set(files)
     if not with_splits:
-        logging.info("corpus: %s: without both qrels/train.tsv and test.tsv, splits are drawn over all pairs", path)
+        logging.info("corpus: %s: without qrels of both train and test, splits are drawn over all pairs", path)
     rows: dict[tuple[str, str, str], Row] = {}
     invisible = 0
     for split, file in files.items():
@@ -38,7 +38,7 @@ def read_beir(path: Path, budget: Budget) -> Corpus | None:
                 invisible += 1
             elif with_splits or not repeated:
                 name = f"{query} > {document}" + (f" ({split})" if repeated else "")
-                pair = Pair(name, None, None, None, queries[query], documents[document])
+                pair = Pair(name, None, None, None, queries[query], documents[document], same_id=documents.get(query))
                 rows.setdefault((split, query, document), (split if with_splits else None, pair))
     if invisible:
         logging.info("corpus: %s: left out pairs whose query or document has no visible text: %d", path, invisible)
@@ -47,44 +47,72 @@ def read_beir(path: Path, budget: Budget) -> Corpus | None:
     return Corpus(list(rows.values()), documents=unpaired)
 
 
+def _qrels(folder: Path) -> dict[str, Path]:
+    """The file of each split, in the order of SPLITS."""
+    by_split: dict[str, Path] = {}
+    for file in sorted(file for file in folder.iterdir() if kind(file)[1] in FORMS):
+        if (split := SPLIT_NAMES.get(kind(file)[0])) is None:
+            logging.info("corpus: %s: ignored, since its name is no split", file)
+        elif split in by_split:
+            raise InputError(f"corpus: {folder} must hold one file a split; got {by_split[split].name} and {file.name}")
+        else:
+            by_split[split] = file
+    if not by_split:
+        raise InputError(f"corpus: {folder} must hold train.tsv, dev.tsv or test.tsv; it holds none")
+    return {split: by_split[split] for split in SPLITS if split in by_split}
+
+
 def _relevant(file: Path, queries: dict[str, str], documents: dict[str, str], budget: Budget) -> Iterator[tuple[str, str]]:
-    """Yield the ids of each query and a document that is relevant to it."""
-    graded = False
+    """Yield the ids of each query and a document that is relevant to it; rows that name an absent one are left out."""
+    graded, rows, absent = False, 0, []
     for number, values in read_rows(file, budget):
-        where = f"{file}:{number}"
+        where, rows = f"{file}:{number}", rows + 1
         if missing := [name for name in ("query-id", "corpus-id", "score") if name not in values]:
             raise InputError(f"corpus: {where} must have {missing[0]}; got {', '.join(values)}")
-        query, document = values["query-id"], values["corpus-id"]
-        try:
-            score = float(values["score"])
-        except ValueError:
-            score = math.nan
-        if not math.isfinite(score):
-            raise InputError(f"corpus: {where}: score must be a number; got {values['score']!r}")
+        query, document, score = str(values["query-id"]), str(values["corpus-id"]), _grade(values["score"], where)
         graded |= score > 0 and score != 1
-        for name, texts, source in ((query, queries, "queries.jsonl"), (document, documents, "corpus.jsonl")):
-            if name not in texts:
-                raise InputError(f"corpus: {where}: {name!r} must be in {source}; it is not")
-        if score > 0:
+        if query not in queries or document not in documents:
+            absent.append(f"{query} > {document}")
+        elif score > 0:
             yield query, document
+    if rows and len(absent) == rows:
+        raise InputError(f"corpus: {file} must name ids of queries.jsonl and corpus.jsonl; none of its {rows:,} rows does")
+    if absent:
+        logging.info("corpus: %s: left out rows that name absent ids: %d, such as %s", file, len(absent), absent[0])
     if graded:
         logging.info("corpus: %s: all grades above 0 count as 1", file)
 
 
+def _grade(value: object, where: str) -> float:
+    try:
+        score = float(str(value))
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise InputError(f"corpus: {where}: score must be a number; got {value!r}")
+    return score
+
+
 def _texts(file: Path, budget: Budget) -> dict[str, str]:
-    """Return the texts by _id, each after its title where it has one."""
+    """Return the texts by _id."""
     texts: dict[str, str] = {}
     for number, values in read_rows(file, budget):
-        where = f"{file}:{number}"
-        name, parts = values.get("_id"), [values.get(key) for key in ("title", "text")]
+        where, name = f"{file}:{number}", values.get("_id")
         if isinstance(name, int) and not isinstance(name, bool):
             name = str(name)
         if not isinstance(name, str) or not name.strip():
             raise InputError(f"corpus: {where}: _id must be a string; got {name!r}")
         if name in texts:
             raise InputError(f"corpus: {where}: _id must be unique; got {name!r} twice")
-        if wrong := [part for part in parts if not isinstance(part, str | None)]:
-            raise InputError(f"corpus: {where}: title and text must be strings; got {wrong[0]!r}")
-        texts[name] = " ".join(part or "" for part in parts).strip()
-        check_text(texts[name], where)
+        texts[name] = titled(values, where)
     return texts
+
+
+def titled(values: Mapping[str, Any], where: str) -> str:
+    """Return the text of a row, after its title where it has one; raise InputError where either is no string."""
+    parts = [values.get(key) for key in ("title", "text")]
+    if wrong := [part for part in parts if not isinstance(part, str | None)]:
+        raise InputError(f"corpus: {where}: title and text must be strings; got {wrong[0]!r}")
+    text = " ".join(part or "" for part in parts).strip()
+    check_text(text, where)
+    return text

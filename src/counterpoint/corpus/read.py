@@ -2,7 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from counterpoint.arguments.text import text_key
@@ -10,10 +11,16 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
 from counterpoint.corpus.beir import read_beir
-from counterpoint.corpus.forms import FORMS, SPLIT_NAMES, read_table
-from counterpoint.corpus.source import Budget, Corpus, kind
+from counterpoint.corpus.forms import FORMS
+from counterpoint.corpus.source import Budget, Corpus, Row, kind
+from counterpoint.corpus.tables import SPLIT_NAMES, read_table
 
-PLACEHOLDERS = {"nan", "none", "null", "n/a", "na", "-", "...", "[deleted]", "[removed]"}  # after text_key
+# after text_key: of programs, of people, of spreadsheets, of Reddit
+PLACEHOLDERS = {
+    "nan", "none", "null", "<na>", "\\n", "undefined", "nil", "n/a", "n.a.", "na", "-", "--", "?", "...", "tbd",
+    "#name?", "#n/a", "#value!", "#ref!", "#div/0!", "#null!", "#num!",
+    "[deleted]", "[removed]", "[deleted by user]", "[ removed by reddit ]",
+}  # fmt: skip
 
 
 def read_corpus(path: str | Path, columns: Mapping[str, str] | None = None) -> Corpus:
@@ -36,11 +43,27 @@ def read_corpus(path: str | Path, columns: Mapping[str, str] | None = None) -> C
         raise InputError(f"corpus: {path}: split must be given for all rows or for none; {unsplit[0]} has none")
     if repeated := [name for name, n in Counter(pair.id for _, pair in corpus.rows).items() if n > 1]:
         raise InputError(f"corpus: {path}: id must be unique; got {repeated[0]!r} twice")
+    _warn_of_placeholders(path, corpus)
+    return replace(corpus, rows=_alike(corpus.rows))
+
+
+def _alike(rows: Sequence[Row]) -> list[Row]:
+    """The rows with one spelling of each theme and debate, the first."""
+    spelling: dict[tuple[str, str], str] = {}
+
+    def first(kind: str, name: str | None) -> str | None:
+        return None if name is None else spelling.setdefault((kind, text_key(name)), name)
+
+    return [
+        (split, replace(pair, theme=first("theme", pair.theme), debate=first("debate", pair.debate))) for split, pair in rows
+    ]
+
+
+def _warn_of_placeholders(path: str | Path, corpus: Corpus) -> None:
     placeholders = Counter(text.strip() for _, pair in corpus.rows for text in pair.texts if text_key(text) in PLACEHOLDERS)
     if placeholders:
         listed = ", ".join(f"{text} ({n:,})" for text, n in placeholders.most_common())
         logging.info("corpus: %s: texts that look like placeholders: %s", path, listed)
-    return corpus
 
 
 def _read(path: Path, columns: Mapping[str, str]) -> Corpus:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import UNSEEN, Pair
 from counterpoint.arguments.pool import clusters
 from counterpoint.arguments.text import is_unspaced, text_key
 from counterpoint.arguments.triples import Triples
@@ -98,7 +98,7 @@ def _why_not(pairs: list[Pair], component: np.ndarray, usable: np.ndarray, split
     groups = int((usable > 0).sum())
     largest = [pair for c, pair in zip(component, pairs, strict=True) if c == usable.argmax()]
     shared = Counter(("debate", pair.debate) for pair in largest if pair.debate is not None)
-    shared.update(("text", key) for pair in largest for key in dict.fromkeys(map(text_key, pair.texts)))
+    shared.update(("text", key) for pair in largest for key in dict.fromkeys(pair.keys))
     most = max(shared.values())
     reasons = [f"the {what} {name[:60]!r}" for (what, name), n in shared.most_common(2) if n == most]
     return (
@@ -122,24 +122,29 @@ def log_oddities(splits: dict[str, list[Pair]]) -> None:
 def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
     """Set `seen` of each pair: whether training has the pair, its point, its counter or none of them, by text group.
 
-    Where training has both texts, but in different pairs, `seen` is point.
+    Where training has both texts, but in different pairs, `seen` is point. It is validation for a test pair of which training
+    has nothing, and validation a text.
     """
     training = splits["training"]
     pairs = {tuple(map(text_key, pair.texts)) for pair in training if pair.counter is not None}
-    texts = {text_key(text) for pair in training for text in pair.texts}
+    texts, chosen_by = ({key for pair in splits.get(name, ()) for key in pair.keys} for name in ("training", "validation"))
 
-    def seen(pair: Pair) -> str:
+    def seen(pair: Pair, split: str) -> str:
         keys = tuple(map(text_key, pair.texts))
         if keys in pairs:
             return "pair"
-        return next((name for name, key in zip(("point", "counter"), keys, strict=False) if key in texts), "none")
+        if place := next((name for name, key in zip(("point", "counter"), keys, strict=False) if key in texts), None):
+            return place
+        if not texts.isdisjoint(pair.keys):
+            return "point"
+        return "validation" if split == "test" and not chosen_by.isdisjoint(pair.keys) else "none"
 
-    return {name: [replace(pair, seen=seen(pair)) for pair in members] for name, members in splits.items()}
+    return {name: [replace(pair, seen=seen(pair, name)) for pair in members] for name, members in splits.items()}
 
 
 def unseen(pairs: Sequence[Pair]) -> np.ndarray:
     """Return for each pair whether training has none of its texts: bool (pairs,)."""
-    return np.array([pair.seen == "none" for pair in pairs])
+    return np.array([pair.seen in UNSEEN for pair in pairs])
 
 
 def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
@@ -167,5 +172,6 @@ def count(pairs: list[Pair], empty_debates: int) -> dict[str, int]:
         "queries_with_several_answers": sum(len(counters) > 1 for counters in positives.values()),
         "queries_with_a_twin": sum(groups[point] > 1 for point in positives),
         "pairs_also_in_training": sum(pair.seen == "pair" for pair, *_ in usable),
-        "unseen_pairs": sum(pair.seen == "none" for pair, *_ in usable),
+        "unseen_pairs": sum(pair.seen in UNSEEN for pair, *_ in usable),
+        "unseen_by_both_pairs": sum(pair.seen == "none" for pair, *_ in usable),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoint.arguments.pairs import SOURCES, Document, Pair
+from counterpoint.arguments.pairs import SEEN, SOURCES, Document, Pair
 from counterpoint.arguments.pool import Pool, clusters
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.sections import Relevance
@@ -17,10 +17,18 @@ from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import Distance
-from counterpoint.ranking.queries import BEIR, MODES, SETTINGS, Queries, Setting, by_row_among_texts, by_text, settings_of
+from counterpoint.ranking.queries import (
+    MODES,
+    SETTINGS,
+    Queries,
+    Setting,
+    beir_setting,
+    by_row_among_texts,
+    by_text,
+    settings_of,
+)
 from counterpoint.ranking.ranking import Ranks
 
-SEEN = ("none", "counter", "point", "pair")  # ascending
 DECIMALS = 6  # of a distance in the table
 
 
@@ -37,7 +45,7 @@ class Task:
 
 
 def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
-    """Return a task for validation and one for test; with beir, also one that searches the distinct texts of all splits."""
+    """Return a task for validation and one for test; with beir, also that of BEIR."""
     tasks: list[Task] = []
     for split in EVALUATED:
         pool, pairs = triples.pool(split), triples.pairs[split]
@@ -49,13 +57,14 @@ def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
 
 
 def _beir(triples: Triples) -> Task:
-    """Counterless points are candidates, too."""
+    """The test points search a collection's documents, else all arguments, counterless points too."""
     before = [*triples.pairs["training"], *triples.pairs["validation"]]
     pairs = [*before, *triples.pairs["test"], *triples.unpaired]
     documents = list(triples.documents or ())
     pool = Pool.of(pairs, documents)  # points stand first, so the i-th pair's point has position i
     points = len(before) + np.arange(len(triples.pairs["test"]))
-    return Task("test", pairs, documents, pool, BEIR, {"text": by_text(pool, points), "row": by_row_among_texts(pool, points)})
+    queries: dict[Relevance, Queries] = {"text": by_text(pool, points), "row": by_row_among_texts(pool, points)}
+    return Task("test", pairs, documents, pool, beir_setting(collection=triples.documents is not None), queries)
 
 
 def embed_tasks(
@@ -70,7 +79,7 @@ def embed_tasks(
     parts: list[Tokens] = []
     rows = []
     for task in tasks:
-        texts = [text for text in task.pool.texts if task.settings is not BEIR or text not in place]
+        texts = [text for text in task.pool.texts if "beir" not in task.settings or text not in place]
         start = sum(map(len, parts))
         place |= {text: start + i for i, text in enumerate(texts)}
         rows.append(np.array([place[text] for text in task.pool.texts]))

@@ -12,9 +12,15 @@ from counterpoint.core.seeds import generator
 
 
 def excluded_groups(pool: Pool) -> np.ndarray:
-    """Return the text groups excluded for each query point, its own and its positives': (points, m), padded with -1."""
-    rows = {point: sorted({point, *groups}) for point, groups in positive_groups(pool).items()}
-    return padded([rows[int(point)] for point in pool.text_group[pool.queries]])
+    """Return the text groups excluded for each query point: its own, its positives' and that of the document with its id.
+
+    They are (points, m), padded with -1.
+    """
+    rows = {point: {point, *groups} for point, groups in positive_groups(pool).items()}
+    for point, same in zip(pool.text_group[pool.queries].tolist(), pool.same_id[pool.queries].tolist(), strict=True):
+        if same >= 0:
+            rows[point].add(same)
+    return padded([sorted(rows[int(point)]) for point in pool.text_group[pool.queries]])
 
 
 def is_eligible(pool: Pool, excluded: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -109,7 +109,7 @@ class NegativeSampler:
         return Window(*neighbours, begin, end, empty)
 
     def _allowed(self, window: "Window", to_counter: np.ndarray) -> np.ndarray:
-        """Which neighbours are below the margin: bool (points, k)."""
+        """Return which neighbours are below the margin: bool (points, k)."""
         if self.params.margin is None:
             return np.ones(window.ids.shape, dtype=bool)
         positive = similarity_at(to_counter, normalized=self.normalized)

@@ -11,7 +11,7 @@ NEVER = "never-random"  # mined negatives from the first epoch on
 
 # (random_rate r, floor f, decay d, epoch e) -> the rate
 SHAPES: dict[Shape, Callable[[float, float, float, float], float]] = {
-    "linear": lambda r, f, d, e: max(f, r - e * d),
+    "linear": lambda r, f, d, e: min(1.0, max(f, r - e * d)),
     "exponential": lambda r, f, d, e: max(f, r * (1 - d) ** e),
     "cosine": lambda r, f, d, e: f + (r - f) * (1 + math.cos(math.pi * min(1.0, e * d))) / 2,
 }
@@ -21,8 +21,9 @@ SHAPES: dict[Shape, Callable[[float, float, float, float], float]] = {
 class Schedule:
     """The random rate's start, its fall each epoch (None = no fall), its floor, and the shape of the fall.
 
-    Rates are shares from 0 to 1. rate(e) is max(floor, random_rate − e · decay) for the shape linear; max(floor, random_rate ·
-    (1 − decay)^e) for exponential; floor + (random_rate − floor) · (1 + cos(π · min(1, e · decay))) / 2 for cosine.
+    Rates are shares from 0 to 1. rate(e) is min(1, max(floor, random_rate − e · decay)) for the shape linear, which rises with
+    a decay below 0; max(floor, random_rate · (1 − decay)^e) for exponential; floor + (random_rate − floor) · (1 + cos(π ·
+    min(1, e · decay))) / 2 for cosine.
     """
 
     random_rate: float
@@ -33,7 +34,7 @@ class Schedule:
     @classmethod
     def of(cls, params: Params) -> "Schedule":
         """Return the schedule of params; all that never draw at random are equal, and so are those without decay."""
-        if not params.random_rate:
+        if not params.random_rate and (params.decay or 0) >= 0:
             return cls(0.0, None, 0.0)
         return cls(params.random_rate, params.decay, params.floor, "linear" if params.decay is None else params.schedule)
 
@@ -46,7 +47,7 @@ class Schedule:
     @property
     def never_random(self) -> bool:
         """Return whether all negatives are mined."""
-        return not self.random_rate
+        return not self.random_rate and self.decay is None
 
     @property
     def name(self) -> str:
@@ -70,7 +71,8 @@ class Schedule:
         if self.decay is None:
             return f"no decay: random rate {self.random_rate:g} throughout"
         decay = f"{'' if self.shape == 'linear' else f'{self.shape} '}decay {self.decay:g}"
-        return f"{decay} from random rate {self.random_rate:g}" + (f" to {self.floor:g}" if self.floor else "")
+        end = " upwards" if self.decay < 0 else f" to {self.floor:g}" if self.floor else ""
+        return f"{decay} from random rate {self.random_rate:g}{end}"
 
     @property
     def order(self) -> tuple[float, str, float, float]:

@@ -130,8 +130,11 @@ SETTINGS: dict[SettingName, Setting] = {
     "epc": Setting(None, counters_only=True),
     "epa": Setting(None, counters_only=False),
 }
-# test points among the distinct texts of all splits
-BEIR: dict[str, Setting] = {"beir": Setting(None, counters_only=False)}
+
+
+def beir_setting(*, collection: bool) -> dict[str, Setting]:
+    """Return the setting of BEIR: test points among the documents of a collection, else the distinct texts of all splits."""
+    return {"beir": Setting(None, counters_only=collection)}
 
 
 def settings_of(pool: Pool) -> dict[str, Setting]:
@@ -161,7 +164,7 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
 
     By text, an answer is a candidate if an argument of that text is in scope; the query's own text never is. By row, an
     argument is one if it is in scope; the query itself is none, duplicates of the true counter are left out, and other
-    duplicates stay. Positives always are candidates.
+    duplicates stay. A document with the query's id never is one, positives always are.
     """
     pool, point = queries.pool, queries.point[chosen]
     right, rows = queries.right[chosen], np.arange(len(chosen))
@@ -170,8 +173,12 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
         allowed = np.logical_or.reduceat(scope[:, order], begin[:-1], axis=1)
         allowed = np.repeat(allowed, len(chosen) // len(allowed), axis=0)
         allowed[rows, queries.item[point]] = False
+        points, begin = queries.members(chosen)
+        row, same = np.repeat(rows, np.diff(begin, append=len(points))), pool.same_id[points]
+        allowed[row[same >= 0], same[same >= 0]] = False
     else:
-        allowed = scope & ((pool.source == POINT) | (pool.text_group != pool.text_group[right[:, 0], None]))
+        allowed = scope & (pool.text_group != pool.text_group[right[:, 0], None])
+        allowed &= pool.text_group != pool.same_id[point, None]
         allowed[rows, point] = False
     query, place = np.nonzero(right >= 0)
     allowed[query, right[query, place]] = True

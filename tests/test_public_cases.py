@@ -1,0 +1,218 @@
+"""Files as people have them, on which Counterpoint once fell short, with what is right for each; all texts are invented."""
+
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoint.arguments.text import text_key
+from counterpoint.core.errors import InputError
+from counterpoint.core.sections import SplitShares
+from counterpoint.corpus.read import read_corpus
+from counterpoint.corpus.splits import read_splits
+from counterpoint.evaluation.bm25 import bm25
+from counterpoint.evaluation.tasks import read_tasks
+from counterpoint.negatives.eligible import excluded_groups
+from counterpoint.ranking.distance import Distance
+from counterpoint.ranking.metrics import gains
+from counterpoint.ranking.queries import MODES, SETTINGS, by_row, by_text, in_scope, is_candidate
+from counterpoint.ranking.ranking import rank
+from counterpoint.use.arguments import read_arguments
+
+CASES = Path(__file__).parent / "cases"
+SHARES = SplitShares(training=0.6, validation=0.2, test=0.2)
+
+
+@pytest.fixture
+def said(caplog):
+    caplog.set_level(logging.INFO)
+    return lambda: caplog.text
+
+
+def refusal(name, columns=None):
+    with pytest.raises(InputError) as refused:
+        read_corpus(CASES / name, columns)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def candidates(queries, number, setting="epa"):
+    """The texts that are candidates of a query."""
+    chosen = np.array([number])
+    allowed = is_candidate(queries, chosen, in_scope(queries, chosen, SETTINGS[setting]))[0]
+    return {queries.pool.texts[queries.pool.text[queries.first[item]]] for item in np.flatnonzero(allowed)}
+
+
+def documents_of(case):
+    rows = (json.loads(line) for line in (CASES / case / "corpus.jsonl").read_text().splitlines())
+    return {row["_id"]: f"{row['title']} {row['text']}".strip() for row in rows}
+
+
+# --- BEIR --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("setting", ["epa", "epc"])
+def test_a_document_with_the_query_s_id_is_never_its_candidate(mode, setting):
+    documents = documents_of("beir_same_ids")
+    triples = read_splits(CASES / "beir_same_ids", SHARES).triples
+    queries = MODES[mode](triples.pool("test"))
+    assert len(queries) == 24
+    for number, position in enumerate(queries.point):
+        name = triples.pairs["test"][queries.pool.row[position]].id.partition(" > ")[0]
+        there = candidates(queries, number, setting)
+        assert documents[name] not in there
+        assert len(there & set(documents.values())) == len(set(documents.values())) - 1
+
+
+def test_a_document_with_the_point_s_id_is_never_its_negative():
+    documents = documents_of("beir_same_ids")
+    triples = read_splits(CASES / "beir_same_ids", SHARES).triples
+    pool = triples.pool("training")
+    for position, excluded in zip(pool.queries, excluded_groups(pool), strict=True):
+        name = triples.pairs["training"][pool.row[position]].id.partition(" > ")[0]
+        group = next(pool.text_group[i] for i, text in enumerate(pool.text) if pool.texts[text] == documents[name])
+        assert group in excluded
+
+
+def test_ids_that_agree_by_chance_connect_nothing(tmp_path):
+    (tmp_path / "qrels").mkdir()
+    queries = [{"_id": str(i), "text": f"question {i}"} for i in range(12)]
+    corpus = [{"_id": str(i), "text": f"another matter {i}"} for i in range(12)]
+    for name, rows in (("queries", queries), ("corpus", corpus)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, numbers in (("train", range(4)), ("dev", range(4, 8)), ("test", range(8, 12))):
+        rows = "".join(f"{i}\t{(i + 5) % 12}\t1\n" for i in numbers)
+        (tmp_path / f"qrels/{name}.tsv").write_text("query-id\tcorpus-id\tscore\n" + rows)
+    splits = read_splits(tmp_path, SHARES)
+    assert {pair.seen for pair in splits.triples.pairs["test"]} == {"none"}
+
+
+def test_rows_of_absent_ids_are_left_out_and_counted(said):
+    corpus = read_corpus(CASES / "beir_dangling_doc")
+    assert "left out rows that name absent ids: 1, such as " in said()
+    assert sum(split == "test" for split, _ in corpus.rows) == 12
+
+
+def test_val_is_validation():
+    corpus = read_corpus(CASES / "beir_val_name")
+    assert Counter(split for split, _ in corpus.rows) == {"training": 20, "validation": 8, "test": 12}
+
+
+def test_qrels_may_be_lines_of_json():
+    corpus = read_corpus(CASES / "beir_jsonl_qrels")
+    assert Counter(split for split, _ in corpus.rows) == {"training": 20, "validation": 8, "test": 12}
+
+
+def test_beir_s_protocol_searches_the_documents_of_a_collection_and_nothing_else():
+    tasks = read_tasks(read_splits(CASES / "beir_collection", SHARES).triples, beir=True)
+    queries = tasks[-1].queries["text"]
+    (ranking,) = rank(queries, bm25(queries), tasks[-1].settings).values()
+    assert (ranking.candidates == len(set(map(text_key, documents_of("beir_collection").values())))).all()
+    epc = tasks[1].queries["text"]
+    (alike,) = rank(epc, bm25(epc), {"epc": SETTINGS["epc"]}).values()
+    assert ranking.candidates.tolist() == alike.candidates.tolist()
+
+
+# --- tables --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "column"), [("labels/split.csv", "label"), ("annotators/pairs.csv", "relevance")])
+def test_a_row_that_a_label_calls_wrong_is_refused(name, column):
+    line = refusal(name)
+    assert f"{column} must not be 0, since every row is a right answer: leave such rows out, or rename the column" in line
+
+
+def test_labels_left_out_the_rest_is_right():
+    triples = read_splits(CASES / "labels/split_right.csv", SHARES).triples
+    queries = by_text(triples.pool("test"))
+    assert len(triples.pairs["test"]) == 4
+    ranking = rank(queries, bm25(queries), {"epa": SETTINGS["epa"]})["epa"]
+    assert gains(ranking.retrieved.right)["map"].mean() == pytest.approx(0.404, abs=5e-4)
+
+
+def test_a_line_says_how_many_pairs_lists_are(said):
+    pairs = read_corpus(CASES / "sentence_lists/pairs.jsonl").rows
+    assert f"lists of counters in 24 rows are {len(pairs)} pairs: each entry is a counter" in said()
+    assert len(read_corpus(CASES / "sentence_lists/joined.jsonl").rows) == 24
+
+
+def test_placeholders_of_spreadsheets_and_forums_are_listed(said):
+    read_corpus(CASES / "placeholders/pairs.csv")
+    for text in ("#NAME?", "#N/A", "\\N", "<NA>", "[ Removed by Reddit ]", "[deleted by user]", "#VALUE!", "undefined", "N.A."):
+        assert f"{text} (1)" in said(), text
+
+
+def test_a_json_key_that_stands_twice_is_refused():
+    assert "the key 'counter' stands twice" in refusal("json_forms/double_key.jsonl")
+
+
+def test_lines_of_json_in_a_json_file_are_told_their_name():
+    assert "lines of JSON belong in a file named .jsonl" in refusal("json_forms/lines.json")
+
+
+@pytest.mark.parametrize("name", ["semicolons", "sep_line", "sep_comma"])
+def test_tables_as_excel_writes_them(name):
+    rows = read_corpus(CASES / f"excel/{name}.csv").rows
+    first = rows[0][1]
+    assert (first.id, first.debate) == ("00a", "city trams")
+    assert first.point == "We should keep city trams, since city trams are cheap to keep up."
+
+
+@pytest.mark.parametrize(("name", "point", "counter"), [("on_off", "on", "off"), ("numbers_header", "2", "3")])
+def test_any_header_can_be_named(name, point, counter, tmp_path):
+    assert len(read_corpus(CASES / f"excel/{name}.csv", {"point": point, "counter": counter}).rows) > 10
+
+
+def test_kialo_s_export_is_read_with_its_semicolons_and_stances():
+    rows = read_corpus(CASES / "kialo/kialo.csv").rows
+    assert {pair.stance for _, pair in rows} == {"pro", "con"}
+    assert {pair.stance for _, pair in read_corpus(CASES / "kialo/stance_comma.csv").rows} == {"pro", "con"}
+
+
+def test_ids_of_a_list_and_ids_with_points_are_kept_apart():
+    names = [pair.id for _, pair in read_corpus(CASES / "kialo/ids.jsonl").rows]
+    assert len(set(names)) == len(names)
+    assert "1.1" in names
+
+
+def test_debates_that_differ_in_case_are_one():
+    splits = read_splits(CASES / "debate_case/pairs.csv", SHARES)
+    debates = [{pair.debate for pair in pairs} for pairs in splits.triples.pairs.values()]
+    assert sum(map(len, debates)) == len(set.union(*debates)) == 10
+
+
+# --- asking --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_file_is_cut_at_line_feeds_alone():
+    assert len(read_arguments(CASES / "ask_txt/arguments.txt", "text", "--arguments")) == 6
+
+
+def test_the_documents_of_a_beir_directory_are_searched_by_their_ids_and_titles():
+    documents = documents_of("beir_collection")
+    for place in ("beir_collection", "beir_collection/corpus.jsonl"):
+        arguments = read_arguments(CASES / place, "text", "--arguments")
+        assert {argument.id: argument.text for argument in arguments} == documents
+    points = read_arguments(CASES / "beir_collection/queries.jsonl", "point", "--points")
+    assert (len(points), points[0].id) == (40, "q00a")
+
+
+# --- ranking -------------------------------------------------------------------------------------------------------------
+
+
+def test_by_row_a_perfect_retriever_is_right_on_a_chain():
+    """A counter that stands as a point, too, is no wrong candidate."""
+    pool = read_splits(CASES / "chain.csv", SHARES).triples
+    for split in ("training", "test"):
+        queries = by_row(pool.pool(split))
+        group, right = queries.pool.text_group, queries.right[:, 0]
+
+        def far(chosen, group=group, right=right):
+            return (group[None, :] != group[right[chosen], None]).astype(float)
+
+        ranking = rank(queries, Distance.of(far, len(queries)), {"epa": SETTINGS["epa"]})["epa"].retrieved
+        assert (ranking.rank == 1).all()
