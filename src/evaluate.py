@@ -45,11 +45,13 @@ def write_metrics(ranks: dict[str, pd.DataFrame]) -> None:
     changes, settings = reranking(ranks["test"]), by_setting(measured)
     for name, rows in {"topk": curve(epa), "winners": winners(epa), "reranking": changes, "settings": settings}.items():
         write_series(SERIES / f"{name}.json", name, rows)
-    headline: dict[str, dict] = {"epa": {}, "epc": {}}
+    headline: dict[str, dict] = {"epa": {}, "epc": {}, "unseen_by_both": {}}
     for row in measured:
         if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in MODEL_STAGES:
             logging.info("test %(setting)s %(stage)s: top1 %(top1).3f, top10 %(top10).3f, mrr %(mrr).3f, n %(n)d", row)
             headline[row["setting"]][row["stage"]] = {measure: row[measure] for measure in HEADLINE}
+        if (row["split"], row["setting"], row["queries"]) == ("test", "epa", "unseen_by_both") and row["stage"] in MODEL_STAGES:
+            headline["unseen_by_both"] |= {"n": row["n"], f"{row['stage']}_top1": row["top1"]}
     write_series(METRICS / "settings.json", "settings", measured)
     write_json(METRICS / "test.json", headline)
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from counterpoint.core.files import read_json, read_series, write_text
+from counterpoint.core.files import read_json, read_series, replacing_directory, write_text
 from counterpoint.core.params import code_of, load_params
 from counterpoint.use.card import Facts, card
 
@@ -28,19 +28,29 @@ def main() -> None:
         read_json(METRICS / "reranker.json"),
         code(),
     )
-    for side in ("point",) if model["sharing"] == "shared" else ("point", "counter"):
-        shutil.copytree(MODELS / side, PUBLISHED / side, copy_function=shutil.copyfile, dirs_exist_ok=True)
-        write_text(PUBLISHED / side / "README.md", card(facts, side))
+    with replacing_directory(PUBLISHED) as unfinished:  # files in place may be links into DVC's cache
+        for side in ("point",) if model["sharing"] == "shared" else ("point", "counter"):
+            shutil.copytree(MODELS / side, unfinished / side, copy_function=shutil.copyfile)
+            write_text(unfinished / side / "README.md", card(facts, side))
 
 
 def code() -> str:
     """Return the last commit that changed the code of the stages; commits of results or docs do not count."""
     paths = code_of(lambda stage: stage != "plot")
-    log = subprocess.run(["git", "log", "-1", "--format=%h", "--abbrev=12", "--", *paths], capture_output=True, text=True)
-    if log.returncode or not log.stdout.strip():
+    commit = output("git", "log", "-1", "--format=%H", "--", *paths)
+    if not commit:
         return "no commit"
-    changed = subprocess.run(["git", "status", "--porcelain", "--", *paths], capture_output=True, text=True).stdout.strip()
-    return f"commit {log.stdout.strip()}" + (", and changes that are not committed" if changed else "")
+    shallow = Path(output("git", "rev-parse", "--git-path", "shallow"))
+    if shallow.is_file() and commit in shallow.read_text(encoding="utf-8"):  # perhaps an earlier one changed them
+        return "a commit that a shallow clone does not know"
+    changed = output("git", "status", "--porcelain", "--", *paths)
+    return f"commit {commit[:12]}" + (", and changes that are not committed" if changed else "")
+
+
+def output(*words: str) -> str:
+    """Return what a command printed; nothing where it failed."""
+    done = subprocess.run(words, capture_output=True, text=True)
+    return "" if done.returncode else done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from counterpoint.core import process
 from counterpoint.core.files import read_json, read_series
+from counterpoint.evaluation.table import QUERY_TITLES, distinct_queries
 from counterpoint.experiments.workspace import lines_of_difference
 
 MEASURES = ("top1", "top5", "top10", "mrr")
@@ -14,10 +15,8 @@ def main() -> None:
     measured = read_series(Path("metrics/settings.json"))
     train = read_json(Path("metrics/train.json"))
     test = [row for row in measured if row["split"] == "test" and row["setting"] in ("epa", "epc")]
-    everything = [row for row in test if row["queries"] == "all"]
-    unseen = [row for row in test if row["queries"] == "unseen" and 0 < row["n"] < everything[0]["n"]]
-    print_tables("test queries", everything)
-    print_tables("unseen test queries", unseen)
+    for queries in distinct_queries(measured):
+        print_tables(QUERY_TITLES[queries], [row for row in test if row["queries"] == queries])
     epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']} of 0-{train['epochs'] - 1}"
     print(f"\nmodel     models/point, {epoch} (a sentence-transformers directory)")
     print(f"reranker  {describe(read_json(Path('metrics/reranker.json')))}")

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.dvc
 SPLITS = ("training", "validation", "test")
 
 
+QUERIES = ("all", "unseen", "unseen_by_both")
 SETTINGS = ("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa")
 STAGES = ("bm25", "zero_shot", "zero_shot_corrected", "retrieved", "reranked")
 
@@ -194,7 +195,7 @@ def test_the_metrics_are_the_oracle_s(repository, oracles, split, setting):
         for row in read(repository, "metrics/settings.json")["settings"]
         if (row["split"], row["setting"]) == (split, setting)
     ]
-    assert [(row["queries"], row["stage"]) for row in rows] == [(q, s) for q in ("all", "unseen") for s in ("chance", *STAGES)]
+    assert [(row["queries"], row["stage"]) for row in rows] == [(q, s) for q in QUERIES for s in ("chance", *STAGES)]
     for row in rows:
         keep = [i for i, seen in enumerate(ranks["seen"]) if row["queries"] == "all" or not seen]
         candidates = np.array(ranks["candidates"])[keep]
@@ -402,7 +403,7 @@ def test_a_zip_and_zero_epochs_and_beir_run_too(repository, run, tmp_path):
     for zero_shot, retrieved, reranked in zip(settings[2::6], settings[4::6], settings[5::6], strict=True):
         assert zero_shot | {"stage": "reranked"} == retrieved | {"stage": "reranked"} == reranked  # nothing was trained
     beir = [row for row in settings if row["setting"] == "beir"]
-    assert [(row["queries"], row["stage"]) for row in beir] == [(q, s) for q in ("all", "unseen") for s in ("chance", *STAGES)]
+    assert [(row["queries"], row["stage"]) for row in beir] == [(q, s) for q in QUERIES for s in ("chance", *STAGES)]
     distinct = {" ".join(text.lower().split()) for split in SPLITS for _, *texts in corpus(repository, split) for text in texts}
     assert beir[0]["candidates_mean"] == len(distinct) + 1 - 1  # the counterless point is there, the query's own text is not
     baselines = [row for row in settings if row["setting"] != "beir" and row["stage"] in STAGES[:3]]

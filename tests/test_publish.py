@@ -78,7 +78,7 @@ def test_the_card_has_the_figures_of_the_run(published):
         (f"fixture-{setting}-{queries}", metric): row[metric]
         for (setting, queries), row in rows.items()
         for metric in ("top1", "mrr", "ndcg10")
-        if setting in ("epa", "epc", "sdoa")
+        if setting in ("epa", "epc", "sdoa") and queries != "unseen_by_both"  # validation shares no text with test here
     }
     assert figures == wanted  # seen and unseen: a pair of the fixture leaks
     unseen, everything = rows["epa", "unseen"], rows["epa", "all"]

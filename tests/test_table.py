@@ -7,7 +7,17 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from counterpoint.evaluation.statistics import interval
-from counterpoint.evaluation.table import STAGES, by_setting, curve, read_table, reranking, summaries, winners, write_table
+from counterpoint.evaluation.table import (
+    QUERIES,
+    STAGES,
+    by_setting,
+    curve,
+    read_table,
+    reranking,
+    summaries,
+    winners,
+    write_table,
+)
 
 
 def ranks(n=20, candidates=12, setting="epa", seed=0):
@@ -34,7 +44,7 @@ def test_there_is_a_row_for_every_setting_for_all_and_unseen_queries_and_every_s
     rows = list(summaries("test", pd.concat([ranks(setting="epc"), ranks()])))
     stages = ("chance", *STAGES)
     assert [(row["setting"], row["queries"], row["stage"]) for row in rows] == [
-        (setting, queries, stage) for setting in ("epc", "epa") for queries in ("all", "unseen") for stage in stages
+        (setting, queries, stage) for setting in ("epc", "epa") for queries in QUERIES for stage in stages
     ]
     assert {row["n"] for row in rows} == {20, 13}
     assert {row["split"] for row in rows} == {"test"}
@@ -61,7 +71,7 @@ def test_the_measures_are_the_oracles():
 
 def test_where_nothing_is_unseen_there_are_no_numbers():
     for row in summaries("test", ranks().assign(seen="pair")):
-        if row["queries"] == "unseen":
+        if row["queries"] != "all":
             assert (row["n"], row["clusters"], row["pairs"]) == (0, 0, 0)
             assert {row[name] for name in ("top1", "top1_low", "top1_high", "top1_ties_hit", "mrr", "candidates_mean")} == {
                 None

@@ -1,15 +1,15 @@
 """The table of ranks, its metrics and series; and the relation of each top-ranked argument to its query."""
 
 import csv
-from collections.abc import Callable, Iterator
-from itertools import product, zip_longest
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise, product, zip_longest
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
 
 import numpy as np
 import pandas as pd
 
-from counterpoint.arguments.pairs import DOCUMENT, POINT
+from counterpoint.arguments.pairs import DOCUMENT, POINT, UNSEEN
 from counterpoint.arguments.pool import UNKNOWN, Pool
 from counterpoint.core.files import write_text
 from counterpoint.evaluation.statistics import interval
@@ -41,10 +41,24 @@ EVALUATED = ("validation", "test")
 CURVE = 20  # the largest k of the Top-K curve
 MODEL_STAGES = ("retrieved", "reranked")
 STAGES = ("bm25", "zero_shot", "zero_shot_corrected", *MODEL_STAGES)  # values of the column stage
-QUERIES: dict[str, Callable[[pd.Series], np.ndarray]] = {  # the column seen -> mask
+QueryKind = Literal["all", "unseen", "unseen_by_both"]
+QUERIES: dict[QueryKind, Callable[[pd.Series], np.ndarray]] = {  # the column seen -> mask
     "all": lambda seen: np.ones(len(seen), dtype=bool),
-    "unseen": lambda seen: (seen == "none").to_numpy(),
+    "unseen": lambda seen: seen.isin(UNSEEN).to_numpy(),  # training has no text of theirs
+    "unseen_by_both": lambda seen: (seen == "none").to_numpy(),  # nor has validation, which chooses the epoch
 }
+QUERY_TITLES: dict[QueryKind, str] = {
+    "all": "test queries",
+    "unseen": "unseen test queries",
+    "unseen_by_both": "test queries unseen by both",
+}
+
+
+def distinct_queries(measured: Iterable[Mapping]) -> list[QueryKind]:
+    """Return those of QUERIES that are fewer test queries than the ones before, all first; the last is the headline's."""
+    n = {row["queries"]: row["n"] for row in measured if (row["split"], row["setting"]) == ("test", "epa")}
+    kinds = [kind for kind in QUERIES if n.get(kind)]
+    return ["all", *(kind for before, kind in pairwise(kinds) if n[kind] < n[before])]
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:

@@ -1,17 +1,20 @@
 """Figures of a run, drawn by matplotlib from the rows of its series."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
+os.environ["MPLBACKEND"] = "agg"  # pictures are files, and a notebook's backend may be absent here
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from counterpoint.core.files import replacing
+from counterpoint.evaluation.table import QUERY_TITLES, distinct_queries
 
 matplotlib.rc("axes", grid=True, titlesize=13, labelsize=13)
 matplotlib.rc("axes.spines", top=False, right=False)
@@ -96,11 +99,10 @@ def top_k(curve: Sequence[dict], setting: str, n: int, title: str) -> Figure:
 
 
 def settings(measured: Sequence[dict], title: str) -> Figure:
-    """Draw top1 on the test split by setting and stage with 95 % intervals, for all queries and for unseen ones."""
+    """Draw top1 on the test split by setting and stage with 95 % intervals, for all queries and for those of the headline."""
     test = [row for row in measured if row["split"] == "test"]
-    by_queries = {queries: [row for row in test if row["queries"] == queries] for queries in ("all", "unseen")}
-    if {row["n"] for row in by_queries["unseen"]} <= {0, by_queries["all"][0]["n"]}:  # none are unseen, or all are
-        del by_queries["unseen"]
+    kinds = distinct_queries(measured)
+    by_queries = {kind: [row for row in test if row["queries"] == kind] for kind in dict.fromkeys((kinds[0], kinds[-1]))}
     candidates = {row["setting"]: row["candidates_mean"] for row in by_queries["all"]}
     names = list(candidates)
     figure = Figure(figsize=(5 + 4 * len(by_queries), 2.2 + 0.75 * len(names)))
@@ -114,7 +116,7 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
             axes.plot(_column(members, "top1"), heights, marker, color=colour, ms=7, mew=1.5, label=label)
         for boundary in range(1, len(names)):
             axes.axhline(boundary - 0.5, color=GREY, lw=0.5, alpha=0.5)
-        axes.set(title=f"{queries} queries ({rows[0]['n']:,})", xlim=(-0.02, 1.02), xlabel="top1")
+        axes.set(title=f"{QUERY_TITLES[queries]} ({rows[0]['n']:,})", xlim=(-0.02, 1.02), xlabel="top1")
         axes.xaxis.set_major_formatter(PERCENT)
         axes.grid(False, axis="y")
     panels[0].set_yticks(range(len(names)), [f"{name}\n{size:,.1f} candidates" for name, size in candidates.items()])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoint.arguments.pairs import Document, Pair
+from counterpoint.arguments.pairs import UNSEEN, Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SelectParams
@@ -35,7 +35,7 @@ class Split:
     def of(cls, pairs: Sequence[Pair], encoder: Encoder, documents: Sequence[Document] = ()) -> "Split":
         """Return the split of usable pairs and documents, tokenized for an encoder."""
         pool = Pool.of(pairs, documents)
-        unseen = np.array([pair.seen == "none" for pair in pairs])
+        unseen = np.array([pair.seen in UNSEEN for pair in pairs])
         tokens = encoder.tokenize(pool.texts)
         return cls(pool, tokens, tokens, unseen)
 

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from counterpoint.core.params import Params
+from counterpoint.evaluation.table import distinct_queries
 from counterpoint.negatives.schedule import Schedule
 
 TEMPLATE = str(Path(__file__).with_suffix(".md"))
@@ -17,7 +18,11 @@ TAGS = ["sentence-transformers", "sentence-similarity", "feature-extraction", "c
 TASK = "information-retrieval"
 SETTINGS, STAGES = ("epa", "epc", "sdoa"), ("bm25", "zero_shot", "retrieved", "reranked")
 METRICS = {"top1": "accuracy_at_1", "mrr": "mrr", "ndcg10": "ndcg_at_10"}  # measure -> the hub's metric
-QUERIES = {"all": "queries", "unseen": "queries without a text in training"}
+QUERIES = {
+    "all": "queries",
+    "unseen": "queries without a text in training",
+    "unseen_by_both": "queries without a text in training or validation",
+}
 PLACES = {"corpus", "fetch"}  # params that no number depends on
 
 
@@ -47,13 +52,13 @@ class Facts:
         return next((row for row in self.measured if wanted.items() <= row.items() and row["n"]), None)
 
     def n(self, queries: str) -> int:
-        """Return the number of test queries, all or unseen."""
+        """Return the number of test queries of a kind."""
         return (self.row("epa", queries, "retrieved") or {"n": 0})["n"]
 
     @property
-    def leaks(self) -> bool:
-        """Return whether some test queries have a text in training."""
-        return self.n("unseen") < self.n("all")
+    def queries(self) -> Sequence[str]:
+        """Return the kinds of test queries that differ, all first."""
+        return distinct_queries(self.measured)
 
 
 def card(facts: Facts, side: str) -> str:
@@ -74,7 +79,7 @@ def card(facts: Facts, side: str) -> str:
 
 def _front(facts: Facts) -> ModelCardData:
     results = []
-    for queries in ("all", "unseen") if facts.leaks else ("all",):
+    for queries in facts.queries:
         for setting in SETTINGS:
             if row := facts.row(setting, queries, "retrieved"):
                 kind = f"{facts.name}-{setting}-{queries}"
@@ -95,11 +100,11 @@ def _front(facts: Facts) -> ModelCardData:
 
 
 def _table(facts: Facts) -> Iterator[list[str]]:
-    for queries in ("unseen", "all") if facts.leaks else ("all",):
+    for queries in reversed(facts.queries):
         for setting in SETTINGS:
             if last := facts.row(setting, queries, STAGES[-1]):
                 rows = [facts.row(setting, queries, stage) for stage in STAGES]
-                yield [f"{last['n']:,} {queries}, `{setting}`", *map(_cell, rows)]
+                yield [f"{last['n']:,} {queries.replace('_', ' ')}, `{setting}`", *map(_cell, rows)]
 
 
 def _cell(row: Mapping | None) -> str:
