@@ -35,7 +35,7 @@ def run(seed, hits, validation=0.5, top1=0.25):
         {"split": split, "setting": setting, "queries": queries, "stage": stage, "top1": top1 if queries == "all" else None}
         for split in ("validation", "test")
         for setting in ("epa", "epc")
-        for queries in ("all", "unseen")
+        for queries in ("all", "unseen", "unseen_by_both")
         for stage in ("zero_shot", "retrieved", "reranked")
     ]
     train = {"best_epoch": seed, "selection_score": validation}
@@ -153,21 +153,30 @@ def test_a_report_takes_the_experiments_of_one_sweep_from_no_decay_to_never_rand
     def params(**changes):
         return parse_params(yaml.safe_dump(fixture_params(**changes)), "params.yaml")
 
+    CPU, kinds = {"device": "cpu", "precision": "fp32"}, {"on a GPU": {"device": "cuda", "precision": "bf16"}}
     known = [
         Finished("c", params(seed=2, random_rate=0)),
         Finished("b", params(seed=1, decay=0.1)),
         Finished("a", params(seed=1, decay="none")),
         Finished("d", params(seed=2, decay="none")),
         Finished("short", params(train__epochs=1)),
+        Finished("on a GPU", params(seed=3)),
+        Finished("another loss", params(seed=4), rev="edited"),
         Finished("failed", params(), state="Failed"),
         Finished("part", params(), whole=False),
     ]
     monkeypatch.setattr(reports, "experiments", lambda: {experiment.name: experiment for experiment in known})
-    monkeypatch.setattr(reports, "seed_run", lambda name, rev, params: name)
+    monkeypatch.setattr(
+        reports, "seed_run", lambda name, rev, params: SeedRun(name, 0, [], kinds.get(name, CPU), 0.0, [], None)
+    )
+    monkeypatch.setattr(reports, "edited", lambda rev: "src/train.py" if rev == "edited" else None)
     groups, notes = reports.comparable_experiments(params())
-    assert list(groups.items()) == [(NONE, {1: "a", 2: "d"}), (SLOW, {1: "b"}), (NEVER, {2: "c"})]
+    names = {arm: {seed: run.name for seed, run in runs.items()} for arm, runs in groups.items()}
+    assert list(names.items()) == [(NONE, {1: "a", 2: "d"}), (SLOW, {1: "b"}), (NEVER, {2: "c"})]
     assert notes == [
         "Left out, other params: short.",
         "Left out, not done: failed, part.",
+        "Left out, not of the committed code: another loss.",
+        "Left out, another device or precision: on a GPU.",
         "Not every decay has 2 seeds: 0.1 has 1, never random has 1.",
     ]

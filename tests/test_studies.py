@@ -15,12 +15,11 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Section, key
 from counterpoint.evaluation.statistics import holm, sign_flip
-from counterpoint.experiments import studies, study_rows, versions
+from counterpoint.experiments import run_code, studies, study_rows, versions
 from counterpoint.experiments.reports import comparable_rows
 from counterpoint.experiments.seed_averages import with_holm
 from counterpoint.experiments.studies import load_study, runs_of, written
 from counterpoint.experiments.study_rows import (
-    code_sha256,
     data_sha256,
     false_shares,
     is_done,
@@ -94,7 +93,7 @@ def test_the_plan_has_every_arm_under_every_seed_and_a_seed_at_a_time(place):
         ({"arms": {}}, "arms: Dictionary should have at least 1 item"),
         ({"arms": {"Mine!": {}}}, "arms.Mine!.[key]: String should match pattern '^[a-z0-9]"),
         ({"ask": [ASK | {"arm": "fast"}]}, "ask must name arms, none, slow, never; got 'fast'"),
-        ({"ask": [ASK | {"queries": "some"}]}, "ask.0.queries: Input should be 'all' or 'unseen'"),
+        ({"ask": [ASK | {"queries": "some"}]}, "ask.0.queries: Input should be 'all', 'unseen' or 'unseen_by_both'"),
         ({"answer": 42}, "answer: Extra inputs are not permitted"),
     ],
 )
@@ -133,8 +132,8 @@ def test_settings_as_the_command_line_wants_them():
 @pytest.mark.parametrize("name", sorted(path.stem for path in (studies.FOLDER).glob("*.yaml")))
 def test_the_studies_of_this_repository_are_studies(name):
     study = load_study(name)
-    assert study.ask
-    assert len(study.arms) > 2
+    assert study.ask or len(study.arms) == 1
+    assert {comparison.queries for comparison in study.ask} <= {"unseen_by_both"}
 
 
 # --- what is done ----------------------------------------------------------------------------------------------------
@@ -152,7 +151,8 @@ def test_a_study_names_every_param_that_decides_a_number_whatever_params_yaml_sa
 
 
 def row_of(run, **changes):
-    return {"params": run.decides, "data": "data", "versions": {"results": RESULTS_VERSION}} | changes
+    row = {"params": run.decides, "data": "data", "versions": {"results": RESULTS_VERSION}, "train": {}}
+    return row | {"queries": "queries-01234567.json"} | changes
 
 
 def test_done_is_what_agrees_in_params_data_and_results_version_whatever_the_code(place):
@@ -187,21 +187,50 @@ def test_a_key_that_is_added_names_the_value_that_keeps_old_results():
     assert versions.added(Whole) == {"new.weight": 0.0}
 
 
-def test_the_data_are_told_by_content_and_the_code_by_what_makes_numbers(place):
-    (place / "src" / "own").mkdir(parents=True)
-    stages = {name: {"deps": ["src/own", "data/x"]} for name in study_rows.STAGES}
-    (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages | {"plot": {"deps": ["src/plot.py"]}}}))
-    for file in ("src/own/a.py", "src/plot.py", "one.csv"):
-        (place / file).write_text("1")
-    code, data = code_sha256(), data_sha256(place / "one.csv")
-    (place / "src/plot.py").write_text("2")
-    assert code_sha256() == code
-    (place / "src/own/a.py").write_text("2")
-    assert code_sha256() != code
+def test_the_data_are_told_by_content(place):
+    (place / "one.csv").write_text("1")
+    data = data_sha256(place / "one.csv")
     (place / "one.csv").write_text("2")
     assert data_sha256(place / "one.csv") != data
     with pytest.raises(InputError, match="must have its corpus at hand, gone"):
         data_sha256(Path("gone"))
+
+
+def test_the_code_is_that_which_dvc_lock_says_made_the_numbers(monkeypatch):
+    def lock(md5, plot="p"):
+        stages = {name: {"deps": [{"path": "src/own", "md5": md5}, {"path": "data/x", "md5": "d"}]} for name in run_code.STAGES}
+        return yaml.safe_dump({"stages": stages | {"plot": {"deps": [{"path": "src/plot.py", "md5": plot}]}}})
+
+    locks = {"one": lock("1"), "other plots": lock("1", "q"), "two": lock("2")}
+    monkeypatch.setattr(run_code, "read", lambda rev, path: locks[rev])
+    code = {rev: run_code.code_sha256(rev) for rev in locks}
+    assert code["one"] == code["other plots"] != code["two"]
+    monkeypatch.setattr(run_code, "head", lambda: "commit")
+    monkeypatch.setattr(run_code, "_committed", lambda commit, path: "1")
+    assert (run_code.edited("one"), run_code.edited("two")) == (None, "src/own")
+
+
+def test_a_run_of_another_code_than_the_commit_s_has_no_row(place, monkeypatch):
+    write(place)
+    run = runs_of("mine", load_study("mine"), [])[0]
+    monkeypatch.setattr(study_rows, "edited", lambda rev: "src/counterpoint/training")
+    with pytest.raises(
+        InputError, match="must be a run of the committed code; it was made with another src/counterpoint/training"
+    ):
+        study_rows.write_row(run, "rev", "data", None)
+    assert not run.file.exists()
+
+
+@pytest.mark.parametrize("name", ["../../../src/train.py", "/etc/passwd", "queries-x.json", "queries-00000000.json/..", None])
+def test_a_row_that_names_another_file_than_its_queries_is_refused(place, tmp_path, name):
+    """A clone's row is written here, and so is the file that it names."""
+    write(place)
+    run = runs_of("mine", load_study("mine"), [])[0]
+    clone = tmp_path / "clone"
+    (clone / run.file).parent.mkdir(parents=True)
+    (clone / run.file).write_text(json.dumps(row_of(run, queries=name)))
+    with pytest.raises(InputError, match=r"queries must be a file named queries-HASH\.json beside runs/"):
+        study_rows.take_row(run, clone, row_of(run)["data"])
 
 
 def test_a_report_takes_the_runs_that_agree_and_says_what_it_left_out(place):
@@ -210,11 +239,13 @@ def test_a_report_takes_the_runs_that_agree_and_says_what_it_left_out(place):
     rows = {run.name: row_of(run, code=str(i)) for i, run in enumerate(plan[:4])}
     rows[plan[0].name] |= {"data": "old"}
     rows[plan[1].name] |= {"params": {}}
+    rows |= {plan[4].name: row_of(plan[4], train={"device": "cuda", "precision": "bf16"})}
     chosen, notes = comparable_rows(rows, plan, None)
     assert list(chosen) == [run.name for run in plan[2:4]]
     assert notes == [
         f"Left out, other params, data or results version: {plan[0].name}, {plan[1].name}.",
-        f"Left out, not run yet: {plan[4].name}, {plan[5].name}.",
+        f"Left out, another device or precision: {plan[4].name}.",
+        f"Left out, not run yet: {plan[5].name}.",
     ]
     assert list(comparable_rows(rows, plan, "old")[0]) == [plan[0].name]
     assert comparable_rows({}, plan, None)[0] == {}

@@ -8,7 +8,7 @@ import pandas as pd
 
 from counterpoint.core.errors import InputError
 from counterpoint.evaluation.statistics import interval, mcnemar
-from counterpoint.evaluation.table import QUERIES, read_table
+from counterpoint.evaluation.table import QUERIES, QueryKind, read_table
 from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import read_output
 from counterpoint.experiments.markdown import number
@@ -22,7 +22,7 @@ def read_ranks(run: str, out: str, split: str, answers: str, rev: str | None = N
     return ranks[ranks["answers"] == answers]
 
 
-def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[str] = ()) -> list[dict]:
+def compare(a: pd.DataFrame, b: pd.DataFrame, queries: QueryKind, settings: Sequence[str] = ()) -> list[dict]:
     """Return a row per setting: top1 of both, b - a with its 95 % interval, the queries b won and lost, McNemar's p.
 
     a and b are tables of ranks (`evaluation.tasks.ranks_table`) of one stage each, over the same split. Unseen queries are
@@ -38,7 +38,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, queries: str, settings: Sequence[s
     ]
 
 
-def align(a: pd.DataFrame, b: pd.DataFrame, queries: str) -> pd.DataFrame:
+def align(a: pd.DataFrame, b: pd.DataFrame, queries: QueryKind) -> pd.DataFrame:
     """Join two runs' ranks of one setting, for "all" or "unseen" queries: id, cluster, hit_a, hit_b; a hit is rank 1.
 
     Raises InputError where the runs did not rank the same candidates.
@@ -51,7 +51,7 @@ def align(a: pd.DataFrame, b: pd.DataFrame, queries: str) -> pd.DataFrame:
     return both[["id", "cluster"]].assign(**{f"hit_{run}": both[f"rank_{run}"] == 1 for run in "ab"})
 
 
-def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: str) -> dict:
+def _row(setting: str, a: pd.DataFrame, b: pd.DataFrame, queries: QueryKind) -> dict:
     both = align(a, b, queries)
     n, (hits_a, hits_b) = len(both), (both[f"hit_{run}"].to_numpy() for run in "ab")
     low, high = interval(hits_b.astype(float) - hits_a, both["cluster"].to_numpy())

@@ -36,6 +36,8 @@ def run_dvc(*words: str) -> subprocess.CompletedProcess:
 def git(*words: str) -> str:
     """Run git and return its stdout; raise InputError where it fails."""
     done = subprocess.run(["git", *words], capture_output=True, text=True)
+    if "safe.directory" in done.stderr:
+        raise InputError(f"git must trust this folder, which another user owns: {why(done.stderr)}")
     if done.returncode:
         raise InputError(f"git {words[0]} must succeed; it said: {why(done.stderr)}")
     return done.stdout
@@ -54,8 +56,8 @@ def head() -> str:
     """Return the commit that is checked out; for DVC, HEAD is the note of a killed `dvc exp run`, where one stands."""
     try:
         return git("rev-parse", "--verify", "HEAD^{commit}").strip()
-    except InputError:
-        raise InputError(NO_REPOSITORY) from None
+    except InputError as error:
+        raise InputError(NO_REPOSITORY) if "not a git repository" in str(error) else error from None
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Literal
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
 from counterpoint.core.params import Params
-from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES
+from counterpoint.evaluation.table import MODEL_STAGES, QueryKind, distinct_queries
 from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments
 from counterpoint.experiments.pages import page
 from counterpoint.experiments.report_figures import History, accuracy_by_arm, accuracy_by_epoch, over_time
-from counterpoint.experiments.seed_averages import SETTINGS, Arm, Groups, best, measured, paired, seed_run, table, with_holm
+from counterpoint.experiments.run_code import edited
+from counterpoint.experiments.seed_averages import (
+    SETTINGS,
+    Arm,
+    Groups,
+    best,
+    column,
+    computed_by,
+    measured,
+    paired,
+    seed_run,
+    table,
+    with_holm,
+)
 from counterpoint.experiments.studies import FOLDER, RESULTS, Comparison, StudyRun, load_study, runs_of, written
 from counterpoint.experiments.study_rows import agrees, read_run, seconds_of
 from counterpoint.experiments.sweeps import all_else
@@ -45,7 +57,7 @@ class Report:
     heading: Sequence[str]
     groups: Groups
     stages: Sequence[str]
-    queries: str
+    queries: QueryKind
     planned: Sequence[Comparison]
     afterwards: Sequence[Comparison]
 
@@ -56,8 +68,8 @@ class Report:
         planned = with_holm(planned, len(self.planned))
         seeds = len({seed for runs in groups.values() for seed in runs})
         titled = f"{self.title}, {seeds} seed{'s' * (seeds > 1)}"
-        unseen = "unseen_" * (self.queries == "unseen")
-        panels = {f"{unseen}{split}_epa": f"{split} split, {self.queries} queries, epa" for split in EVALUATED}
+        by_split: dict[str, QueryKind] = {"validation": "all" if self.queries == "all" else "unseen", "test": self.queries}
+        panels = {column(kind, split, "epa"): f"{split} split, {kind} queries, epa" for split, kind in by_split.items()}
         pictures = {
             "over_time": over_time(groups, _ends(groups), titled),
             "accuracy_by_arm": accuracy_by_arm([row for rows in tables.values() for row in rows], panels, titled),
@@ -78,9 +90,7 @@ def report_sweep(settings: Sequence[str], logs: Logs, out: Path) -> None:
     params = committed_params(settings)
     groups, notes = comparable_experiments(params)
     runs = [run for by_seed in groups.values() for run in by_seed.values()]
-    place = {"split": "test", "setting": "epa", "stage": "retrieved"}
-    unseen, every = (measured(runs[0], place | {"queries": queries})["n"] for queries in ("unseen", "all"))
-    queries: Literal["unseen", "all"] = "unseen" if 0 < unseen < every else "all"
+    queries = distinct_queries(runs[0].settings)[-1]
     stages = MODEL_STAGES if params.trains_head else MODEL_STAGES[:1]
     against_none = [
         Comparison(arm=arm.label, against="none", setting=setting, queries=queries, stage=stage)
@@ -100,11 +110,14 @@ def comparable_experiments(params: Params) -> tuple[Groups, list[str]]:
     The groups go from no decay to never random. Raises InputError where there is no such experiment.
     """
     chosen: dict[tuple[Schedule, int], Experiment] = {}
-    left_out: dict[str, list[str]] = {"other params": [], "not done": []}
+    left_out: dict[str, list[str]] = {"other params": [], "not done": [], "not of the committed code": []}
     known = experiments()
     for experiment in known.values():
         if experiment.state != "done" or not experiment.whole:
             left_out["not done"].append(experiment.name)
+            continue
+        if edited(experiment.rev):
+            left_out["not of the committed code"].append(experiment.name)
             continue
         theirs = experiment.params
         schedule = Schedule.of(theirs)
@@ -118,11 +131,13 @@ def comparable_experiments(params: Params) -> tuple[Groups, list[str]]:
             f"a report must have experiments of this commit that differ from params.yaml in seed, random_rate, decay, schedule "
             f"and floor only; got none among {len(known)}: make sweep, or give report.py the sweep's -S"
         )
+    runs_by = {place: seed_run(run.name, run.rev, run.params) for place, run in chosen.items()}
+    usual = next(kind for kind, _ in Counter(computed_by(run.train) for run in runs_by.values()).most_common(1))
+    left_out["another device or precision"] = [run.name for run in runs_by.values() if computed_by(run.train) != usual]
     groups: Groups = {}
     for schedule, seed in sorted(chosen, key=lambda pair: (pair[0].order, pair[1])):
-        experiment = chosen[schedule, seed]
-        runs = groups.setdefault(Arm(schedule.label, schedule.never_random), {})
-        runs[seed] = seed_run(experiment.name, experiment.rev, experiment.params)
+        if computed_by(runs_by[schedule, seed].train) == usual:
+            groups.setdefault(Arm(schedule.label, schedule.never_random), {})[seed] = runs_by[schedule, seed]
     notes = [f"Left out, {why}: {', '.join(sorted(names))}." for why, names in left_out.items() if names]
     most = max(map(len, groups.values()))
     if short := [f"{arm.label} has {len(runs)}" for arm, runs in groups.items() if len(runs) < most]:
@@ -139,9 +154,9 @@ def report_study(name: str, logs: Logs) -> None:
         raise InputError(f"a report of {name} must have finished runs of its {len(plan)}; got none: sweep.py --study {name}")
     groups: Groups = {}
     for run in (run for run in plan if run.name in rows):
-        groups.setdefault(Arm(run.arm, not run.params.random_rate), {})[run.seed] = read_run(run, rows[run.name])
+        groups.setdefault(Arm(run.arm, Schedule.of(run.params).never_random), {})[run.seed] = read_run(run, rows[run.name])
     stages = MODEL_STAGES if any(row["reranker"]["kind"] != "none" for row in rows.values()) else MODEL_STAGES[:1]
-    winner, queries = best(groups).label, study.ask[0].queries if study.ask else "unseen"
+    winner, queries = best(groups).label, study.ask[0].queries if study.ask else "unseen_by_both"
     rest = {"setting": "epa", "queries": queries, "stage": stages[-1]}
     pairs = [Comparison(arm=winner, against=arm.label, **rest) for arm in groups if arm.label != winner]
     file, arms = FOLDER / f"{name}.yaml", [["arm", "params"]]
@@ -159,9 +174,12 @@ def comparable_rows(rows: Mapping[str, dict], plan: Sequence[StudyRun], data: st
     """
     known = {run.name: run for run in plan if run.name in rows}
     most = data or next((sha for sha, _ in Counter(rows[name]["data"] for name in known).most_common(1)), "")
-    chosen = {name: rows[name] for name, run in known.items() if agrees(rows[name], run, most)}
+    agreed = {name: rows[name] for name, run in known.items() if agrees(rows[name], run, most)}
+    usual = next((kind for kind, _ in Counter(computed_by(row["train"]) for row in agreed.values()).most_common(1)), None)
+    chosen = {name: row for name, row in agreed.items() if computed_by(row["train"]) == usual}
     left_out = {
-        "other params, data or results version": [name for name in known if name not in chosen],
+        "other params, data or results version": [name for name in known if name not in agreed],
+        "another device or precision": [name for name in agreed if name not in chosen],
         "not run yet": [run.name for run in plan if run.name not in rows],
     }
     return chosen, [f"Left out, {why}: {', '.join(names)}." for why, names in left_out.items() if names]

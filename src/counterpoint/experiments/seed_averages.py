@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,14 +10,23 @@ from scipy.stats import t
 
 from counterpoint.core.params import Params
 from counterpoint.evaluation.statistics import LEVEL, holm, interval, sign_flip
+from counterpoint.evaluation.table import EVALUATED, QueryKind
 from counterpoint.experiments.comparison import align, read_ranks
 from counterpoint.experiments.dvc_runs import load
 
 SETTINGS = ("epa", "epc")  # that reports compare and studies keep
+
+
+def column(queries: QueryKind, split: str, setting: str) -> str:
+    """Return the name of a column of `table`."""
+    return f"{'' if queries == 'all' else f'{queries}_'}{split}_{setting}"
+
+
+KINDS: dict[QueryKind, tuple[str, ...]] = {"all": EVALUATED, "unseen": EVALUATED, "unseen_by_both": ("test",)}
 MEASURED = tuple(  # column of the table, split, setting, queries
-    (f"{'unseen_' * (queries == 'unseen')}{split}_{setting}", split, setting, queries)
-    for queries in ("all", "unseen")
-    for split in ("validation", "test")
+    (column(queries, split, setting), split, setting, queries)
+    for queries, splits in KINDS.items()
+    for split in splits
     for setting in SETTINGS
 )
 STANDS = 0.05  # Holm's p below which a planned difference stands
@@ -60,6 +69,11 @@ def seed_run(name: str, rev: str, params: Params) -> SeedRun:
     return SeedRun(name, params.seed, settings, train, seconds, history, ranks)
 
 
+def computed_by(train: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Return device and precision of a run by its train.json; runs of two kinds are not averaged. None where it is older."""
+    return train.get("device"), train.get("precision")
+
+
 def spread(values: Sequence[float | None]) -> dict:
     """Return mean, standard deviation (n - 1 in the denominator; None of one value) and values; None where a value is None."""
     numbers = [value for value in values if value is not None]
@@ -100,7 +114,7 @@ def best(groups: Groups) -> Arm:
     return max(means, key=lambda arm: round(means[arm], 9))
 
 
-def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: str, stage: str) -> dict | None:
+def paired(a: dict[int, SeedRun], b: dict[int, SeedRun], setting: str, queries: QueryKind, stage: str) -> dict | None:
     """Compare b with a on the test split, seed by seed and query by query; return None where they share no seed or query.
 
     `low` to `high` is the 95 % interval of the difference in top1 over other test queries (bootstrap over clusters of each

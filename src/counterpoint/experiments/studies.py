@@ -11,10 +11,11 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from counterpoint.core.errors import InputError
-from counterpoint.core.params import parse_params
+from counterpoint.core.params import flat, parse_params
 from counterpoint.core.sections import Section, Seed, Text, key
+from counterpoint.evaluation.table import QueryKind
 from counterpoint.experiments.dvc_runs import NO_RESULT, PlannedRun, params_text
-from counterpoint.experiments.versions import added, flat
+from counterpoint.experiments.versions import added
 
 FOLDER, RESULTS, NAME = Path("studies"), Path("docs/results"), r"[a-z0-9][a-z0-9_.-]*"
 OWN = ("corpus", "fetch")  # sections that may differ: the sha256 of a study's data identifies them
@@ -28,7 +29,7 @@ class Comparison(Section):
     arm: Text = key("the arm that is compared")
     against: Text = key("the arm that it is compared with, seed by seed and query by query")
     setting: Text = key("of the test split, as in metrics/settings.json")
-    queries: Literal["all", "unseen"] = key("which of its queries")
+    queries: QueryKind = key("which of its queries")
     stage: Literal["retrieved", "reranked"] = key("before or after reranking")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -20,12 +21,13 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
-from counterpoint.core.params import code_of
+from counterpoint.core.params import flat
 from counterpoint.evaluation.table import MODEL_STAGES
 from counterpoint.experiments.dvc_runs import WORKSPACE, head, load
+from counterpoint.experiments.run_code import code_sha256, edited
 from counterpoint.experiments.seed_averages import SETTINGS, SeedRun, of_stage, seed_run
 from counterpoint.experiments.studies import RESULTS, StudyRun
-from counterpoint.experiments.versions import BASELINES_VERSION, RESULTS_VERSION, current, flat
+from counterpoint.experiments.versions import BASELINES_VERSION, RESULTS_VERSION, current
 from counterpoint.negatives.eligible import excluded_groups
 
 NEAR = 0.5  # lowest cosine of the tf-idf vectors of two near-duplicates
@@ -72,7 +74,6 @@ def false_shares(pool: Pool, negatives: Mapping[str, np.ndarray], answers: csr_a
     ]
 
 
-STAGES = ("prepare", "train", "baselines", "rerank", "rank", "evaluate")  # whose code makes the numbers
 # The columns that a file keeps of metrics/settings.json, of history.json and of the test queries.
 MEASURED = ("split", "setting", "queries", "stage", "n", "top1", "top1_low", "top1_high", "mrr")
 HISTORY = (
@@ -90,12 +91,6 @@ def data_sha256(corpus: Path) -> str:
     return sha256(*files)
 
 
-def code_sha256() -> str:
-    """Return the sha256 of the code that makes the numbers: it tells where a row comes from, and is no part of the rule."""
-    deps = map(Path, code_of(lambda stage: stage in STAGES))
-    return sha256(*sorted(file for dep in deps for file in ([dep] if dep.is_file() else dep.rglob("*.py"))))
-
-
 def agrees(row: Mapping[str, Any], run: StudyRun, data: str) -> bool:
     """Return whether a stored run is the planned one: the same params under today's keys, data, and results version."""
     same = current(row["params"]) == flat(run.decides)
@@ -111,14 +106,26 @@ def is_done(run: StudyRun, data: str, folder: Path = Path()) -> bool:
 def take_row(run: StudyRun, folder: Path, data: str) -> bool:
     """Copy the run's file from another clone where it `is_done` there; return whether it is."""
     if done := is_done(run, data, folder):
-        queries = RESULTS / run.study / read_json(folder / run.file)["queries"]
+        queries = queries_file(run, read_json(folder / run.file))
         for file in (queries, run.file):
             write_text(file, (folder / file).read_text(encoding="utf-8"))
     return done
 
 
+def queries_file(run: StudyRun, row: Mapping[str, Any]) -> Path:
+    """Return the file of a row's test queries; raise InputError for a name that `write_queries` does not give."""
+    if not re.fullmatch(r"queries-[0-9a-f]{8}\.json", str(row["queries"])):
+        raise InputError(f"{run.file}: queries must be a file named queries-HASH.json beside runs/; got {row['queries']!r}")
+    return RESULTS / run.study / row["queries"]
+
+
 def write_row(run: StudyRun, rev: str, data: str, seconds: float | None) -> None:
-    """Write the file of a finished run; rev is a revision or the workspace, seconds are those of the whole run."""
+    """Write the file of a finished run; rev is a revision or the workspace, seconds are those of the whole run.
+
+    Raise InputError where its code is not the commit's.
+    """
+    if path := edited(rev):
+        raise InputError(f"{run.name} must be a run of the committed code; it was made with another {path}")
     stored = seed_run(run.name, rev, run.params)
     ranks = stored.ranks[stored.ranks["setting"].isin(SETTINGS)]
     history = _with_false_share(run, rev, stored.history)
@@ -129,7 +136,7 @@ def write_row(run: StudyRun, rev: str, data: str, seconds: float | None) -> None
         "params": run.decides,
         "data": data,
         "versions": {"results": RESULTS_VERSION, "baselines": BASELINES_VERSION},
-        "code": code_sha256(),
+        "code": code_sha256(rev),
         "commit": head(),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(),
@@ -139,13 +146,13 @@ def write_row(run: StudyRun, rev: str, data: str, seconds: float | None) -> None
         "reranker": load(rev, "metrics/reranker.json"),
         "settings": [{key: row[key] for key in MEASURED} for row in stored.settings if row["setting"] in SETTINGS],
         "history": {name: [epoch[name] for epoch in history] for name in HISTORY},
-        "queries": _write_queries(run.study, ranks),
+        "queries": write_queries(RESULTS / run.study, _queries_of(ranks)),
         "ranks": {
             setting: {stage: of_stage(ranks, setting, stage)["rank"].tolist() for stage in MODEL_STAGES}
             for setting in dict.fromkeys(ranks["setting"])
         },
     }
-    write_text(run.file, _by_line(row))
+    write_text(run.file, by_line(row))
 
 
 def _with_false_share(run: StudyRun, rev: str, history: list[dict]) -> list[dict]:
@@ -161,23 +168,25 @@ def _with_false_share(run: StudyRun, rev: str, history: list[dict]) -> list[dict
     return [epoch | {"false_share": share} for epoch, share in zip(history, shares, strict=True)]
 
 
-def _write_queries(study: str, ranks: pd.DataFrame) -> str:
-    """Write the test queries, in the order of ranks, with their candidates by setting; return the name of the file.
-
-    All runs of a study share the file.
-    """
+def _queries_of(ranks: pd.DataFrame) -> dict[str, Any]:
+    """The test queries, in the order of ranks, with their candidates by setting."""
     candidates = {
         name: of_stage(ranks, name, MODEL_STAGES[0])["candidates"].tolist() for name in dict.fromkeys(ranks["setting"])
     }
     queries = of_stage(ranks, next(iter(candidates)), MODEL_STAGES[0])
-    text = _by_line({name: queries[name].tolist() for name in QUERY} | {"candidates": candidates})
+    return {name: queries[name].tolist() for name in QUERY} | {"candidates": candidates}
+
+
+def write_queries(folder: Path, queries: Mapping[str, Any]) -> str:
+    """Write a file of test queries, which all runs of a study share; return its name."""
+    text = by_line(queries)
     name = f"queries-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
-    if not (file := RESULTS / study / name).exists():
+    if not (file := folder / name).exists():
         write_text(file, text)
     return name
 
 
-def _by_line(values: Mapping[str, Any]) -> str:
+def by_line(values: Mapping[str, Any]) -> str:
     """Return a JSON object with a line for each key."""
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in values.items())
     return f"{{\n{lines}\n}}\n"
@@ -204,7 +213,7 @@ def read_run(run: StudyRun, row: Mapping[str, Any]) -> SeedRun:
     epochs = [dict(zip(row["history"], values, strict=True)) for values in zip(*row["history"].values(), strict=True)]
     for epoch in epochs:
         epoch["mined_share"] = None if epoch["random_share"] is None else 1 - epoch["random_share"]
-    queries = read_json(RESULTS / run.study / row["queries"])
+    queries = read_json(queries_file(run, row))
     columns = {name: queries[name] for name in QUERY}
     ranks = [
         pd.DataFrame(columns | {"setting": setting, "stage": stage, "candidates": queries["candidates"][setting], "rank": rank})

@@ -12,13 +12,13 @@ from dvc.repo import Repo
 
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json
-from counterpoint.core.params import Params, parse_params
+from counterpoint.core.params import Params, flat, parse_params
 from counterpoint.core.sections import Shape
 from counterpoint.experiments import dvc_runs
 from counterpoint.experiments.dvc_runs import Experiment, PlannedRun, git, head, load
+from counterpoint.experiments.run_code import edited
 from counterpoint.experiments.studies import FOLDER, StudyRun, load_study, runs_of
 from counterpoint.experiments.study_rows import data_sha256, is_done, take_row, write_row
-from counterpoint.experiments.versions import flat
 from counterpoint.experiments.workspace import refuse_edited
 from counterpoint.negatives.schedule import NEVER, Schedule, written
 
@@ -77,6 +77,8 @@ def refuse_namesake(run: PlannedRun, experiment: Experiment) -> None:
         raise InputError(f"{name} must be one run; {says}: give this sweep a --name, or dvc exp remove {name}")
     if experiment.state == "done" and not experiment.whole:
         raise InputError(f"{name} must be a whole run; there is one of some stages only: dvc exp remove {name}")
+    if experiment.state == "done" and (path := edited(experiment.rev)):
+        raise InputError(f"{name} must be a run of the committed code; there is one of another {path}: dvc exp remove {name}")
     if experiment.state in dvc_runs.PENDING:
         raise InputError(f"{name} must not be in DVC's queue; it is {experiment.state.lower()} there: dvc queue remove {name}")
 
@@ -171,16 +173,20 @@ def collect(sweep: Sweep, folder: Path) -> list[str]:
     Experiments come by Git, their outputs from the clone's cache. Raises InputError where folder is no clone, where a run
     of the same name is another run, and where the cache lacks files.
     """
-    if not (folder / ".dvc/config").exists() or not (folder / ".git").exists():
+    try:
+        root = git("-C", str(folder), "rev-parse", "--show-toplevel").strip()
+    except InputError:
+        root = ""
+    if not root or not (folder / ".dvc/config").exists():
         raise InputError(f"--collect must name clones of this repository; {folder} is none")
     namespace = f"refs/exps/{head()[:2]}/{head()[2:]}"
-    lines = [line.split("\t") for line in git("ls-remote", str(folder), f"{namespace}/*").splitlines()]
+    lines = [line.split("\t") for line in git("ls-remote", root, f"{namespace}/*").splitlines()]
     theirs = {ref.rpartition("/")[2]: (ref, rev) for rev, ref in lines}
     done = {experiment.name for experiment in dvc_runs.experiments().values() if experiment.state == "done"}
     names = []
     for run in (run for run in sweep.plan if run.name in theirs and run.name not in done):
         ref, rev = theirs[run.name]
-        git("fetch", "--quiet", "--no-write-fetch-head", str(folder), f"+{ref}:{HELD}/{run.name}")
+        git("fetch", "--quiet", "--no-write-fetch-head", root, f"+{ref}:{HELD}/{run.name}")
         try:
             refuse_namesake(run, Experiment(run.name, rev, "done"))
             _fetch_outputs(run.name, rev, folder)

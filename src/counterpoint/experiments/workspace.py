@@ -96,9 +96,12 @@ def lines_of_difference() -> list[str]:
     """Return lines that name the outputs whose hashes differ from the commit's; none where params, code or data differ."""
     inputs, old = _parsed(_committed(LOCK))
     inputs_now, new = _parsed(Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).exists() else "")
-    lines = [f"  {path:<28} {md5}" for path, md5 in new.items() if md5 != old.get(path) and path not in TIMES]
+    differing = {path: md5 for path, md5 in new.items() if md5 != old.get(path) and path not in TIMES}
+    lines = [f"  {path:<28} {md5}" for path, md5 in differing.items()]
     if inputs != inputs_now or not lines:
         return []
+    if list(differing) == ["published"] and git("rev-parse", "--is-shallow-repository").strip() == "true":
+        return ["", "This clone is shallow: its model card cannot name the commit of the code, so published differs."]
     return [
         "",
         "This run differs from the committed one, of the same data, params and code: processors and thread counts round",
@@ -112,7 +115,7 @@ def lines_of_difference() -> list[str]:
 def _committed(file: str) -> str:
     """Return the text of a committed file; nothing where the commit lacks it."""
     try:
-        return git("show", f"HEAD:{file}")
+        return git("show", f"HEAD:./{file}")  # of this folder, where it is one of another repository
     except InputError:
         return ""
 
