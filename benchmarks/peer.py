@@ -71,7 +71,7 @@ class Peer:
         from sentence_transformers.sentence_transformer.losses import TripletDistanceMetric, TripletLoss
 
         disable_progress_bars()
-        rates = {DROPOUTS[0][0]: params.model.dropout, DROPOUTS[1][0]: params.model.attention_dropout}
+        rates = {names[0]: getattr(params.model, param) for param, names in DROPOUTS.items()}
         directory = str(locate(params.model.encoder))
         self.model = SentenceTransformer(directory, device=str(compute.device), config_kwargs=rates)
         self.model.max_seq_length = params.model.max_length

@@ -1,4 +1,5 @@
 import json
+import logging
 import shutil
 import sys
 
@@ -6,13 +7,30 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AlbertConfig, AlbertModel, AutoTokenizer
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    AutoTokenizer,
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
+    RobertaConfig,
+    RobertaModel,
+    T5Config,
+    T5Model,
+)
 
 from conftest import WORDS
 from counterpoint.core.errors import InputError
 from counterpoint.model import files as module
+from counterpoint.model.bi_encoder import zero_shot
+from counterpoint.model.compute import choose
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.files import BUNDLED, locate
+from counterpoint.model.saved import saved_pooling, tell_differences
 
 
 @pytest.fixture
@@ -142,6 +160,68 @@ def test_a_proxy_that_refuses_is_one_line(monkeypatch):
 def test_a_text_longer_than_the_encoder_is_refused(tiny_bert):
     with pytest.raises(InputError, match=r"model.max_length must be at most the encoder's 64; got 65"):
         load_encoder(tiny_bert, "mean", 65)
+
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 60}
+
+
+def saved(model, tiny_bert, directory):
+    """An encoder of another architecture, with the tokenizer of tiny_bert."""
+    shutil.copytree(tiny_bert, directory)
+    for name in ("config.json", "model.safetensors"):
+        (directory / name).unlink()
+    model.save_pretrained(directory)
+    return directory
+
+
+@pytest.mark.parametrize("kind", [(RobertaModel, RobertaConfig), (MPNetModel, MPNetConfig)])
+def test_positions_of_roberta_and_mpnet_begin_behind_that_of_padding(kind, tiny_bert, tmp_path):
+    model, config = kind
+    directory = saved(model(config(**SIZES, max_position_embeddings=20, pad_token_id=1)), tiny_bert, tmp_path / "encoder")
+    with pytest.raises(InputError, match=r"model.max_length must be at most the encoder's 18; got 20"):
+        load_encoder(directory, "mean", 20)
+    assert load_encoder(directory, "mean", 18).tokenize(["cat " * 30]).lengths.tolist() == [18]
+
+
+def test_what_is_no_encoder_alone_is_refused_before_any_work(tiny_bert, tmp_path):
+    config = T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=2, vocab_size=60)
+    directory = saved(T5Model(config), tiny_bert, tmp_path / "encoder")
+    with pytest.raises(InputError) as refused:
+        load_encoder(directory, "mean", 18)
+    assert "must turn token ids and a mask into hidden states, as BERT does; T5Model: " in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_dropout_of_modern_bert_is_set_and_one_without_a_name_is_told(tiny_bert, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    config = ModernBertConfig(**SIZES, pad_token_id=0, max_position_embeddings=64)
+    directory = saved(ModernBertModel(config), tiny_bert, tmp_path / "encoder")
+    encoder = load_encoder(directory, "mean", 18, (0.3, 0.2))
+    assert {encoder.transformer.config.mlp_dropout, encoder.transformer.config.embedding_dropout} == {0.3}
+    assert encoder.transformer.config.attention_dropout == 0.2
+    assert not caplog.messages
+
+
+def saved_with(pooling, tiny_bert, directory):
+    modules = [Transformer(str(tiny_bert)), Pooling(32, pooling), Dense(32, 32)]
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(directory))
+    return directory
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_an_encoder_is_ranked_zero_shot_with_the_pooling_it_was_saved_with(pooling, tiny_bert, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    directory = saved_with(pooling, tiny_bert, tmp_path / "encoder")
+    assert saved_pooling(directory) == pooling
+    model = zero_shot(directory, 32, choose("cpu", "fp32"))
+    theirs = SentenceTransformer(modules=[Transformer(str(directory)), Pooling(32, pooling)], device="cpu")
+    ours = model.embed(model.point.encoder.tokenize(["cat purr", "dog bark"])).points.embedding
+    expected = theirs.encode(["cat purr", "dog bark"], normalize_embeddings=True, convert_to_tensor=True)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
+    assert "encoder: layers behind its pooling are left out: 2_Dense" in caplog.text
+    caplog.clear()
+    tell_differences(directory, "cls")
+    assert ("was saved with pooling mean; model.pooling is cls" in caplog.text) == (pooling == "mean")
 
 
 def test_dropout_replaces_the_config_s(tiny_bert):

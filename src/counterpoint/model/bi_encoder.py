@@ -11,6 +11,7 @@ from counterpoint.core.sections import ModelParams, Sharing
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu import place
 from counterpoint.model.encoder import NO_PROMPTS, Encoder, Prompts, load_encoder
+from counterpoint.model.saved import saved_pooling, tell_differences
 from counterpoint.model.texts import Texts
 from counterpoint.model.towers import Embedded, PairHead, Tower, Trainable, Vectors
 
@@ -124,6 +125,8 @@ def _encoder(params: ModelParams, directory: Path) -> Encoder:
 
 
 def zero_shot(directory: Path, max_length: int, compute: Compute, prompts: Prompts = NO_PROMPTS) -> BiEncoder:
-    """Return the untrained encoder: mean of the token vectors, no projection, unit length."""
-    encoder = load_encoder(directory, "mean", max_length, prompts=prompts)
+    """Return the untrained encoder, with the pooling it was saved with, else mean; no projection, unit length."""
+    pooling = saved_pooling(directory) or "mean"
+    tell_differences(directory, pooling)
+    encoder = load_encoder(directory, pooling, max_length, prompts=prompts)
     return assemble({"point": Tower(encoder, normalize=True)}, None, compute)

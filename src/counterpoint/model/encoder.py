@@ -1,5 +1,6 @@
 """Encoders: from texts to tokens to one pooled vector a text; and the losses of tokenization."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,11 @@ from counterpoint.model.texts import Tokens
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-DROPOUTS = ("hidden_dropout_prob", "dropout"), ("attention_probs_dropout_prob", "attention_dropout")  # BERT's, DistilBERT's
+# The names of BERT, DistilBERT and ModernBERT: for hidden states, and for attention weights
+DROPOUTS = {
+    "dropout": ("hidden_dropout_prob", "dropout", "mlp_dropout", "embedding_dropout"),
+    "attention_dropout": ("attention_probs_dropout_prob", "attention_dropout"),
+}
 
 Frozen = int | Literal["all"] | None  # the number of frozen lower layers, all, or none
 Prompts = tuple[str | None, str | None]  # before points, and before counters
@@ -106,9 +111,7 @@ def load_encoder(
     _check_files(directory, where)
     try:
         config = AutoConfig.from_pretrained(directory, **LOCAL)
-        for names, rate in zip(DROPOUTS, dropouts, strict=True):
-            for name in (name for name in names if rate is not None and hasattr(config, name)):
-                setattr(config, name, rate)
+        _set_dropouts(config, dropouts)
         options: dict[str, Any] = {
             "config": config,
             "dtype": torch.float32,
@@ -120,13 +123,43 @@ def load_encoder(
     except Exception as error:  # a config with odd values can make the library stumble anywhere
         raise InputError(f"{where} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     _check_loaded(transformer, loading, tokenizer, pooling, where)
-    longest = getattr(config, "max_position_embeddings", max_length)
-    if max_length > longest:
+    if max_length > (longest := _longest(transformer, max_length)):
         raise InputError(f"model.max_length must be at most the encoder's {longest}; got {max_length}")
     for prompt in prompts:
         if len(tokenizer(prompt or "")["input_ids"]) >= max_length:
             raise InputError(f"model.prompts must leave room in model.max_length, {max_length} tokens; {prompt!r} leaves none")
-    return Encoder(transformer, tokenizer, pooling, max_length, prompts)
+    encoder = Encoder(transformer, tokenizer, pooling, max_length, prompts)
+    _try(encoder, where)
+    return encoder
+
+
+def _set_dropouts(config: Any, rates: tuple[float | None, float | None]) -> None:
+    """Set the dropout rates of a config; log a line for one that it has no name for."""
+    for (param, names), rate in zip(DROPOUTS.items(), rates, strict=True):
+        known = [name for name in names if hasattr(config, name)]
+        for name in known if rate is not None else []:
+            setattr(config, name, rate)
+        if rate and not known:
+            logging.info("model.%s has no effect: a config of %s names none", param, config.model_type)
+
+
+def _longest(transformer: Any, default: int) -> int:
+    """Return the most tokens that a transformer has positions for; RoBERTa's begin behind that of padding."""
+    positions = getattr(getattr(transformer, "embeddings", None), "position_embeddings", None)
+    if isinstance(positions, nn.Embedding):
+        return positions.num_embeddings - (0 if positions.padding_idx is None else positions.padding_idx + 1)
+    return getattr(transformer.config, "max_position_embeddings", default)
+
+
+@torch.no_grad()
+def _try(encoder: Encoder, where: str) -> None:
+    """Pass the longest text through, so that what cannot run is refused before any work."""
+    ids = torch.full((1, encoder.max_length), encoder.tokenizer.unk_token_id or 0)
+    try:
+        encoder.eval()(ids, torch.ones_like(ids))
+    except Exception as error:  # an architecture of another form can stumble anywhere
+        kind, says = type(encoder.transformer).__name__, " ".join(str(error).split())[:200]
+        raise InputError(f"{where} must turn token ids and a mask into hidden states, as BERT does; {kind}: {says}") from None
 
 
 def _check_loaded(transformer: nn.Module, loading: dict, tokenizer: Any, pooling: Pooling, where: str) -> None:

