@@ -17,6 +17,7 @@ from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Params, load_params, parse_params
 from counterpoint.core.sections import SPLITS
+from counterpoint.corpus.source import decoded
 from counterpoint.experiments.dvc_runs import WORKSPACE, read, read_output
 from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments, write_run
 from counterpoint.use.retriever import MODELS, RERANKER, Hit, Retriever
@@ -53,10 +54,12 @@ def parse() -> argparse.Namespace:
     """Return the options; raise InputError where they contradict each other."""
     parser = argparse.ArgumentParser(prog="ask.py", description="Find the best counters to a point, by a trained model.")
     parser.add_argument("point", nargs="?", help="the point; without it and --points, each line of standard input is a point")
-    parser.add_argument("--points", type=Path, metavar="FILE", help="a table with a column point (and id), or a .txt")
-    what = "search a table with a column text (and id), a .txt or a corpus instead"
+    what = "a table with a column point (and id), BEIR's queries.jsonl, or a .txt; - is standard input, a point a line"
+    parser.add_argument("--points", type=Path, metavar="FILE", help=what)
+    what = "search a table with a column text (and id), a .txt, BEIR's documents or a corpus instead"
     parser.add_argument("--arguments", type=Path, metavar="FILE", help=what)
-    parser.add_argument("--column", default="text", help="the column of texts in --arguments (default: text)")
+    what = "the column of texts in --arguments (default: text) and in --points (default: point)"
+    parser.add_argument("--column", help=what)
     what = "the split of the run's corpus to search (default: all)"
     parser.add_argument("--split", choices=(ALL, *SPLITS), default=ALL, help=what)
     parser.add_argument("--top", type=int, default=5, metavar="N", help="counters for each point (default: 5)")
@@ -93,7 +96,7 @@ def run_at(name: str) -> Iterator[tuple[Path, Params]]:
 def searched(args: argparse.Namespace, folder: Path) -> list[Argument]:
     """Return the arguments to search: those of a file, or of the run in a folder."""
     if args.arguments:
-        return read_arguments(args.arguments, args.column, "--arguments")
+        return read_arguments(args.arguments, args.column or "text", "--arguments")
     if not (folder / TRIPLES).is_dir():
         raise InputError(f"{TRIPLES} is missing: dvc repro makes it; or search a file by --arguments")
     return of_corpus(read_triples(folder / TRIPLES), args.split)
@@ -103,10 +106,23 @@ def points(args: argparse.Namespace) -> Iterable[list[Argument]]:
     """Yield the points to ask, in lots to answer together."""
     if args.point is not None:
         yield [Argument("1", args.point)]
-    elif args.points:
-        yield read_arguments(args.points, "point", "--points")
+    elif args.points and str(args.points) != "-":
+        yield read_arguments(args.points, args.column or "point", "--points")
+    elif sys.stdin is None:
+        raise InputError("standard input must be open where no point and no --points FILE is given; it is closed")
     else:
-        yield from ([Argument(str(number), line.strip())] for number, line in enumerate(sys.stdin, start=1) if line.strip())
+        yield from lines_of_stdin()
+
+
+def lines_of_stdin() -> Iterator[list[Argument]]:
+    """Yield the lines of standard input, by number, as they come."""
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            text = decoded(line, f"line {number} of standard input").strip()
+        except InputError as error:
+            raise InputError(str(error).removeprefix("corpus: ")) from None
+        if text:
+            yield [Argument(str(number), text)]
 
 
 def answered(

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def ask_run(finished_run, monkeypatch, capsys):
 
     def answer(*words, stdin=""):
         monkeypatch.setattr(sys, "argv", ["ask.py", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        monkeypatch.setattr(sys, "stdin", None if data is None else io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
         capsys.readouterr()
         ask.main()
         return capsys.readouterr().out
@@ -34,10 +36,21 @@ def test_a_point_as_an_argument_a_line_or_a_row_has_the_same_answers(ask_run):
     one = ask_run("cat purr mouse", "--top", "2")
     assert one.splitlines()[0] == "cat purr mouse"
     assert [line.split(".")[0].strip() for line in one.splitlines() if line.startswith("   ")][::2] == ["1", "2"]
-    assert ask_run("--top", "2", stdin="\ncat purr mouse\n") == one
+    assert (
+        ask_run("--top", "2", stdin="\ncat purr mouse\n")
+        == one
+        == ask_run("--top", "2", "--points", "-", stdin="cat purr mouse")
+    )
+    pipe, end = os.pipe()
+    os.write(end, b"cat purr mouse\n")
+    os.close(end)
+    assert ask_run("--top", "2", "--points", f"/dev/fd/{pipe}") == one
+    os.close(pipe)
     Path("points.csv").write_text("id,point\na,cat purr mouse\nb,dog bark\n")
     answers = json.loads(ask_run("--points", "points.csv", "--json", "--top", "2"))
     assert [answer["id"] for answer in answers] == ["a", "b"]
+    Path("claims.csv").write_text("id,claim\na,cat purr mouse\nb,dog bark\n")
+    assert json.loads(ask_run("--points", "claims.csv", "--column", "claim", "--json", "--top", "2")) == answers
     assert answers[0]["counters"][0]["text"] in one
     assert set(answers[0]["counters"][0]) == {"id", "duplicates", "text", "distance", "logit"}
 
@@ -91,6 +104,19 @@ def test_an_unusable_table_is_refused(tmp_path, monkeypatch, content, says):
     assert str(refused.value).startswith(says)
     with pytest.raises(InputError, match=r"--arguments: .*none.csv does not exist"):
         read_arguments(Path("none.csv"), "text", "--arguments")
+
+
+@pytest.mark.parametrize(
+    ("stdin", "says"),
+    [
+        (b"cat purr\n\xff bad\n", "line 2 of standard input must be UTF-8; got byte 0xff at 0 (invalid start byte)"),
+        (None, "standard input must be open where no point and no --points FILE is given; it is closed"),
+    ],
+)
+def test_standard_input_that_cannot_be_read_is_one_line(ask_run, stdin, says):
+    with pytest.raises(InputError) as refused:
+        ask_run(stdin=stdin)
+    assert str(refused.value) == says
 
 
 def test_a_point_that_is_cut_is_logged(ask_run, caplog):

@@ -12,26 +12,30 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves DATA; cut_at ends the next response after that many bytes; ranges: whether it supports Range."""
+    """Serves DATA; cut_at ends the next response after that many bytes; ranges: whether it supports Range; tags are headers."""
 
-    cut_at, ranges, requested = None, True, ()
+    cut_at, ranges, requested, data, tags = None, True, (), DATA, {"ETag": '"one"'}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = self.headers.get("Range")
         self.server.requested += (wanted,)
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges else 0
+        same = self.headers.get("If-Range") in self.server.tags.values()
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and self.server.ranges and same else 0
+        data = self.server.data
         if self.path.partition("?")[0] != "/corpus.zip":
             return self.send_error(404)
-        if start >= len(DATA):
+        if start >= len(data):
             self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(DATA)}")
+            self.send_header("Content-Range", f"bytes */{len(data)}")
             return self.end_headers()
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(DATA) - start))
+        self.send_header("Content-Length", str(len(data) - start))
+        for name, value in self.server.tags.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(DATA[start : self.server.cut_at])
+        self.wfile.write(data[start : self.server.cut_at])
         self.server.cut_at = None
 
     def log_message(self, *args):
@@ -67,10 +71,39 @@ def test_an_interrupted_download_is_continued(server, tmp_path, ranges):
     assert server.requested == (None, "bytes=100000-")
 
 
+@pytest.mark.parametrize("tags", [{"ETag": '"two"'}, {"Last-Modified": "Sat, 28 Nov 2026 20:00:00 GMT"}])
+def test_a_file_that_has_changed_meanwhile_is_downloaded_anew(server, tmp_path, tags):
+    server.cut_at = 100_000
+    with pytest.raises(InputError, match="run again to continue"):
+        fetch(server.url, None, tmp_path / "x.zip")
+    server.data, server.tags = DATA[::-1], tags
+    fetch(server.url, None, tmp_path / "x.zip")
+    assert (tmp_path / "x.zip").read_bytes() == DATA[::-1]
+
+
+@pytest.mark.parametrize("tags", [{}, {"ETag": 'W/"one"'}])
+def test_a_server_that_does_not_name_its_file_is_asked_anew(server, tmp_path, tags):
+    server.cut_at, server.tags = 100_000, tags
+    with pytest.raises(InputError, match="run again to continue"):
+        fetch(server.url, None, tmp_path / "x.zip")
+    fetch(server.url, SHA256, tmp_path / "x.zip")
+    assert server.requested == (None, None)
+
+
+@pytest.mark.parametrize("tags", [{"Last-Modified": "Sat, 28 Nov 2026 20:00:00 GMT"}])
+def test_a_date_serves_as_well_as_an_etag(server, tmp_path, tags):
+    server.cut_at, server.tags = 100_000, tags
+    with pytest.raises(InputError, match="run again to continue"):
+        fetch(server.url, None, tmp_path / "x.zip")
+    fetch(server.url, SHA256, tmp_path / "x.zip")
+    assert server.requested == (None, "bytes=100000-")
+
+
 def test_a_complete_part_is_not_downloaded_again(server, tmp_path):
     fetch(server.url, SHA256, tmp_path / "x.zip")
     part = hashlib.sha256(server.url.encode()).hexdigest()[:8]
     (tmp_path / "x.zip").rename(tmp_path / f"x.zip.{part}.part")
+    (tmp_path / f"x.zip.{part}.tag").write_text('"one"')
     fetch(server.url, SHA256, tmp_path / "x.zip")
     assert (tmp_path / "x.zip").read_bytes() == DATA
     assert server.requested == (None, f"bytes={len(DATA)}-")

@@ -13,6 +13,7 @@ from counterpoint.arguments.text import is_visible
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_text
+from counterpoint.corpus.beir import titled
 from counterpoint.corpus.forms import FORMS, read_rows
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.source import Budget, decoded, kind, read_bytes
@@ -58,8 +59,9 @@ def _of_pairs(pairs: Sequence[Pair]) -> list[Argument]:
 def read_arguments(file: Path, column: str, option: str) -> list[Argument]:
     """Return the texts in a table's column, with ids where it has them; of any other corpus its points and counters.
 
-    A file that ends in .txt has a text a line. Raise InputError, which begins with the option, where there is no text, a text
-    is not visible, or an id comes twice.
+    A directory in BEIR's form gives its documents, and a file of one its texts behind their titles, each with its _id. A file
+    that ends in .txt, or is a pipe, has a text a line. Raise InputError, which begins with the option, where there is no text,
+    a text is not visible, or an id comes twice.
     """
     try:
         arguments = _read(file, column)
@@ -76,10 +78,14 @@ def read_arguments(file: Path, column: str, option: str) -> list[Argument]:
 
 def _read(file: Path, column: str) -> list[Argument]:
     budget, ending = Budget(file), kind(file)[1]
-    if ending == ".txt" and file.is_file():
-        lines = decoded(read_bytes(file, budget), str(file)).splitlines()
-        return [Argument(str(number), line.strip()) for number, line in enumerate(lines, start=1) if is_visible(line)]
+    if (ending == ".txt" and file.is_file()) or file.is_fifo() or file.is_char_device():
+        return of_lines(decoded(read_bytes(file, budget), str(file)))
+    if file.is_dir() and (file / BEIR).is_file():
+        logging.info("%s: its documents", file)
+        return _documents(read_rows(file / BEIR, budget), file / BEIR)
     rows = list(read_rows(file, budget)) if ending in FORMS and file.is_file() else None
+    if rows and "_id" in rows[0][1] and "text" in rows[0][1] and column not in rows[0][1].keys() - {"text"}:
+        return _documents(rows, file)
     if rows is None or (rows and column not in rows[0][1] and {"point", "counter"} <= rows[0][1].keys()):
         logging.info("%s is a corpus: its points and counters", file)
         return _of_pairs([pair for _, pair in read_corpus(file).rows])
@@ -87,6 +93,24 @@ def _read(file: Path, column: str) -> list[Argument]:
         columns = ", ".join(map(str, rows[0][1]))
         raise InputError(f"{file}:{rows[0][0]} must have a column {column}; got {columns} (--column names another)")
     return [_argument(values, column, number, f"{file}:{number}") for number, values in rows]
+
+
+BEIR = "corpus.jsonl"
+
+
+def of_lines(text: str) -> list[Argument]:
+    """Return the lines of a text, by number; a line feed alone ends a line."""
+    lines = enumerate(text.split("\n"), start=1)
+    return [Argument(str(number), line.strip()) for number, line in lines if is_visible(line)]
+
+
+def _documents(rows: Iterable[tuple[int, dict]], file: Path) -> list[Argument]:
+    """The texts of corpus.jsonl or queries.jsonl, each behind its title; those without a visible text are left out."""
+    texts = [(str(values.get("_id")), titled(values, f"{file}:{number}"), number) for number, values in rows]
+    kept = [Argument(name, text, "document" if file.name == BEIR else None) for name, text, _ in texts if is_visible(text)]
+    if len(kept) < len(texts):
+        logging.info("%s: left out texts without a visible character: %d", file, len(texts) - len(kept))
+    return kept
 
 
 def _argument(values: dict, column: str, number: int, where: str) -> Argument:
