@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no tes
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is: tiny models gain nothing by more, and suffer from what else runs
 
 ROOT = Path(__file__).parent.parent
+WARM = Path(__file__).with_name("warm.py")
 THEMES = {
     "animals": {"cats": "cat purr whisker mouse milk", "dogs": "dog bark leash bone walk", "birds": "bird wing nest egg song"},
     "food": {
@@ -208,12 +210,38 @@ def merged(below: dict, above: dict) -> dict:
     return below | above | both
 
 
+@functools.cache
+def warm() -> str:
+    """The LAUNCHER whose stages start in a fork of a process that has imported torch already; it ends with this one."""
+    place = Path(tempfile.mkdtemp(), "socket")
+    subprocess.Popen([sys.executable, str(WARM), "--serve", str(place)])
+    deadline = time.monotonic() + 120
+    while not place.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return f"{sys.executable} -S {WARM} {place}"
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """Stages start as a user's do."""
+    monkeypatch.setenv("COLD", "1")
+
+
 def environment(folder: Path, more: dict | None = None) -> dict[str, str]:
-    """What a user with .venv activated has, and nothing of the user's own Git and DVC."""
+    """What a user with .venv activated has, and nothing of the user's own Git and DVC; stages start `warm`, but for `cold`."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     quiet = {"DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return os.environ | quiet | names | {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")} | (more or {})
+    launcher = {} if "COLD" in os.environ or "LAUNCHER" in os.environ else {"LAUNCHER": warm()}
+    return (
+        os.environ
+        | launcher
+        | quiet
+        | names
+        | {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")}
+        | (more or {})
+    )
 
 
 def command(folder: Path, *words: str, env: dict | None = None, **options) -> subprocess.CompletedProcess:

@@ -21,6 +21,7 @@ from conftest import (
     environment,
     succeed,
     wait_until_nothing_runs_in,
+    warm,
 )
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import load_params
@@ -49,7 +50,7 @@ def first(base):
     launcher = base.parent / "launcher.sh"
     launcher.write_text(
         "if grep -q 'decay: 0.005' params.yaml && grep -q '^seed: 1$' params.yaml\n"
-        "then echo 'error: no luck' >&2; exit 1; fi\nexec python \"$@\"\n"
+        "then echo 'error: no luck' >&2; exit 1; fi\nexec " + warm() + ' "$@"\n'
     )
     return sweep(base, *PLAN, env={"LAUNCHER": f"bash {launcher}"})
 
