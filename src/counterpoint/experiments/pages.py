@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from counterpoint.arguments.seen import QueryKind
 from counterpoint.experiments.markdown import interval, number, table, table_of
-from counterpoint.experiments.seed_averages import MEASURED, STANDS
+from counterpoint.experiments.seed_averages import MEASURED, STANDS, column
 
 NAMES = {"retrieved": "retrieved", "reranked": "re-ranked"}
 DIFFERENCE = {  # heading -> cell of a row of `seed_averages.paired`
@@ -14,7 +15,7 @@ DIFFERENCE = {  # heading -> cell of a row of `seed_averages.paired`
 BY_ARM = {
     "arm": lambda row: row["arm"],
     "against": lambda row: row["against"],
-    "queries": lambda row: f"{row['n']:,} {row['queries']}, {row['setting']}",
+    "queries": lambda row: f"{row['n']:,} {row['queries'].replace('_', ' ')}, {row['setting']}",
     "stage": lambda row: NAMES[row["stage"]],
     "top1, arm": lambda row: number(row["b"]),
     "top1, against": lambda row: number(row["a"]),
@@ -58,12 +59,7 @@ def page(
 def _averages(tables: Mapping[str, list[dict]]) -> Iterable[str]:
     """Yield a heading and a table for each stage; columns without values, and unseen ones that repeat all, are left out."""
     for stage, rows in tables.items():
-        columns = [
-            name
-            for name, *_ in MEASURED
-            if rows[0][name]["mean"] is not None
-            and not (name.startswith("unseen_") and all(row[name] == row[name.removeprefix("unseen_")] for row in rows))
-        ]
+        columns = [name for name, *place in MEASURED if rows[0][name]["mean"] is not None and not _repeats(rows, name, *place)]
         cells = [["arm", "seeds", *(name.replace("_", " ") for name in columns), "best epoch", "seconds"]]
         for row in rows:
             top1 = (f"{number(row[name]['mean'])} ± {number(row[name]['sd'])}" for name in columns)
@@ -72,3 +68,15 @@ def _averages(tables: Mapping[str, list[dict]]) -> Iterable[str]:
         yield f"## {NAMES[stage].capitalize()}: top1 by arm"
         yield "Mean ± standard deviation over seeds."
         yield table(cells)
+
+
+# kind of queries -> the kind that it is part of
+FEWER: dict[str, QueryKind] = {"unseen": "all", "unseen_by_both": "unseen"}
+
+
+def _repeats(rows: Sequence[dict], name: str, split: str, setting: str, queries: str) -> bool:
+    """Return whether a column repeats that of the queries that its own are part of."""
+    if queries not in FEWER:
+        return False
+    whole = column(FEWER[queries], split, setting)
+    return all(row[name] == row[whole] for row in rows)

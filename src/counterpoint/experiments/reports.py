@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from counterpoint.arguments.seen import QueryKind, distinct_queries
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
 from counterpoint.core.params import Params
-from counterpoint.evaluation.table import MODEL_STAGES, QueryKind, distinct_queries
+from counterpoint.evaluation.table import MODEL_STAGES
 from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments
 from counterpoint.experiments.pages import page
@@ -69,7 +70,10 @@ class Report:
         seeds = len({seed for runs in groups.values() for seed in runs})
         titled = f"{self.title}, {seeds} seed{'s' * (seeds > 1)}"
         by_split: dict[str, QueryKind] = {"validation": "all" if self.queries == "all" else "unseen", "test": self.queries}
-        panels = {column(kind, split, "epa"): f"{split} split, {kind} queries, epa" for split, kind in by_split.items()}
+        panels = {
+            column(kind, split, "epa"): f"{split} split, {kind.replace('_', ' ')} queries, epa"
+            for split, kind in by_split.items()
+        }
         pictures = {
             "over_time": over_time(groups, _ends(groups), titled),
             "accuracy_by_arm": accuracy_by_arm([row for rows in tables.values() for row in rows], panels, titled),
