@@ -10,15 +10,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import dvc.api
-
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import Params, load_params, parse_params
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.source import decoded
-from counterpoint.experiments.dvc_runs import WORKSPACE, read, read_output
+from counterpoint.experiments.dvc_runs import WORKSPACE, fetch_folder, read, read_output
 from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments, write_run
 from counterpoint.use.retriever import MODELS, RERANKER, Hit, Retriever
 
@@ -86,10 +84,9 @@ def run_at(name: str) -> Iterator[tuple[Path, Params]]:
         return
     read_output(name, MODELS, "model.json")  # its error says why the run is not there
     params = parse_params(read(name, PARAMS), f"{PARAMS} of {name}")
-    files = dvc.api.DVCFileSystem(rev=name)
     with tempfile.TemporaryDirectory() as folder:
         for out in (MODELS, RERANKER, TRIPLES):
-            files.get(out, f"{folder}/{out}", recursive=True)
+            fetch_folder(name, out, Path(folder, out))
         yield Path(folder), params
 
 

@@ -1,5 +1,7 @@
 """The machine hinders a run: no room, no permission, no repository, half a history, another run."""
 
+import hashlib
+import json
 import re
 import resource
 import shutil
@@ -129,3 +131,68 @@ def test_after_a_failed_run_one_command_restores_all_outputs(workspace, reposito
         )
         restore(workspace)
         assert outputs(workspace) == outputs(repository), words
+
+
+def test_in_a_folder_of_another_repository(repository, tmp_path):
+    """Git's paths begin at its root, DVC's at this folder."""
+    outer = tmp_path / "outer"
+    inner = shutil.copytree(repository, outer / "nested/inner", symlinks=True)
+    shutil.rmtree(inner / ".git")
+    (outer / "README.md").write_text("another project")
+    for words in (("init", "--quiet", "--initial-branch", "main"), ("add", "--all"), ("commit", "--quiet", "-m", "Start")):
+        succeed(outer, "git", *words)
+    succeed(inner, "dvc", "exp", "run", "--name", "slow", "-S", "decay=0.005")
+    assert "params.yaml and the results are those of the commit" in succeed(inner, "python", "src/restore.py")
+    compared = json.loads(succeed(inner, "python", "src/compare.py", "HEAD", "slow", "--setting", "epa", "--json"))
+    before = json.loads(succeed(repository, "python", "src/compare.py", "HEAD", "slow", "--setting", "epa", "--json"))
+    assert compared["settings"] == before["settings"]
+    assert "[counter " in succeed(inner, "python", "src/ask.py", "cat purr", "--run", "slow", "--top", "1")
+    dry = succeed(inner, "python", "src/sweep.py", "--seeds", "13", "--decays", "0.005", "--dry-run")
+    assert re.search(r"1 of 1 to run, about \d s of training by the seconds of slow", dry)
+    assert "| 0.005 | 1 |" in succeed(inner, "python", "src/report.py")
+    assert succeed(outer, "git", "status", "--porcelain") == ""
+
+
+def test_a_stage_by_hand_writes_nothing_through_links_into_the_cache(repository, tmp_path):
+    folder = shutil.copytree(repository, tmp_path / "linked", symlinks=True)
+    succeed(folder, "dvc", "config", "--local", "cache.type", "hardlink")
+    succeed(folder, "dvc", "checkout", "--relink")
+    linked = [file for file in (folder / "models").rglob("*") if file.is_file() and file.stat().st_nlink > 1]
+    assert linked
+    for stage in ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot", "publish"):
+        succeed(folder, "python", f"src/{stage}.py")
+    cache = [file for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()]
+    assert len(cache) > 20
+    for file in cache:
+        name = (file.parent.name + file.name).removesuffix(".dir")
+        assert hashlib.md5(file.read_bytes()).hexdigest() == name
+
+
+@pytest.mark.usefixtures("cold")
+def test_pictures_need_no_display_and_no_notebook(repository, tmp_path):
+    folder = shutil.copytree(repository, tmp_path / "run", symlinks=True)
+    before = (folder / "plots/pictures/accuracy.png").read_bytes()
+    succeed(folder, "python", "src/plot.py", env={"MPLBACKEND": "module://matplotlib_inline.no_such_backend", "DISPLAY": ""})
+    assert (folder / "plots/pictures/accuracy.png").read_bytes() == before
+
+
+def test_a_shallow_clone_says_what_it_does_not_know(repository, tmp_path):
+    whole = shutil.copytree(repository, tmp_path / "whole", symlinks=True)
+    succeed(whole, "git", "commit", "--quiet", "--allow-empty", "-m", "Later")
+    succeed(tmp_path, "git", "clone", "--quiet", "--depth", "1", f"file://{whole}", "shallow")
+    folder = tmp_path / "shallow"
+    code = "import sys; sys.path.insert(0, 'src'); import publish; print(publish.code())"
+    assert succeed(folder, "python", "-c", code) == "a commit that a shallow clone does not know\n"
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    lock["stages"]["publish"]["outs"][0]["md5"] = "0" * 32 + ".dir"
+    (folder / "dvc.lock").write_text(yaml.safe_dump(lock))
+    code = "from counterpoint.experiments.workspace import *; print(lines_of_difference())"
+    says = succeed(folder, "python", "-c", code, env={"PYTHONPATH": "src"})
+    assert "This clone is shallow: its model card cannot name the commit" in says
+
+
+def test_a_folder_of_another_user_is_git_s_own_line(repository):
+    done = command(repository, "python", "src/compare.py", "HEAD", "slow", env={"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+    assert done.returncode == 1
+    assert "git config --global --add safe.directory" in done.stderr
+    assert done.stderr.count("\n") == 1

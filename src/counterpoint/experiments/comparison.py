@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from counterpoint.arguments.seen import QUERIES, QueryKind
 from counterpoint.core.errors import InputError
 from counterpoint.evaluation.statistics import interval, mcnemar
-from counterpoint.evaluation.table import QUERIES, QueryKind, read_table
+from counterpoint.evaluation.table import read_table
 from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import read_output
 from counterpoint.experiments.markdown import number

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import Any
@@ -140,7 +141,23 @@ def params_text(settings: Sequence[str]) -> str:
 def read(run: str, path: str) -> str:
     """Return a file of a run from Git or DVC's cache; run is a revision, an experiment's name or workspace."""
     rev = {WORKSPACE: None, "HEAD": head()}.get(run, run)
-    return dvc.api.read(path, rev=rev, encoding="utf-8")
+    return dvc.api.read(path if rev is None else f"{inside()}{path}", rev=rev, encoding="utf-8")
+
+
+@cache
+def inside() -> str:
+    """Return the path from Git's root to this folder with a slash at its end; nothing where the two are the same.
+
+    DVC wants it before the paths of a revision, where this repository is a folder of another.
+    """
+    return git("rev-parse", "--show-prefix").strip()
+
+
+def fetch_folder(run: str, path: str, target: Path) -> None:
+    """Copy a folder or a file of a run from Git or DVC's cache; run is as in `read`."""
+    rev = None if run == WORKSPACE else run
+    files = dvc.api.DVCFileSystem(rev=rev, subrepos=bool(inside()))
+    files.get(path if rev is None else f"{inside()}{path}", str(target), recursive=True)
 
 
 def load(run: str, path: str) -> Any:

@@ -7,7 +7,7 @@ import yaml
 from dvc.repo import Repo
 from dvc_data.hashfile.build import build
 
-from counterpoint.experiments.dvc_runs import git, head, read
+from counterpoint.experiments.dvc_runs import head, inside, read
 
 STAGES = ("prepare", "train", "baselines", "rerank", "rank", "evaluate")  # whose code makes the numbers
 
@@ -34,9 +34,8 @@ def edited(rev: str) -> str | None:
 @cache
 def _committed(commit: str, path: str) -> str | None:
     """The md5 that DVC has for a path of a commit, None where it has no such path."""
-    inside = git("rev-parse", "--show-prefix").strip()  # of Git's root, where this repository is a folder of another
     with Repo() as repo:
-        files, place = repo.scm.get_fs(commit), f"/{inside}{path}"
+        files, place = repo.scm.get_fs(commit), f"/{inside()}{path}"
         if not files.exists(place):
             return None
         *_, built = build(repo.cache.local, place, files, "md5", dry_run=True)

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
+from counterpoint.arguments.seen import QueryKind
 from counterpoint.core.params import Params
 from counterpoint.evaluation.statistics import LEVEL, holm, interval, sign_flip
-from counterpoint.evaluation.table import EVALUATED, QueryKind
+from counterpoint.evaluation.table import EVALUATED
 from counterpoint.experiments.comparison import align, read_ranks
 from counterpoint.experiments.dvc_runs import load
 
@@ -153,6 +153,8 @@ def seed_interval(differences: np.ndarray) -> Ends:
     n = len(differences)
     if n < 2 or (np.ptp(differences) < 1e-12 and abs(differences[0]) > 1e-12):
         return None, None
+    from scipy.stats import t  # here, since it is slow to import, and sweeps do without
+
     half = t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n)
     return float(differences.mean() - half), float(differences.mean() + half)
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
+from counterpoint.arguments.seen import QueryKind
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import flat, parse_params
 from counterpoint.core.sections import Section, Seed, Text, key
-from counterpoint.evaluation.table import QueryKind
 from counterpoint.experiments.dvc_runs import NO_RESULT, PlannedRun, params_text
 from counterpoint.experiments.versions import added
 

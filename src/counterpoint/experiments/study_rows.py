@@ -11,11 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import dvc.api
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array, vstack
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import read_triples
@@ -23,7 +21,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
 from counterpoint.core.params import flat
 from counterpoint.evaluation.table import MODEL_STAGES
-from counterpoint.experiments.dvc_runs import WORKSPACE, head, load
+from counterpoint.experiments.dvc_runs import fetch_folder, head, load
 from counterpoint.experiments.run_code import code_sha256, edited
 from counterpoint.experiments.seed_averages import SETTINGS, SeedRun, of_stage, seed_run
 from counterpoint.experiments.studies import RESULTS, StudyRun
@@ -36,6 +34,8 @@ ROWS = 512  # points at a time
 
 def near_right(pool: Pool, near: float = NEAR) -> csr_array:
     """Return which text groups answer a near-duplicate of each point, but not the point: bool (points, groups)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # here, since it is slow to import
+
     groups = pool.text_group[pool.queries]
     shape = (len(groups), int(pool.text_group.max()) + 1)
 
@@ -157,10 +157,9 @@ def write_row(run: StudyRun, rev: str, data: str, seconds: float | None) -> None
 
 def _with_false_share(run: StudyRun, rev: str, history: list[dict]) -> list[dict]:
     """Return the rows of history.json with the share of false negatives among the mined ones."""
-    files = dvc.api.DVCFileSystem(rev=None if rev == WORKSPACE else rev)
     with tempfile.TemporaryDirectory() as folder:
-        files.get("data/triples", f"{folder}/triples", recursive=True)
-        files.get("models/negatives.npz", f"{folder}/negatives.npz")
+        fetch_folder(rev, "data/triples", Path(folder, "triples"))
+        fetch_folder(rev, "models/negatives.npz", Path(folder, "negatives.npz"))
         pool = read_triples(Path(folder, "triples")).pool("training")
         with np.load(f"{folder}/negatives.npz") as arrays:
             negatives = dict(arrays)
