@@ -30,6 +30,7 @@ from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, 
 from counterpoint.reranking.scorer import PairLogits, Setup, Trained, of_queries
 from counterpoint.training.checkpoint import fingerprint
 from counterpoint.training.selection import Selection, Split
+from counterpoint.training.state import NO_STEP
 
 TRIPLES, MODELS, RERANKER, SERIES = Path("data/triples"), Path("models"), Path("reranker"), Path("plots/series")
 METRICS, TIMING = Path("metrics/reranker.json"), Path("metrics/reranker/timing.json")
@@ -72,7 +73,7 @@ def write(params: Params, trained: Trained | None, weight: float, *ranks: np.nda
     measured: list[float | None] = [top_k(values, 1) for values in ranks] or [None, None]
     top1 = dict(zip(("retrieved_top1", "reranked_top1"), measured, strict=True))
     write_json(METRICS, about | {"n": len(ranks[0]) if ranks else 0} | top1)
-    write_series(SERIES / "reranker.json", "steps", list(trained.steps) if trained else [])
+    write_series(SERIES / "reranker.json", "steps", list(trained.steps if trained else ()) or [NO_STEP])
     write_json(TIMING, {"learn_seconds": trained.seconds if trained else 0.0})
 
 

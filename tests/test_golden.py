@@ -117,7 +117,8 @@ def close(folder: Path) -> Iterator[tuple[str, float]]:
                 yield f"epoch {row['epoch']} {name}", value
     for file in ("steps", "reranker"):
         for row in read_series(folder / f"plots/series/{file}.json"):
-            yield f"{file} {row['step']}", row["loss"]
+            if row["loss"] is not None:
+                yield f"{file} {row['step']}", row["loss"]
     for name in ("retrieved_top1", "reranked_top1"):
         if (value := read_json(folder / "metrics/reranker.json")[name]) is not None:
             yield name, value

@@ -14,9 +14,12 @@ from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.bm25 import bm25
-from counterpoint.evaluation.tasks import read_tasks
+from counterpoint.evaluation.tasks import embed_tasks, read_tasks
+from counterpoint.model.bi_encoder import zero_shot
+from counterpoint.model.compute import choose
+from counterpoint.model.files import BUNDLED, locate
 from counterpoint.negatives.eligible import excluded_groups
-from counterpoint.ranking.distance import Distance
+from counterpoint.ranking.distance import Distance, euclidean
 from counterpoint.ranking.metrics import gains
 from counterpoint.ranking.queries import MODES, SETTINGS, by_row, by_text, in_scope, is_candidate
 from counterpoint.ranking.ranking import rank
@@ -66,6 +69,16 @@ def test_a_document_with_the_query_s_id_is_never_its_candidate(mode, setting):
         there = candidates(queries, number, setting)
         assert documents[name] not in there
         assert len(there & set(documents.values())) == len(set(documents.values())) - 1
+
+
+def test_zero_shot_has_beir_s_figure_where_ids_agree():
+    """nDCG@10 of trec_eval's run without documents of the query's id."""
+    task = read_tasks(read_splits(CASES / "beir_same_ids", SHARES).triples, beir=False)[1]
+    model = zero_shot(locate(BUNDLED), 256, choose("cpu", "fp32"))
+    (embedded,) = embed_tasks([task], model)
+    queries = task.queries["text"]
+    ranking = rank(queries, euclidean(queries, embedded), {"epc": SETTINGS["epc"]})["epc"]
+    assert gains(ranking.retrieved.right)["ndcg10"].mean() == pytest.approx(0.4240, abs=5e-5)
 
 
 def test_a_document_with_the_point_s_id_is_never_its_negative():
@@ -183,6 +196,12 @@ def test_debates_that_differ_in_case_are_one():
     splits = read_splits(CASES / "debate_case/pairs.csv", SHARES)
     debates = [{pair.debate for pair in pairs} for pairs in splits.triples.pairs.values()]
     assert sum(map(len, debates)) == len(set.union(*debates)) == 10
+
+
+def test_a_split_in_which_every_candidate_is_right_is_refused():
+    with pytest.raises(InputError) as refused:
+        read_splits(CASES / "one_query_test/pairs.csv", SHARES)
+    assert str(refused.value) == "corpus: a point of test must have a wrong candidate; of its 2 pairs all are right"
 
 
 # --- asking --------------------------------------------------------------------------------------------------------------

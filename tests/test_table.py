@@ -1,4 +1,5 @@
 import io
+import logging
 from collections import Counter
 
 import numpy as np
@@ -6,18 +7,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import ndcg_score
 
+from counterpoint.arguments.seen import QUERIES
 from counterpoint.evaluation.statistics import interval
-from counterpoint.evaluation.table import (
-    QUERIES,
-    STAGES,
-    by_setting,
-    curve,
-    read_table,
-    reranking,
-    summaries,
-    winners,
-    write_table,
-)
+from counterpoint.evaluation.table import STAGES, by_setting, curve, read_table, reranking, summaries, winners, write_table
 
 
 def ranks(n=20, candidates=12, setting="epa", seed=0):
@@ -48,6 +40,13 @@ def test_there_is_a_row_for_every_setting_for_all_and_unseen_queries_and_every_s
     ]
     assert {row["n"] for row in rows} == {20, 13}
     assert {row["split"] for row in rows} == {"test"}
+
+
+def test_a_setting_in_which_every_candidate_is_right_has_no_figures_but_a_line(caplog):
+    caplog.set_level(logging.INFO)
+    alone = ranks(setting="sdoc").assign(candidates=1, rank=1, ties_hit=1, right="1")
+    assert {row["setting"] for row in summaries("test", pd.concat([alone, ranks()]))} == {"epa"}
+    assert caplog.messages == ["test sdoc: every candidate is right, so there are no figures"]
 
 
 def test_the_measures_are_the_oracles():

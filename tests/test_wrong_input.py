@@ -301,7 +301,7 @@ CORPORA = {
     "stance": (file("x.csv", "point,counter,stance\na,b,maybe\n"), r"x.csv:2: stance must be pro or con; got 'maybe'"),
     "all-duplicates": (
         file("x.jsonl", "".join(json.dumps({"point": "a", "counter": "b", "split": s}) + "\n" for s in ("training", "validation", "test") * 2)),
-        r"negatives.per_point must be at most the number of distinct eligible texts of a point; training row 0 has 0, got 1",
+        r"corpus: a point of validation must have a wrong candidate; of its 2 pairs all are right",
     ),
     "zip-no-zip": (file("x.zip", "no zip"), r"corpus: x.zip must be a readable zip; got: File is not a zip file"),
     "zip-cut": (archive(lambda path: path.write_bytes(path.read_bytes()[:5000])), r"must be a readable zip; got: File is not a zip"),

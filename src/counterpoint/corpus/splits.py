@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoint.arguments.pairs import UNSEEN, Pair
-from counterpoint.arguments.pool import clusters
+from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pool import clusters, positive_groups
+from counterpoint.arguments.seen import UNSEEN
 from counterpoint.arguments.text import is_unspaced, text_key
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
@@ -43,7 +44,17 @@ def read_splits(path: str | Path, shares: SplitShares | None, columns: Mapping[s
         unpaired=[replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
         documents=corpus.documents,
     )
+    for name in SPLITS[1:]:
+        _refuse_no_rival(name, triples)
     return Splits(triples, {name: count(pairs, corpus.empty_debates.get(name, 0)) for name, pairs in splits.items()})
+
+
+def _refuse_no_rival(split: str, triples: Triples) -> None:
+    """Raise InputError for a split in which no query has a wrong candidate, since all would rank alike."""
+    pool = triples.pool(split)
+    texts, n = len(set(pool.text_group.tolist())), len(pool.queries)
+    if all(texts == len({point, *groups}) for point, groups in positive_groups(pool).items()):
+        raise InputError(f"corpus: a point of {split} must have a wrong candidate; of its {n} pairs all are right")
 
 
 def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, list[Pair]]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap, permutation_test
 
 from counterpoint.core.seeds import generator
 
@@ -27,6 +26,8 @@ def interval(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float] | 
     def mean(sums: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
         return sums.sum(axis) / sizes.sum(axis)
 
+    from scipy.stats import bootstrap  # here, since it is slow to import, and plots do without
+
     batch, rng = max(1, DRAWS // len(sizes)), generator(0, 0, "bootstrap")
     drawn = bootstrap((sums, sizes), mean, paired=True, confidence_level=LEVEL, n_resamples=RESAMPLES, batch=batch, rng=rng)
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
@@ -37,6 +38,8 @@ def mcnemar(won: int, lost: int) -> float:
 
     The test takes queries for independent; queries of one debate are not.
     """
+    from scipy.stats import binomtest
+
     return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
@@ -50,6 +53,8 @@ def sign_flip(values: np.ndarray, clusters: np.ndarray) -> float:
     sums = np.bincount(number, values)
     if not sums.any():
         return 1.0
+    from scipy.stats import permutation_test
+
     rng = generator(0, 0, "bootstrap")
     test = permutation_test((sums,), np.sum, permutation_type="samples", n_resamples=RESAMPLES, batch=1000, rng=rng)
     return float(test.pvalue)

@@ -1,16 +1,18 @@
 """The table of ranks, its metrics and series; and the relation of each top-ranked argument to its query."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import pairwise, product, zip_longest
+import logging
+from collections.abc import Iterator
+from itertools import product, zip_longest
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
-from counterpoint.arguments.pairs import DOCUMENT, POINT, UNSEEN
+from counterpoint.arguments.pairs import DOCUMENT, POINT
 from counterpoint.arguments.pool import UNKNOWN, Pool
+from counterpoint.arguments.seen import QUERIES
 from counterpoint.core.files import write_text
 from counterpoint.evaluation.statistics import interval
 from counterpoint.ranking.metrics import gains, gains_by_chance
@@ -41,24 +43,6 @@ EVALUATED = ("validation", "test")
 CURVE = 20  # the largest k of the Top-K curve
 MODEL_STAGES = ("retrieved", "reranked")
 STAGES = ("bm25", "zero_shot", "zero_shot_corrected", *MODEL_STAGES)  # values of the column stage
-QueryKind = Literal["all", "unseen", "unseen_by_both"]
-QUERIES: dict[QueryKind, Callable[[pd.Series], np.ndarray]] = {  # the column seen -> mask
-    "all": lambda seen: np.ones(len(seen), dtype=bool),
-    "unseen": lambda seen: seen.isin(UNSEEN).to_numpy(),  # training has no text of theirs
-    "unseen_by_both": lambda seen: (seen == "none").to_numpy(),  # nor has validation, which chooses the epoch
-}
-QUERY_TITLES: dict[QueryKind, str] = {
-    "all": "test queries",
-    "unseen": "unseen test queries",
-    "unseen_by_both": "test queries unseen by both",
-}
-
-
-def distinct_queries(measured: Iterable[Mapping]) -> list[QueryKind]:
-    """Return those of QUERIES that are fewer test queries than the ones before, all first; the last is the headline's."""
-    n = {row["queries"]: row["n"] for row in measured if (row["split"], row["setting"]) == ("test", "epa")}
-    kinds = [kind for kind in QUERIES if n.get(kind)]
-    return ["all", *(kind for before, kind in pairwise(kinds) if n[kind] < n[before])]
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:
@@ -73,14 +57,23 @@ def read_table(file: Path | TextIO) -> pd.DataFrame:
 
 
 def summaries(split: str, rows: pd.DataFrame) -> Iterator[dict]:
-    """Yield the rows of metrics/settings.json for a split's table; each setting begins with the stage chance."""
+    """Yield the rows of metrics/settings.json for a split's table; each setting begins with the stage chance.
+
+    A setting in which every candidate is right has none, and a log line.
+    """
     for setting in dict.fromkeys(rows["setting"]):
         by_stage = dict(iter(rows[rows["setting"] == setting].groupby("stage", sort=False)))
-        for queries, mask_of in QUERIES.items():
-            for stage in ("chance", *STAGES):
-                part = by_stage["retrieved" if stage == "chance" else stage]
-                part = part[mask_of(part["seen"])]
-                yield {"split": split, "setting": setting, "queries": queries, "stage": stage} | summary(part, stage)
+        retrieved = by_stage["retrieved"]
+        if (retrieved["right"].str.split().str.len() == retrieved["candidates"]).all():
+            logging.info("%s %s: every candidate is right, so there are no figures", split, setting)
+            continue
+        known: dict[tuple[str, bytes], dict] = {}  # kinds of queries are often the same ones
+        for (queries, mask_of), stage in product(QUERIES.items(), ("chance", *STAGES)):
+            part = by_stage["retrieved" if stage == "chance" else stage]
+            mask = mask_of(part["seen"])
+            place = stage, mask.tobytes()
+            known[place] = known.get(place) or summary(part[mask], stage)
+            yield {"split": split, "setting": setting, "queries": queries, "stage": stage} | known[place]
 
 
 def summary(rows: pd.DataFrame, stage: str) -> dict:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from counterpoint.arguments.pairs import SEEN, SOURCES, Document, Pair
+from counterpoint.arguments.pairs import SOURCES, Document, Pair
 from counterpoint.arguments.pool import Pool, clusters
+from counterpoint.arguments.seen import SEEN
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.sections import Relevance
 from counterpoint.evaluation.table import EVALUATED, relation

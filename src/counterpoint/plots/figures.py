@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from counterpoint.arguments.seen import QUERY_TITLES, distinct_queries
 from counterpoint.core.files import replacing
-from counterpoint.evaluation.table import QUERY_TITLES, distinct_queries
 
 matplotlib.rc("axes", grid=True, titlesize=13, labelsize=13)
 matplotlib.rc("axes.spines", top=False, right=False)
@@ -67,7 +67,7 @@ def losses(history: Sequence[dict], steps: Sequence[dict], title: str) -> Figure
     """Draw the running loss by step with the mean of each epoch, above every trained loss by epoch."""
     figure = Figure(figsize=(8, 6))
     top, below = figure.subplots(2, 1)
-    if steps:
+    if steps := [row for row in steps if row["loss"] is not None]:
         top.plot(_column(steps, "step"), _column(steps, "loss"), color=GREY, lw=1, alpha=0.7, label="running")
         ends = {row["epoch"]: row["step"] for row in steps}
         means = [(ends[row["epoch"]], row["loss"]) for row in history if row["epoch"] in ends]

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoint.arguments.pairs import UNSEEN, Document, Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.seen import UNSEEN
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SelectParams
 from counterpoint.model.bi_encoder import BiEncoder

@@ -118,6 +118,9 @@ def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
     return State(**progress | {"best": Best(best["epoch"], tuple(best["score"]), weights)})
 
 
+NO_STEP = {"step": 0, "epoch": 0, "loss": None}  # of a series without any: DVC fails at an empty one
+
+
 class Progress:
     """A writer of history.json and steps.json into series, and of a log line an epoch; batches is their number an epoch.
 
@@ -152,7 +155,7 @@ class Progress:
 
     def _write_steps(self, state: State) -> None:
         if self.series is not None:
-            write_series(self.series / "steps.json", "steps", state.steps)
+            write_series(self.series / "steps.json", "steps", state.steps or [NO_STEP])
         self.written = time.monotonic()
 
     def _log(self, rows: list[dict], now: float) -> None:
