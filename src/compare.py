@@ -6,10 +6,11 @@ from typing import get_args
 
 import pandas as pd
 
+from counterpoint.arguments.seen import QUERIES
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Relevance
-from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, QUERIES, STAGES
+from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, STAGES
 from counterpoint.experiments.comparison import compare, read_ranks, written
 from counterpoint.experiments.dvc_runs import read_output
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from counterpoint.arguments.seen import QUERY_TITLES, distinct_queries
 from counterpoint.core import process
 from counterpoint.core.files import read_json, read_series
-from counterpoint.evaluation.table import QUERY_TITLES, distinct_queries
 from counterpoint.experiments.workspace import lines_of_difference
 
 MEASURES = ("top1", "top5", "top10", "mrr")

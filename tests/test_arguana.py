@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from counterpoint.arguments.pairs import UNSEEN
 from counterpoint.arguments.pool import Pool
+from counterpoint.arguments.seen import UNSEEN
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
 from counterpoint.evaluation.bm25 import bm25

@@ -11,8 +11,6 @@ from counterpoint.core.files import write_text
 
 POINT, COUNTER, DOCUMENT = 0, 1, 2  # sources of an argument
 SOURCES = ("point", "counter", "document")
-SEEN = ("none", "validation", "counter", "point", "pair")  # values of `seen`, ascending
-UNSEEN = SEEN[:2]  # by training
 
 
 @dataclass(frozen=True)

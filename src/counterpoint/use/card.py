@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from counterpoint.arguments.seen import distinct_queries
 from counterpoint.core.params import Params
-from counterpoint.evaluation.table import distinct_queries
 from counterpoint.negatives.schedule import Schedule
 
 TEMPLATE = str(Path(__file__).with_suffix(".md"))
