@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-LONG := (data|src|plots|metrics)/.*|models|published|reranker|kind|weight|depth|constant|n|re(trieved|ranked)_top1|Created|.*_seconds|epc.*|epa.*(top5|top10|mrr)|loss|hardness|(training|validation)_top1|selection_n
+LONG := device|precision|unseen_by_both.*|(data|src|plots|metrics)/.*|models|published|reranker|kind|weight|depth|constant|n|re(trieved|ranked)_top1|Created|.*_seconds|epc.*|epa.*(top5|top10|mrr)|loss|hardness|(training|validation)_top1|selection_n
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list the targets

@@ -1,5 +1,6 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
+import atexit
 import copy
 import functools
 import gc
@@ -212,14 +213,25 @@ def merged(below: dict, above: dict) -> dict:
 
 @functools.cache
 def warm() -> str:
-    """The LAUNCHER whose stages start in a fork of a process that has imported torch already; it ends with this one."""
-    place = Path(tempfile.mkdtemp(), "socket")
-    subprocess.Popen([sys.executable, str(WARM), "--serve", str(place)])
+    """A folder with a `python` whose scripts of src/ start in a fork of a process that has done their imports already.
+
+    That process ends with this one. Where LAUNCHER starts a stage, it is a user's python.
+    """
+    folder = Path(tempfile.mkdtemp())
+    server = subprocess.Popen([sys.executable, str(WARM), "--serve", str(folder / "socket")])
+    atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(folder)))
+    lines = [
+        "#!/bin/sh",
+        f'case "$LAUNCHER$1" in src/*.py|../../src/*.py) exec {sys.executable} -S {WARM} {folder / "socket"} "$@";; esac',
+        f'exec {sys.executable} "$@"',
+    ]
+    (folder / "python").write_text("\n".join(lines) + "\n")
+    (folder / "python").chmod(0o755)
     deadline = time.monotonic() + 120
-    while not place.exists():
+    while not (folder / "socket").exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return f"{sys.executable} -S {WARM} {place}"
+    return str(folder)
 
 
 @pytest.fixture
@@ -229,19 +241,13 @@ def cold(monkeypatch):
 
 
 def environment(folder: Path, more: dict | None = None) -> dict[str, str]:
-    """What a user with .venv activated has, and nothing of the user's own Git and DVC; stages start `warm`, but for `cold`."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """What a user with .venv activated has, and nothing of the user's own Git and DVC; python is `warm`, but for `cold`."""
+    first = [] if "COLD" in os.environ else [warm()]
+    path = os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ["PATH"]])
     quiet = {"DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     names = {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    launcher = {} if "COLD" in os.environ or "LAUNCHER" in os.environ else {"LAUNCHER": warm()}
-    return (
-        os.environ
-        | launcher
-        | quiet
-        | names
-        | {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")}
-        | (more or {})
-    )
+    places = {"PATH": path, "DVC_SITE_CACHE_DIR": str(folder / ".dvc" / "tmp")}
+    return os.environ | quiet | names | places | (more or {})
 
 
 def command(folder: Path, *words: str, env: dict | None = None, **options) -> subprocess.CompletedProcess:

@@ -1,13 +1,21 @@
 import errno
 import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from conftest import ROOT
 from counterpoint.arguments.pairs import Pair, read_pairs, write_pairs
 from counterpoint.arguments.text import text_key
 from counterpoint.core.files import replacing, replacing_directory, write_json, write_series, write_text
+from counterpoint.core.locks import hold
 
 
 def test_pairs_come_back_as_they_were_written(tmp_path):
@@ -113,3 +121,50 @@ def test_an_error_of_safetensors_becomes_an_os_error_that_names_the_path(tmp_pat
         read_torn(unfinished)
     assert (refused.value.errno, refused.value.filename) == (errno.EIO, str(tmp_path / "models"))
     assert not (tmp_path / "models").exists()
+
+
+def test_writers_have_names_of_their_own_and_what_dead_ones_left_goes(tmp_path):
+    """Another process that lives may write the same file; of one that was killed nothing stays."""
+    host = re.sub(r"\W", "-", platform.node())
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    ).stdout.strip()
+    left = {name: tmp_path / f".x.{host}.{name}.unfinished" for name in (dead, "1")}
+    elsewhere = tmp_path / ".x.another-host.7.unfinished"
+    for file in (*left.values(), elsewhere):
+        file.write_text("half")
+    with replacing(tmp_path / "x") as unfinished:
+        assert str(os.getpid()) in unfinished.name
+        unfinished.write_text("whole")
+    assert (tmp_path / "x").read_text() == "whole"
+    assert {file.name for file in tmp_path.iterdir()} == {"x", left["1"].name, elsewhere.name}
+
+
+def test_two_writers_of_one_file_leave_one_of_them_whole(tmp_path):
+    texts = [str(number) * 200_000 for number in range(4)]
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from counterpoint.core.files import write_text"
+    )
+    code += "; [write_text(Path(sys.argv[2]), sys.argv[3] * 200_000) for _ in range(30)]"
+    words = [sys.executable, "-c", code, str(ROOT / "src"), str(tmp_path / "x")]
+    writers = [subprocess.Popen([*words, str(number)], stderr=subprocess.PIPE) for number in range(4)]
+    while any(writer.poll() is None for writer in writers):
+        if (tmp_path / "x").exists():
+            assert (tmp_path / "x").read_text() in texts
+    for writer in writers:
+        assert writer.communicate()[1] == b""
+    assert [file.name for file in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_lock_is_on_a_file_open_for_writing_and_goes_with_its_holder(tmp_path):
+    """NFS gives no other lock."""
+    lock = hold(tmp_path / "lock")
+    places = {fd: os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()}
+    (number,) = (fd.name for fd, place in places.items() if place == str(tmp_path / "lock"))
+    flags = int(re.search(r"flags:\s+(\d+)", Path(f"/proc/self/fdinfo/{number}").read_text())[1], 8)
+    assert flags & os.O_ACCMODE == os.O_RDWR
+    assert hold(tmp_path / "lock") is None
+    lock.release()
+    again = hold(tmp_path / "lock")
+    assert again is not None
+    again.release()

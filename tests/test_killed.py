@@ -22,7 +22,8 @@ from conftest import (
     wait_until_nothing_runs_in,
 )
 
-pytestmark = [pytest.mark.dvc, pytest.mark.usefixtures("cold")]
+pytestmark = pytest.mark.dvc
+cold = pytest.mark.usefixtures("cold")
 
 HOOKS = {"PYTHONPATH": str(ROOT / "tests/hooks")}
 # (process to kill, call) along one run of 3 epochs of 3 batches; each run resumes where the one before was killed
@@ -33,11 +34,11 @@ KILLS = [
     ("stage", "trainer.py>backward:5"),  # in the second epoch
     ("stage", "checkpoint.py>unlink:1"),  # the new checkpoint is in place, the old one not yet removed
     ("dvc", "trainer.py>backward:2"),
-    ("stage", "files.py>rmtree:2"),  # after all epochs; models/ is written under another name
+    ("stage", "files.py>rmtree:1"),  # after all epochs; models/ is written under another name
     ("stage", "learn.py>backward:1"),  # the trial of a batch's cost
     ("stage", "trainer.py>backward:2"),  # in the second part of the cross-encoder's first epoch
     ("dvc", "trainer.py>backward:3"),
-    ("stage", "files.py>rmtree:2"),  # after all parts; reranker/ is written under another name
+    ("stage", "files.py>rmtree:1"),  # after all parts; reranker/ is written under another name
     ("stage", "baselines.py>write_table:2"),
     ("dvc", "evaluate.py>write_series:2"),
     ("stage", "figures.py>savefig:3"),
@@ -66,6 +67,7 @@ def test_kills_along_a_run_change_no_byte_of_its_outputs(request, tiny_bert, tmp
     assert not list((folder / ".checkpoints").iterdir())
 
 
+@cold
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # not every sh replaces itself by its only command
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_stage_outlives_a_dvc_that_ends_alone(shell, number, tiny_bert, tmp_path):
@@ -77,6 +79,7 @@ def test_no_stage_outlives_a_dvc_that_ends_alone(shell, number, tiny_bert, tmp_p
     assert wait_until_nothing_runs_in(folder) == []
 
 
+@cold
 def test_ctrl_c_ends_dvc_and_stage_with_a_line(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
     dvc = start(folder, tmp_path / "log", "dvc", "repro", "train", start_new_session=True)
@@ -88,6 +91,7 @@ def test_ctrl_c_ends_dvc_and_stage_with_a_line(tiny_bert, tmp_path):
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@cold
 def test_of_several_processes_none_outlives_another_and_the_same_number_resumes(tiny_bert, tmp_path):
     folder, log = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=500)), tmp_path / "log"
     several = {"LAUNCHER": "torchrun --standalone --nproc-per-node 2", "GLOO_SOCKET_IFNAME": "lo"}
@@ -163,6 +167,7 @@ print(json.dumps([*names, name()]))
 """
 
 
+@cold
 def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params("encoder"))
     succeed(folder, "cp", "-r", str(tiny_bert), "encoder")
@@ -198,6 +203,7 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
     assert "resuming after epoch 2 of an interrupted run" in succeed(folder, "python", "src/train.py", env=keep)
 
 
+@cold
 def test_series_are_whole_json_at_every_instant(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=30))
     dvc = start(folder, tmp_path / "log", "dvc", "repro", "train")

@@ -229,13 +229,16 @@ def test_the_pair_counts_of_the_settings_are_brute_force_s(repository, oracles):
 
 def test_the_headline_repeats_the_settings(repository):
     headline = read(repository, "metrics/test.json")
-    assert list(headline) == ["epa", "epc"]
+    assert list(headline) == ["epa", "epc", "unseen_by_both"]
+    both = headline.pop("unseen_by_both")
     numbers = [number for stages in headline.values() for measures in stages.values() for number in measures.values()]
-    assert len(numbers) <= 20
+    assert len(numbers) + len(both) <= 20
     for row in read(repository, "metrics/settings.json")["settings"]:
         if (row["split"], row["queries"]) == ("test", "all") and row["setting"] in headline and row["stage"] in STAGES[3:]:
             measures = headline[row["setting"]][row["stage"]]
             assert measures == {name: row[name] for name in ("top1", "top5", "top10", "mrr")}
+        if (row["split"], row["setting"], row["queries"]) == ("test", "epa", "unseen_by_both") and row["stage"] in STAGES[3:]:
+            assert (both["n"], both[f"{row['stage']}_top1"]) == (row["n"], row["top1"])
 
 
 @pytest.mark.parametrize("answers", ["text", "row"])

@@ -143,7 +143,8 @@ def apart(group, folders, stage, edits_code):
         copy = shutil.copytree(source, folders[1] / "src")
         with (copy / "counterpoint/core/ties.py").open("a") as stream:
             stream.write("# edited\n")
-        agreement.imported_code = lambda below: [copy / file.relative_to(source) for file in imported_code(source)]
+        files = [copy / file.relative_to(source.resolve()) for file in imported_code(source)]
+        agreement.imported_code = lambda below: files
         agreement.__file__ = str(copy / "counterpoint/core/agreement.py")
     begin = time.monotonic()
     with pytest.raises(InputError) as refused:

@@ -21,7 +21,6 @@ from conftest import (
     environment,
     succeed,
     wait_until_nothing_runs_in,
-    warm,
 )
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import load_params
@@ -50,7 +49,7 @@ def first(base):
     launcher = base.parent / "launcher.sh"
     launcher.write_text(
         "if grep -q 'decay: 0.005' params.yaml && grep -q '^seed: 1$' params.yaml\n"
-        "then echo 'error: no luck' >&2; exit 1; fi\nexec " + warm() + ' "$@"\n'
+        "then echo 'error: no luck' >&2; exit 1; fi\nexec python \"$@\"\n"
     )
     return sweep(base, *PLAN, env={"LAUNCHER": f"bash {launcher}"})
 
@@ -153,7 +152,7 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         file.write_text(before)
     for words, says in (
         (("--decays", "fast"), "--decays must be numbers, none, never-random or like cosine-0.1; got 'fast'"),
-        (("--decays", "-1"), "params.yaml: decay must be a number of at least 0, or none; got -1"),
+        (("-S", "train.weight_decay=-1"), "params.yaml: train.weight_decay must be a number of at least 0; got -1"),
         (("--seeds", "-1"), "params.yaml: seed must be an integer from 0 to 4294967295; got -1"),
         (("-S", "seed=2"), "-S must leave seed and decay to --seeds and --decays; got seed=2"),
         (("-S", "train.epoch=2"), "-S must be KEY=VALUE with a key of params.yaml; got train.epoch=2 "),
@@ -199,6 +198,21 @@ def test_a_killed_sweep_leaves_nothing_running_and_goes_on(base, first):
     assert succeed(base, "git", "symbolic-ref", "HEAD") == "refs/heads/main\n"
     assert command(base, *baseline).returncode == 1
     assert len(read(base, "long-decay-0.001-seed-13", "plots/series/history.json")["epochs"]) == 150
+
+
+def test_a_run_of_other_code_is_not_done(base, first, tmp_path):
+    """As where the code was edited for a run, and put back: what dvc.lock has is not the commit's."""
+    folder = shutil.copytree(base, tmp_path / "edited", symlinks=True)
+    code = folder / "src/counterpoint/training/losses.py"
+    code.write_text(code.read_text() + "\n# another loss\n")
+    succeed(folder, "git", "commit", "-qam", "Edit the loss")
+    namespace = [succeed(place, "git", "rev-parse", "HEAD").strip() for place in (base, folder)]
+    old, new = (f"refs/exps/{commit[:2]}/{commit[2:]}" for commit in namespace)
+    succeed(folder, "git", "update-ref", f"{new}/decay-none-seed-13", f"{old}/decay-none-seed-13")
+    done = sweep(folder, "--seeds", "13", "--decays", "none", "--dry-run")
+    says = "decay-none-seed-13 must be a run of the committed code; there is one of another src/counterpoint/training"
+    assert done.stderr.startswith(f"error: {says}")
+    assert done.stderr.count("\n") == 1
 
 
 def tables(folder, name):

@@ -1,23 +1,34 @@
-"""Launched stages out of a process that has imported torch and transformers already: the import is most of a tiny run.
+"""Scripts of src/ out of a process that has imported torch, transformers and DVC already: imports are most of a tiny run.
 
-`python tests/warm.py SOCKET STAGE...`, as LAUNCHER runs it, passes its place, environment and streams to that process, waits
-for the stage, and ends as it does. The stage ends when this process ends.
+`python tests/warm.py SOCKET SCRIPT...` passes its place, environment, streams and limit of file sizes to that process, waits
+for the script, and ends as it does. The script ends when this process ends, and this process when its parent does.
 """
 
+import ctypes
 import os
 import pickle
+import resource
+import signal
 import socket
 import sys
 from pathlib import Path
 
+IMPORTED = (
+    "pandas", "scipy.stats", "scipy.sparse.csgraph", "sklearn.feature_extraction.text", "matplotlib.figure", "bm25s",
+    "torch.utils.checkpoint", "transformers.models.bert.modeling_bert", "transformers.models.auto", "sentence_transformers",
+    "huggingface_hub", "dvc.api", "dvc.repo", "dvc.utils.hydra", "dvc_data.hashfile.build", "pydantic", "jinja2",
+)  # fmt: skip
+
 
 def ask(place: str, words: list[str]) -> int:
     """Run a stage in a fork of the warm process; return its exit code."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(place)
         socket.send_fds(connection, [b"x"], [0, 1, 2])
         with connection.makefile("wb") as stream:
-            pickle.dump((words, os.getcwd(), dict(os.environ)), stream)
+            environ = os.environ | {"WARM_PARENT": str(os.getppid())}
+            pickle.dump((words, os.getcwd(), environ, resource.getrlimit(resource.RLIMIT_FSIZE)), stream)
         answer = connection.recv(1)
     return answer[0] if answer else 1
 
@@ -25,19 +36,14 @@ def ask(place: str, words: list[str]) -> int:
 def serve(place: str) -> None:
     """Fork a stage for each connection, until the parent ends."""
     import gc
-    import signal
+    import importlib
 
     sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
-    from counterpoint.core.process import SPINS, die_with_parent
-
-    die_with_parent()
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    import pandas  # noqa: F401
-    import scipy.stats  # noqa: F401
-    import torch.utils.checkpoint  # noqa: F401
-    import transformers.models.bert.modeling_bert  # noqa: F401
-    from transformers import AutoConfig, AutoModel, AutoTokenizer  # noqa: F401
-
+    process = importlib.import_module("counterpoint.core.process")
+    process.die_with_parent()
+    os.environ.setdefault("GOMP_SPINCOUNT", process.SPINS)
+    for name in IMPORTED:
+        importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "counterpoint"]:
         del sys.modules[name]  # a stage imports its own repository's
     del sys.path[0]
@@ -63,7 +69,8 @@ def stage(connection: socket.socket) -> None:
 
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     with connection.makefile("rb") as stream:
-        words, folder, environ = pickle.load(stream)
+        words, folder, environ, size = pickle.load(stream)
+    resource.setrlimit(resource.RLIMIT_FSIZE, size)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -71,7 +78,9 @@ def stage(connection: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
-    sys.argv, sys.path[0] = words, str(Path(words[0]).parent.absolute())
+    sys.argv, sys.path[0], sys.orig_argv = words, str(Path(words[0]).parent.absolute()), ["python", *words]
+    if "KILL" in environ:
+        runpy.run_path(str(Path(__file__).parent / "hooks/sitecustomize.py"))
     code = 0
     try:
         runpy.run_path(words[0], run_name="__main__")
