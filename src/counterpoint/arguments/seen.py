@@ -1,4 +1,4 @@
-"""What training and validation have seen of a query, and the kinds of test queries that follow from it."""
+"""The values of `seen`, what training and validation have of a query, and the kinds of test queries that follow."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What sentence-transformers saved with an encoder: its pooling, and layers that are not used here."""
+"""The parts that sentence-transformers saved with an encoder: its pooling, and layers that are not used here."""
 
 import logging
 from pathlib import Path
