@@ -20,6 +20,10 @@ def rows(name: str) -> list[dict]:
     return [json.loads(file.read_text()) for file in sorted((RESULTS / name / "runs").glob("*.json"))]
 
 
+def figure(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
+
+
 def table_of(page: str, heading: str) -> list[list[str]]:
     """The cells of the table whose first line begins with a heading."""
     lines = page.split("\n")
@@ -30,6 +34,24 @@ def table_of(page: str, heading: str) -> list[list[str]]:
             break
         cells.append([cell.strip(" *") for cell in line.strip("|").split("|")])
     return cells
+
+
+def test_the_table_of_readme_is_the_run_that_is_kept():
+    (row,) = rows("arguana")
+    measured = {(of["queries"], of["stage"]): of for of in row["settings"] if (of["split"], of["setting"]) == ("test", "epa")}
+    page = (ROOT / "README.md").read_text()
+    words = " ".join(page.split())
+    assert [cells[1:] for cells in table_of(page, "| | top1")] == [
+        [
+            figure(by["top1"]),
+            f"{figure(by['top1_low'])} to {figure(by['top1_high'])}",
+            figure(measured["unseen", stage]["top1"]),
+        ]
+        for stage in ("zero_shot", "retrieved", "reranked")
+        for by in [measured["unseen_by_both", stage]]
+    ]
+    assert f"{measured['unseen_by_both', 'retrieved']['n']} test points" in words
+    assert f"commit {row['commit'][:7]}" in words
 
 
 @pytest.mark.parametrize("name", STUDIES)
