@@ -1,6 +1,5 @@
 """A tiny world: a corpus in ArguAna's layout and a BERT of random weights, both made on the spot."""
 
-import atexit
 import copy
 import functools
 import gc
@@ -213,25 +212,44 @@ def merged(below: dict, above: dict) -> dict:
 
 @functools.cache
 def warm() -> str:
-    """A folder with a `python` whose scripts of src/ start in a fork of a process that has done their imports already.
+    """A folder with a `python` and a `dvc` that start in a fork of a process that has done their imports already.
 
-    That process ends with this one. Where LAUNCHER starts a stage, it is a user's python.
+    `python` does so for scripts of src/ and for `-m dvc`. All test workers share that process, which ends with the first of
+    them's parent, or with this process where there is one alone. Where LAUNCHER starts a stage, it is a user's python; where
+    KILL_PARENT is set, dvc is a user's.
     """
-    folder = Path(tempfile.mkdtemp())
-    server = subprocess.Popen([sys.executable, str(WARM), "--serve", str(folder / "socket")])
-    atexit.register(lambda: (server.kill(), server.wait(), shutil.rmtree(folder)))
-    lines = [
-        "#!/bin/sh",
-        f'case "$LAUNCHER$1" in src/*.py|../../src/*.py) exec {sys.executable} -S {WARM} {folder / "socket"} "$@";; esac',
-        f'exec {sys.executable} "$@"',
-    ]
-    (folder / "python").write_text("\n".join(lines) + "\n")
-    (folder / "python").chmod(0o755)
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if session is None:
+        return str(_serve(Path(tempfile.mkdtemp()) / "warm", os.getpid()))
+    return str(once(Path(tempfile.gettempdir()) / f"warm-{session}", lambda place: _serve(place, os.getppid())))
+
+
+SERVERS: list[subprocess.Popen] = []  # one lost would be a warning
+
+
+def _serve(folder: Path, until: int) -> Path:
+    """Start the process behind `warm`, which ends with the process `until`, and takes the folder along."""
+    folder.mkdir()
+    socket = folder.with_name(f"{folder.name.removesuffix('-unfinished')}.socket")
+    words = [sys.executable, str(WARM), "--serve", str(socket), str(until)]
+    SERVERS.append(subprocess.Popen(words, start_new_session=True))
+    fork = f"exec {sys.executable} -S {WARM} {socket}"
+    commands = {
+        "python": (
+            f'case "$LAUNCHER$1" in src/*.py|../../src/*.py) {fork} "$@";; esac',
+            f'case "$KILL_PARENT$1 $2" in "-m dvc") shift 2; {fork} dvc "$@";; esac',
+            f'exec {sys.executable} "$@"',
+        ),
+        "dvc": (f'[ -n "$KILL_PARENT" ] || {fork} dvc "$@"', f'exec {sys.executable} -m dvc "$@"'),
+    }
+    for name, lines in commands.items():
+        (folder / name).write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+        (folder / name).chmod(0o755)
     deadline = time.monotonic() + 120
-    while not (folder / "socket").exists():
+    while not socket.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    return str(folder)
+    return folder
 
 
 @pytest.fixture

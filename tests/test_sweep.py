@@ -49,7 +49,7 @@ def first(base):
     launcher = base.parent / "launcher.sh"
     launcher.write_text(
         "if grep -q 'decay: 0.005' params.yaml && grep -q '^seed: 1$' params.yaml\n"
-        "then echo 'error: no luck' >&2; exit 1; fi\nexec python \"$@\"\n"
+        "then echo 'error: no luck' >&2; exit 1; fi\nunset LAUNCHER; exec python \"$@\"\n"
     )
     return sweep(base, *PLAN, env={"LAUNCHER": f"bash {launcher}"})
 

@@ -1,7 +1,8 @@
-"""Scripts of src/ out of a process that has imported torch, transformers and DVC already: imports are most of a tiny run.
+"""Scripts of src/, and dvc, out of a process that has imported torch, transformers and DVC: imports are most of a tiny run.
 
-`python tests/warm.py SOCKET SCRIPT...` passes its place, environment, streams and limit of file sizes to that process, waits
-for the script, and ends as it does. The script ends when this process ends, and this process when its parent does.
+`python tests/warm.py SOCKET SCRIPT...`, or `SOCKET dvc ...`, passes its place, environment, streams and limit of file sizes to
+that process, waits for the script, and ends as it does. The script ends when this process ends, and this process when its
+parent does.
 """
 
 import ctypes
@@ -14,9 +15,16 @@ import sys
 from pathlib import Path
 
 IMPORTED = (
-    "pandas", "scipy.stats", "scipy.sparse.csgraph", "sklearn.feature_extraction.text", "matplotlib.figure", "bm25s",
-    "torch.utils.checkpoint", "transformers.models.bert.modeling_bert", "transformers.models.auto", "sentence_transformers",
-    "huggingface_hub", "dvc.api", "dvc.repo", "dvc.utils.hydra", "dvc_data.hashfile.build", "pydantic", "jinja2",
+    "annotated_types", "bm25s", "dvc.api", "dvc.cachemgr", "dvc.cli.parser", "dvc.data_cloud", "dvc.repo.artifacts",
+    "dvc.repo.experiments.queue.celery", "dvc.repo.experiments.queue.workspace", "dvc.repo.experiments.run", "dvc.repo.index",
+    "dvc.repo.open_repo", "dvc.repo.plots", "dvc.repo.reproduce", "dvc.utils.hydra", "dvc.utils.strictyaml",
+    "dvc_data.hashfile.build", "fsspec.implementations.memory", "huggingface_hub", "hydra.core.config_loader",
+    "hydra._internal.config_loader_impl", "hydra._internal.hydra", "jinja2", "matplotlib.backends.backend_agg",
+    "matplotlib.figure", "networkx", "omegaconf", "pandas", "pandas.io.formats.csvs", "PIL.JpegImagePlugin", "pydantic.main",
+    "pydantic.functional_validators", "pydantic.types", "pygit2", "ruamel.yaml", "scipy.sparse.csgraph", "scipy.stats",
+    "scmrepo.fs", "scmrepo.git.backend.pygit2", "sentence_transformers", "sklearn.feature_extraction.text",
+    "torch.utils.checkpoint", "transformers.models.auto", "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
 )  # fmt: skip
 
 
@@ -33,32 +41,38 @@ def ask(place: str, words: list[str]) -> int:
     return answer[0] if answer else 1
 
 
-def serve(place: str) -> None:
-    """Fork a stage for each connection, until the parent ends."""
+def serve(place: Path, until: int) -> None:
+    """Fork a stage for each connection, until the process `until` ends; remove the files of `place` then."""
     import gc
     import importlib
+    import select
+    import shutil
 
     sys.path.insert(0, str(Path(__file__).parent.parent / "src"))
     process = importlib.import_module("counterpoint.core.process")
-    process.die_with_parent()
     os.environ.setdefault("GOMP_SPINCOUNT", process.SPINS)
     for name in IMPORTED:
         importlib.import_module(name)
+    importlib.import_module("dvc.cli.parser").get_main_parser()  # imports all commands
     for name in [name for name in sys.modules if name.partition(".")[0] == "counterpoint"]:
         del sys.modules[name]  # a stage imports its own repository's
     del sys.path[0]
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(place)
+        server.bind(str(place))
         server.listen()
-        while True:
+        watched = os.pidfd_open(until)
+        while watched not in select.select([server, watched], [], [])[0]:
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 stage(connection)
             connection.close()
+    place.unlink()
+    place.with_suffix(".lock").unlink(missing_ok=True)
+    shutil.rmtree(place.with_suffix(""))
 
 
 def stage(connection: socket.socket) -> None:
@@ -82,8 +96,14 @@ def stage(connection: socket.socket) -> None:
     if "KILL" in environ:
         runpy.run_path(str(Path(__file__).parent / "hooks/sitecustomize.py"))
     code = 0
+    sys.executable = str(Path(os.environ["PATH"].partition(os.pathsep)[0], "python"))
     try:
-        runpy.run_path(words[0], run_name="__main__")
+        if words[0] == "dvc":
+            from dvc.cli import main
+
+            code = main(words[1:])
+        else:
+            runpy.run_path(words[0], run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
@@ -99,5 +119,5 @@ def stage(connection: socket.socket) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--serve":
-        serve(sys.argv[2])
+        serve(Path(sys.argv[2]), int(sys.argv[3]))
     sys.exit(ask(sys.argv[1], sys.argv[2:]))
