@@ -167,7 +167,7 @@ def test_lines_of_json_in_a_json_file_are_told_their_name():
     assert "lines of JSON belong in a file named .jsonl" in refusal("json_forms/lines.json")
 
 
-@pytest.mark.parametrize("name", ["semicolons", "sep_line", "sep_comma"])
+@pytest.mark.parametrize("name", ["semicolons", "sep_line", "sep_comma", "tabs", "empty_rows"])
 def test_tables_as_excel_writes_them(name):
     rows = read_corpus(CASES / f"excel/{name}.csv").rows
     first = rows[0][1]
@@ -175,9 +175,50 @@ def test_tables_as_excel_writes_them(name):
     assert first.point == "We should keep city trams, since city trams are cheap to keep up."
 
 
-@pytest.mark.parametrize(("name", "point", "counter"), [("on_off", "on", "off"), ("numbers_header", "2", "3")])
-def test_any_header_can_be_named(name, point, counter, tmp_path):
-    assert len(read_corpus(CASES / f"excel/{name}.csv", {"point": point, "counter": counter}).rows) > 10
+HEADERS = {
+    "on_off": ("on", "off"),
+    "numbers_header": ("2", "3"),
+    "brackets": ("Argument (A)", "Argument (B)"),
+    "header_space": ("Point", "Counter"),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_any_header_can_be_named(name):
+    columns = dict(zip(("point", "counter"), HEADERS[name], strict=True))
+    pairs = [pair for _, pair in read_corpus(CASES / f"excel/{name}.csv", columns).rows]
+    assert pairs[0].point == "We should keep city trams, since city trams are cheap to keep up."
+    assert pairs[0].counter.startswith("That is no ground to keep city trams: repairs eat")
+
+
+def test_a_quote_may_stand_behind_a_comma_and_a_space():
+    rows = read_corpus(CASES / "excel/space_quote.csv").rows
+    texts = [text for _, pair in rows for text in (pair.point, pair.counter)]
+    assert len(rows) == 24
+    assert not any('"' in text for text in texts)
+
+
+def test_rows_without_a_character_are_no_pairs():
+    assert len(read_corpus(CASES / "excel/empty_rows.csv").rows) == len(read_corpus(CASES / "excel/semicolons.csv").rows) == 24
+
+
+REFUSED = {
+    "excel/book.xlsx": "must be a directory or end in .zip, .jsonl, .csv, .tsv, .json, .parquet (or these with .gz)",
+    "excel/renamed.csv": "must be UTF-8; got a zip, as an Excel book is: save it as CSV UTF-8",
+    "excel/cp1252.csv": "must be UTF-8; got byte 0x92 at 116 (invalid start byte)",
+    "json_forms/array.jsonl": ":1 must be a JSON object; Expecting value: line 1 column 2 (char 1)",
+    "json_forms/columns.json": 'must be a JSON array of objects; got \'{"id": {"0":',
+    "json_forms/lines_comma.jsonl": ":1 must be a JSON object; Extra data: line 1 column 214 (char 213)",
+    "json_forms/trailing_comma.json": "must be a JSON array of objects; Expecting value: line 26",
+    "json_forms/wrapped.json": 'must be a JSON array of objects; got \'{"version": 1,',
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_in_another_form_are_refused_in_a_line_that_names_the_rule(name):
+    line = refusal(name)
+    assert line.startswith(f"corpus: {CASES / name}")
+    assert REFUSED[name] in line
 
 
 def test_kialo_s_export_is_read_with_its_semicolons_and_stances():

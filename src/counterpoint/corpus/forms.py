@@ -64,9 +64,9 @@ def _csv(where: str, text: str) -> Lines:
     start, separator = 1, ","
     if named := SEPARATOR.match(text):
         start, separator, text = 2, named[1], text[named.end() :]
-    elif (header := text.partition("\n")[0]).count(";") > header.count(","):
-        separator = ";"
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    else:
+        separator = max(",;\t", key=text.partition("\n")[0].count)  # of equals, the comma
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     before = start - 1
     try:
         for cells in reader:
@@ -90,14 +90,14 @@ def _unquoted(cell: str) -> str:
 
 
 def _with_header(read_lines: Callable[[str, str], Lines], where: str, data: bytes, budget: Budget) -> Rows:
-    """Yield the values of each line by the names in the first one; empty lines are left out."""
+    """Yield the values of each line by the names in the first one; lines without a character are left out."""
     header: list[str] = []
     for number, cells in read_lines(where, decoded(data, where)):
         if not header:
-            header = cells
+            header = [name.strip() for name in cells]
             if repeated := [name for name, n in Counter(header).items() if n > 1 and name.strip()]:
                 raise InputError(f"corpus: {where}:{number} must name each column once; got {repeated[0]!r} twice")
-        elif cells:
+        elif any(cell.strip() for cell in cells):
             if len(cells) != len(header):
                 rule = f"must have as many cells as the header, {len(header)}"
                 raise InputError(f"corpus: {where}:{number} {rule}; it has {len(cells)}")

@@ -77,6 +77,8 @@ def decoded(data: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         rule = "UTF-16, as its first bytes say" if utf16 else "UTF-8"
         got = f"byte {error.object[error.start]:#04x} at {error.start} ({error.reason})"
+        if data.startswith(b"PK"):
+            got = "a zip, as an Excel book is: save it as CSV UTF-8"
         raise InputError(f"corpus: {where} must be {rule}; got {got}") from None
     _check_nul(text, where)
     return text
