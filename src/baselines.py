@@ -7,30 +7,36 @@ if __name__ == "__main__":
 
 import logging
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from counterpoint.arguments.seen import UNSEEN
 from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import write_json
+from counterpoint.core.group import Group
 from counterpoint.core.params import load_params
-from counterpoint.evaluation.bm25 import bm25
+from counterpoint.core.sections import SelectParams
+from counterpoint.evaluation.bm25 import CLASSIC, Constants, best_constants, bm25
 from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import encoder_sha256, locate, weights_sha256
 from counterpoint.model.towers import Embedded
-from counterpoint.ranking.distance import NAME, Correction, best_correction, euclidean
+from counterpoint.ranking.distance import NAME, Correction, Distance, best_correction, euclidean
+from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import SETTINGS, Queries
 from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.select import selection_queries, selection_setting
 
-TRIPLES, BASELINES = Path("data/triples"), Path("data/baselines")
+TRIPLES, BASELINES, METRICS = Path("data/triples"), Path("data/baselines"), Path("metrics/baselines.json")
 
 
 def main() -> None:
-    """Write data/baselines/."""
+    """Write data/baselines/ and metrics/baselines.json."""
     params = load_params()
     compute = choose(params.train.device, params.train.precision, launched=True)
     directory = locate(params.model.encoder)
@@ -41,10 +47,12 @@ def main() -> None:
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
     embedded = embed_tasks(tasks, model)
     correction = choose_correction(triples, tasks[0], embedded[0], model)
+    constants, about = choose_constants(triples, tasks[0].queries["text"], params.select, compute.group)
 
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
         distances = {
-            "bm25": bm25(queries),
+            "bm25": bm25(queries, constants),
+            "bm25_classic": bm25(queries, CLASSIC),
             "zero_shot": euclidean(queries, embedded[number]),
             "zero_shot_corrected": correction.distance(queries, embedded[number]),
         }
@@ -57,8 +65,26 @@ def main() -> None:
         return
     for split, table in tables.items():
         write_table(BASELINES / f"{split}.csv", table)
-    about = {"encoder_sha256": weights_sha256(directory), "correction": NAME, "constant": correction.beta}
-    write_json(BASELINES / "zero_shot.json", about)
+    zero_shot_about = {"encoder_sha256": weights_sha256(directory), "correction": NAME, "constant": correction.beta}
+    write_json(BASELINES / "zero_shot.json", zero_shot_about)
+    write_json(METRICS, {"bm25": about})
+
+
+def choose_constants(triples: Triples, queries: Queries, params: SelectParams, group: Group) -> tuple[Constants, dict]:
+    """Return BM25's constants, chosen on the queries and in the setting that choose the epoch, and what is told of them."""
+    unseen = np.array([pair.seen in UNSEEN for pair in triples.pairs["validation"]])
+    chosen, mask = selection_queries(queries.of_members(unseen), params)
+    setting = selection_setting([triples.pool(split) for split in EVALUATED], params)
+
+    def ranks_under(distance: Distance) -> np.ndarray:
+        (ranking,) = rank(queries, distance, setting, None, group).values()
+        return ranking.retrieved.rank[mask]
+
+    constants = best_constants(queries, ranks_under)
+    before, after = (top_k(ranks_under(bm25(queries, values)), 1) for values in (CLASSIC, constants))
+    told = {"selection_queries": chosen, "selection_n": int(mask.sum()), "validation_top1": after, "classic_top1": before}
+    logging.info("BM25: %s; top1 of %d %s validation queries %.3f to %.3f", constants, mask.sum(), chosen, before, after)
+    return constants, asdict(constants) | told
 
 
 def choose_correction(triples: Triples, validation: Task, embedded: Embedded, model: BiEncoder) -> Correction:

@@ -114,14 +114,18 @@ def write_arguana(root: Path) -> Path:
     return root
 
 
-def bm25_score(query: list[str], document: list[str], documents: list[list[str]]) -> float:
-    """BM25 by its formula: k1 0.9, b 0.4, idf ln(1 + (N - df + 1/2) / (df + 1/2)), each distinct word of the query once."""
+def bm25_score(
+    query: list[str], document: list[str], documents: list[list[str]], k1: float = 0.9, b: float = 0.4, counted: bool = False
+) -> float:
+    """BM25 by its formula: idf ln(1 + (N - df + 1/2) / (df + 1/2)); each distinct word of the query once, or as it counts."""
     average = sum(map(len, documents)) / len(documents)
     counts, score = Counter(document), 0.0
-    for word in set(query) & set(counts):
-        df = sum(word in other for other in documents)
-        idf = math.log(1 + (len(documents) - df + 0.5) / (df + 0.5))
-        score += idf * counts[word] * 1.9 / (counts[word] + 0.9 * (1 - 0.4 + 0.4 * len(document) / average))
+    for word, asked in Counter(query).items():
+        if word in counts:
+            df = sum(word in other for other in documents)
+            idf = math.log(1 + (len(documents) - df + 0.5) / (df + 0.5))
+            share = counts[word] * (k1 + 1) / (counts[word] + k1 * (1 - b + b * len(document) / average))
+            score += (asked if counted else 1) * idf * share
     return score
 
 

@@ -42,7 +42,7 @@ def relation(pool: Pool, queries: np.ndarray, arguments: np.ndarray, right: np.n
 EVALUATED = ("validation", "test")
 CURVE = 20  # the largest k of the Top-K curve
 MODEL_STAGES = ("retrieved", "reranked")
-STAGES = ("bm25", "zero_shot", "zero_shot_corrected", *MODEL_STAGES)  # values of the column stage
+STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", *MODEL_STAGES)  # values of the column stage
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:
