@@ -30,11 +30,11 @@ def main() -> None:
     settings = list(dict.fromkeys(row["setting"] for row in measured if row["split"] == "test"))
     epa = [row for row in measured if (row["split"], row["setting"]) == ("test", "epa")]
     n = next(row["n"] for row in epa if row["queries"] == "all")
-    chosen, scored = read_json(METRICS / "train.json")["best_epoch"], f"{params.select.setting}, retrieved"
+    train, scored = read_json(METRICS / "train.json"), f"{params.select.setting}, retrieved"
     title = Schedule.of(params).title
     reranked = f"{title}; reranker {reranker['kind']}, weight {reranker['weight']:.3g}, depth {reranker['depth']}"
     drawn = {
-        "accuracy": figures.accuracy(history, chosen, zero_shot(measured, params), scored, title),
+        "accuracy": figures.accuracy(history, train, zero_shot(measured, params), scored, title),
         "losses": figures.losses(history, steps, title),
         "negatives": figures.negatives(history, title),
         "topk": figures.top_k(curve, "epa", n, title),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from counterpoint.arguments.seen import QUERY_TITLES, distinct_queries
 from counterpoint.core import process
+from counterpoint.core.epochs import kept_weights
 from counterpoint.core.files import read_json, read_series
 from counterpoint.experiments.workspace import lines_of_difference
 
@@ -17,8 +18,8 @@ def main() -> None:
     test = [row for row in measured if row["split"] == "test" and row["setting"] in ("epa", "epc")]
     for queries in distinct_queries(measured):
         print_tables(QUERY_TITLES[queries], [row for row in test if row["queries"] == queries])
-    epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']} of 0-{train['epochs'] - 1}"
-    print(f"\nmodel     models/point, {epoch} (a sentence-transformers directory)")
+    kept = kept_weights(train) + (f" of 0-{train['epochs'] - 1}" if train["epochs"] else "")
+    print(f"\nmodel     models/point, {kept} (a sentence-transformers directory)")
     print(f"reranker  {describe(read_json(Path('metrics/reranker.json')))}")
     print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots/pictures').glob('*.png')))}")

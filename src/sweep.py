@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from counterpoint.core import process
+from counterpoint.core.epochs import kept_weights
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_text
 from counterpoint.core.locks import alone
@@ -135,10 +136,10 @@ def one_by_one(sweep: Sweep, todo: list[PlannedRun]) -> dict[str, str]:
 
 
 def result(run: str) -> str:
-    """Return a run's chosen epoch and its top1 in words."""
+    """Return a run's kept weights and their top1 in words."""
     train, test = load(run, "metrics/train.json"), load(run, "metrics/test.json")
-    epoch = "untrained" if train["best_epoch"] is None else f"epoch {train['best_epoch']}"
-    return f"{epoch}, validation top1 {train['selection_score']:.3f}, test epa {test['epa']['retrieved']['top1']:.3f}"
+    top1 = f"validation top1 {train['selection_score']:.3f}, test epa {test['epa']['retrieved']['top1']:.3f}"
+    return f"{kept_weights(train)}, {top1}"
 
 
 if __name__ == "__main__":

@@ -66,8 +66,9 @@ def main() -> Callable[[], None]:
     state = fit(learner, sampler, splits, params, progress)
     if group.is_main:
         about = encoder_facts(params, directory) | {"head": "none" if model.head is None else "trained"}
-        epoch = state.best and state.best.epoch
-        write_model(model, sampler, about | {"epoch": epoch, "epochs": len(sampler.draws)})
+        kept = {"epoch": state.best.epoch if state.best and not state.average else None}
+        kept["average"] = state.average["epochs"] if state.average else None
+        write_model(model, sampler, about | kept | {"epochs": len(sampler.draws)})
         write_metrics(state, Selection.of(splits, params.select), params, compute)
     return checkpoint.remove  # when DVC will surely record this run
 
@@ -85,8 +86,9 @@ def read_splits(triples: Triples, model: BiEncoder) -> dict[str, Split]:
 
 
 def write_metrics(state: State, selection: Selection, params: Params, compute: Compute) -> None:
-    """Write the scores of the chosen epoch, device and precision, and the seconds of the run."""
-    best = state.best.epoch if state.best else None
+    """Write the scores of the weights in models/, device and precision, and the seconds of the run."""
+    average = state.average
+    best = state.best.epoch if state.best and average is None else None
     summary = {
         "epochs": len(state.epochs) if params.train.epochs else 0,
         "best_epoch": best,
@@ -96,7 +98,9 @@ def write_metrics(state: State, selection: Selection, params: Params, compute: C
         "precision": "bf16" if compute.bf16 else "fp32",
     }
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
-    write_json(METRICS / "train.json", summary | {name: state.epochs[best or 0][name] for name in names})
+    row = state.epochs[best or 0] if average is None else average  # of several epochs, there is no loss and no hardness
+    told = {"average": average and {name: average[name] for name in ("epochs", "validation_top1", "test_top1")}}
+    write_json(METRICS / "train.json", summary | {name: row.get(name) for name in names} | told)
     write_json(METRICS / "timing.json", {f"{phase}_seconds": seconds for phase, seconds in state.seconds.items()})
 
 

@@ -2,9 +2,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 from counterpoint.model.compute import WIDEST, micro_batches
-from counterpoint.training.batches import by_length, neighbours, shuffled
+from counterpoint.training.batches import by_length, by_topic, neighbours, shuffled
+from counterpoint.training.topics import PAIRS, topics
 
 
 def cost(parts, lengths, overhead):
@@ -53,6 +55,7 @@ def test_batches_hold_every_row_once_and_are_of_one_size():
         "shuffled": lambda rng: shuffled(1003, 8, rng),
         "length": lambda rng: by_length(lengths, np.arange(1003), 8, rng),
         "neighbours": lambda rng: neighbours(texts, np.full(3000, 10), 8, rng),
+        "topic": lambda rng: by_topic(texts[:, 0] % 90, np.arange(1003), 8, rng),
     }
     for way in ways.values():
         runs = [way(np.random.default_rng(seed)) for seed in (1, 1, 2)]
@@ -85,6 +88,46 @@ def test_duplicates_share_a_batch_and_the_smaller_batch_is_not_always_the_longes
         small += [lengths[rows].mean() for rows in cut if len(rows) == 4]
     assert apart == 0  # batches and groups are even, so none is cut
     assert min(small) < 300 < 700 < max(small)
+
+
+def batch_of(cut, rows):
+    return [number for number, batch in enumerate(cut) if set(rows) & set(batch.tolist())]
+
+
+def test_whole_topics_share_a_batch_where_they_fit():
+    """Topics of 3, 3, 5, 5 and 20 rows in batches of 8: 3 and 5 fill one; of 20 two batches, and 4 in the last."""
+    topic = np.repeat(np.arange(5), [3, 3, 5, 5, 20])
+    seen = set()
+    for seed in range(40):
+        cut = by_topic(topic, np.arange(36), 8, np.random.default_rng(seed))
+        assert sorted(map(len, cut)) == [4, 8, 8, 8, 8]
+        split = [len(batch_of(cut, np.flatnonzero(topic == number))) for number in range(5)]
+        seen.add(tuple(split))
+        assert sum(split) - 5 <= 4  # the end of a batch splits one topic at most
+    assert (1, 1, 1, 1, 3) in seen
+    orders = {tuple(topic[np.concatenate(by_topic(topic, np.arange(36), 8, np.random.default_rng(seed)))]) for seed in range(9)}
+    assert len(orders) > 5  # in random order
+
+
+def test_topics_that_share_a_duplicate_are_one():
+    topic, group = np.repeat(np.arange(8), 4), np.arange(32)
+    group[[0, 4]] = 0  # a row of topic 0 and one of topic 1 have the same texts
+    for seed in range(20):
+        cut = by_topic(topic, group, 8, np.random.default_rng(seed))
+        assert len(batch_of(cut, range(8))) == 1
+
+
+def test_topics_are_debates_where_all_are_known_and_clusters_elsewhere():
+    rng, debate = np.random.default_rng(0), np.array([5, 5, 9, 2, 2, 9])
+    assert topics(debate, torch.zeros(6, 2), rng).tolist() == [1, 1, 2, 0, 0, 2]
+    centres = 10 * torch.eye(4).repeat_interleave(PAIRS, 0)  # four clusters of PAIRS points
+    points = centres + 0.1 * torch.as_tensor(rng.normal(size=(4 * PAIRS, 4)))
+    for seed in range(5):
+        found = topics(np.full(4 * PAIRS, -1), points, np.random.default_rng(seed))
+        assert [len(set(part)) for part in np.split(found, 4)] == [1] * 4
+        assert len(set(found)) == 4
+    again = [topics(np.full(4 * PAIRS, -1), points, np.random.default_rng(3)).tolist() for _ in range(2)]
+    assert again[0] == again[1]
 
 
 def encoded(cut, texts, lengths):

@@ -36,10 +36,10 @@ MEASURED = [
     for split in ("validation", "test")
     for i, setting in enumerate(("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa", "beir"))
     for queries, n in (("all", 48), ("unseen", 33), ("unseen_by_both", 30))
-    for j, stage in enumerate(("chance", "bm25", "zero_shot", "zero_shot_corrected", "retrieved", "reranked"))
+    for j, stage in enumerate(("chance", "bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", "retrieved", "reranked"))
 ]  # fmt: skip
 WINNERS = [
-    {"best": name, "bm25": share, "zero_shot": share, "zero_shot_corrected": share, "retrieved": share, "reranked": share}
+    {"best": name} | dict.fromkeys(("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", "retrieved", "reranked"), share)
     for name, share in (("true counter", 0.5), ("other side's point", 0.3), ("another debate's counter", 0.2))
 ]
 NAMES = ["accuracy", "losses", "topk", "settings", "settings_alone", "winners", "reranking", "negatives"]
@@ -53,9 +53,14 @@ UNTRAINED = [
 ]
 
 
-def drawn(name, history=HISTORY, steps=STEPS, chosen=2, title="decay 0.1 from random rate 1"):
+def best(history, epoch=2):
+    """What metrics/train.json says of an epoch."""
+    return {"best_epoch": epoch, "average": None, "validation_top1": history[epoch]["validation_top1"]}
+
+
+def drawn(name, history=HISTORY, steps=STEPS, train=None, title="decay 0.1 from random rate 1"):
     return {
-        "accuracy": lambda: figures.accuracy(history, chosen, {"validation": 0.3, "test": 0.2}, "epa", title),
+        "accuracy": lambda: figures.accuracy(history, train or best(history), {"validation": 0.3, "test": 0.2}, "epa", title),
         "losses": lambda: figures.losses(history, steps, title),
         "topk": lambda: figures.top_k(CURVE, "epa", 48, title),
         "settings": lambda: figures.settings(MEASURED, title),
@@ -95,7 +100,7 @@ def test_zero_shot_s_lines_are_those_of_the_queries_that_training_scored():
     def params(**changes):
         return parse_params(yaml.safe_dump(fixture_params(**changes)), "params.yaml")
 
-    assert zero_shot(MEASURED, params(select__setting="sdoc")) == {"validation": 0.2, "test": 0.2}
+    assert zero_shot(MEASURED, params(select__setting="sdoc")) == pytest.approx({"validation": 0.3, "test": 0.3})
     assert zero_shot(MEASURED, params(evaluate__answers="row")) == {}
 
 
@@ -124,7 +129,7 @@ def test_a_setting_without_an_interval_has_none_drawn():
         line.get_xdata() for line in figure.axes[0].lines if line.get_label().startswith("_") and len(line.get_xdata()) == 2
     ]
     drawn_ends = [low for low, _ in ends if low is not None]
-    assert len(drawn_ends) == len(ends) - 6
+    assert len(drawn_ends) == len(ends) - 7
 
 
 @pytest.mark.parametrize("n", [0, 48])
@@ -147,10 +152,10 @@ def test_a_reranking_that_changes_nothing_says_so():
 
 def test_the_bars_of_the_winners_add_up():
     (axes,) = drawn("winners").axes
-    assert len(axes.patches) == 3 * 5
-    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(5)
+    assert len(axes.patches) == 3 * 6
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(6)
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "BM25", "zero-shot", "hubness-corrected zero-shot", "retrieved", "reranked",
+        "BM25", "BM25, k1 0.9, b 0.4", "zero-shot", "hubness-corrected zero-shot", "retrieved", "reranked",
     ]  # fmt: skip
 
 
@@ -190,6 +195,6 @@ def test_nothing_runs_out_of_the_picture(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_untrained_model_has_its_pictures_too(name):
-    canvas = FigureCanvasAgg(drawn(name, UNTRAINED, [], None))
+    canvas = FigureCanvasAgg(drawn(name, UNTRAINED, [], {"best_epoch": None, "average": None}))
     canvas.draw()
     assert np.asarray(canvas.buffer_rgba()).std() > 0

@@ -7,7 +7,7 @@ import torch
 
 from conftest import fixture_params
 from counterpoint.core.sections import ContrastiveParams, LossParams, PairParams, TripletParams
-from counterpoint.training.losses import LOSSES, Batch, by_name, contrastive, losses, pair, triplet
+from counterpoint.training.losses import LOSSES, Batch, by_name, contrastive, from_counters, losses, pair, triplet
 
 
 def batch(anchor, positive, negative, right=None, wrong=None):
@@ -93,7 +93,27 @@ def test_contrastive_against_a_double_loop(normalized, seed):
                 a, b = batch.anchor[i], vector
                 scores[text] = float(a @ b if normalized else -((a - b) ** 2).sum()) / 0.5
         total += math.log(sum(math.exp(score - scores[wanted]) for score in scores.values()))
-    assert contrastive(batch, ContrastiveParams(weight=1, temperature=0.5)).item() == pytest.approx(total / 4, rel=1e-9)
+    assert contrastive(batch, ContrastiveParams(weight=1, temperature=0.5, directions="point")).item() == pytest.approx(
+        total / 4, rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("seed", range(30))
+def test_counters_ask_for_their_points_too_against_a_double_loop(normalized, seed):
+    batch, excluded = arguments(np.random.default_rng(seed), normalized)
+    total = 0.0
+    for i in range(4):
+        points = {}  # text -> vector of each point that the counter is a negative of, and of its own
+        for j in range(4):
+            if j == i or int(batch.positive_group[i]) not in excluded[j]:
+                points[int(batch.anchor_group[j])] = batch.anchor[j]
+        a = batch.positive[i]
+        scores = {text: float(a @ b if normalized else -((a - b) ** 2).sum()) / 0.5 for text, b in points.items()}
+        total += math.log(sum(math.exp(score - scores[int(batch.anchor_group[i])]) for score in scores.values()))
+    one, both = (ContrastiveParams(weight=1, temperature=0.5, directions=name) for name in ("point", "both"))
+    assert from_counters(batch, one).item() == pytest.approx(total / 4, rel=1e-9)
+    assert contrastive(batch, both).item() == pytest.approx((contrastive(batch, one).item() + total / 4) / 2, rel=1e-9)
 
 
 def test_contrastive_is_0_where_no_answer_is_eligible():
@@ -106,4 +126,4 @@ def test_contrastive_is_0_where_no_answer_is_eligible():
         negative_group=torch.tensor([[2], [1]]),
         excluded_group=torch.tensor([[0, 1, 2]] * 2),
     )
-    assert contrastive(batch, ContrastiveParams(weight=1, temperature=0.05)).item() == 0
+    assert contrastive(batch, ContrastiveParams(weight=1, temperature=0.05, directions="both")).item() == 0

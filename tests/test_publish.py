@@ -88,7 +88,7 @@ def test_the_card_has_the_figures_of_the_run(published):
     assert "24 pairs of a point and its counter from fixture" in card.text
     assert "decay 0.4 from random rate 1" in card.text
     about = json.loads(Path("metrics/train.json").read_text())
-    assert f"Epoch {about['best_epoch'] + 1} of 2, chosen by top1 of {about['selection_n']} validation queries" in card.text
+    assert f"Epoch {about['best_epoch']} of 0–1, chosen by top1 of {about['selection_n']} validation queries" in card.text
     assert "loss: triplet, pair; frozen layers: none" in card.text
 
 

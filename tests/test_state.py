@@ -8,9 +8,10 @@ import torch
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.negatives.sampler import Negatives
+from counterpoint.training import state as state_module
 from counterpoint.training.losses import LOSSES
 from counterpoint.training.selection import Scores
-from counterpoint.training.state import State, draw_parts, epoch_row, progress_of, resumed
+from counterpoint.training.state import State, epoch_row, parts_of, progress_of, resumed
 from test_trainer import Net, learn, trainer
 
 POOL = Pool.of([Pair(str(i), "t", f"d{i // 2}", None, f"p{i}", f"c{i}") for i in range(4)])  # points 0-3, counters 4-7
@@ -63,13 +64,13 @@ def test_a_saved_state_comes_back_with_weights_optimizer_and_draws(best_is_last)
     assert resumed(second, sampler) == State()
     learn(first)
     state = State(epochs=[{"epoch": 0}], steps=[{"step": 1}], seconds={"train": 1.5})
-    state.keep_if_best(0, (1.0, 1.0), first.model)
+    state.keep(0, (1.0, 1.0), first.model, None)
     best = first.model.weight.detach().clone()
     if not best_is_last:
         learn(first)
         state.epochs.append({"epoch": 1})
     draws = [DRAW] * len(state.epochs)
-    first.save(len(draws), progress_of(state), draw_parts(sampler_of(draws)))
+    first.save(len(draws), progress_of(state), parts_of(state, sampler_of(draws)))
     sampler = sampler_of([])
     restored = resumed(second, sampler)
     assert (restored.epochs, restored.steps, restored.seconds) == (state.epochs, state.steps, state.seconds)
@@ -85,7 +86,7 @@ def test_a_saved_state_comes_back_with_weights_optimizer_and_draws(best_is_last)
 
 def test_the_best_weights_are_saved_only_where_they_are_not_the_current_ones():
     net, state = Net(), State(epochs=[{"epoch": 0}])
-    state.keep_if_best(0, (0.5, 0.5), net)
+    state.keep(0, (0.5, 0.5), net, None)
     assert progress_of(state)["best"]["weights"] is None
     state.epochs.append({"epoch": 1})
     assert progress_of(state)["best"]["weights"] is state.best.weights
@@ -96,6 +97,19 @@ def test_the_first_of_equally_good_epochs_is_kept():
     for epoch, score in enumerate(((0.5, 0.6), (0.5, 0.7), (0.5, 0.7), (0.4, 0.9))):
         with torch.no_grad():
             net.weight.fill_(epoch)
-        state.keep_if_best(epoch, score, net)
+        state.keep(epoch, score, net, None)
     assert (state.best.epoch, state.best.score) == (1, (0.5, 0.7))
     assert state.best.weights["weight"].tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize(("average", "kept"), [(None, []), (2, [2, 3]), ("greedy", [0, 1, 2, 3])])
+def test_those_epochs_are_kept_that_may_be_averaged(average, kept, monkeypatch):
+    net, state = Net(), State()
+    for epoch, score in enumerate(((0.5, 0.6), (0.5, 0.7), (0.5, 0.7), (0.4, 0.9))):
+        state.keep(epoch, score, net, average)
+    assert [snapshot.epoch for snapshot in state.kept] == kept
+    assert state.best.epoch == 1
+    if average == "greedy":  # of more than CANDIDATES, the worst goes
+        monkeypatch.setattr(state_module, "CANDIDATES", 3)
+        state.keep(4, (0.45, 0.0), net, average)
+        assert [snapshot.epoch for snapshot in state.kept] == [0, 1, 2, 4]

@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from types import SimpleNamespace
@@ -20,11 +21,12 @@ from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose, micro_batches, same_draws
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.negatives.eligible import excluded_groups
+from counterpoint.ranking.select import selection_queries
 from counterpoint.training import loop
+from counterpoint.training.average import greedy
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.loop import Learner, fit
 from counterpoint.training.losses import LOSSES
-from counterpoint.training.selection import selection_queries
 from counterpoint.training.state import Progress
 from counterpoint.training.trainer import Optimizer
 from worlds import ready
@@ -69,7 +71,7 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setenv("STATES_DIR", str(tmp_path / "states"))
     pairs = read_splits(arguana, None).triples.pairs
 
-    def train(progress=None, name="run", **changes):
+    def train(progress=None, name="run", pairs=pairs, **changes):
         here = ready(tmp_path / "params.yaml", tiny_bert, pairs, **changes)
         checkpoint = Checkpoint.open(name)
         try:
@@ -180,6 +182,82 @@ def test_batches_by_length_are_seeded_and_a_killed_run_resumes_with_them(world, 
     assert world(name="again", train__batching="length").steps == by_length.steps
 
 
+def weights_of(world, epochs, tmp_path, **changes):
+    """The trainable weights after each of the first epochs, from runs that are killed there."""
+    weights = []
+    for last in range(1, epochs + 1):
+        with pytest.raises(Killed):
+            world(KilledAfter(tmp_path / "stop", last), name=f"stop {last}", **changes)
+        (file,) = (tmp_path / "checkpoints" / f"stop {last}").glob("state-*.pt")
+        weights.append(torch.load(file)["content"]["weights"])
+    return weights
+
+
+@pytest.mark.parametrize(("average", "epochs"), [(2, [2, 3]), (9, [0, 1, 2, 3])])
+def test_the_mean_of_the_last_epochs_by_hand_and_resumed(world, average, epochs, tmp_path):
+    changes = {"train__epochs": 4, "model__dropout": 0.0}
+    single = weights_of(world, 4, tmp_path, **changes)
+    run = world(name="whole", select__average=average, **changes)
+    for name, value in run.model.trainable_state().items():
+        expected = np.mean([single[epoch][name].double().numpy() for epoch in epochs], axis=0)
+        assert value.numpy() == pytest.approx(expected, abs=1e-7)
+    assert run.average["epochs"] == epochs
+    assert [row["epoch"] for row in run.epochs] == [0, 1, 2, 3]
+
+    with pytest.raises(Killed):
+        world(KilledAfter(tmp_path / "killed", 3), name="torn", select__average=average, **changes)
+    kept = [file.name[:13] for file in sorted((tmp_path / "checkpoints/torn").glob("weights-*"))]
+    assert kept == [f"weights-{epoch:05}" for epoch in range(3)[-average:]]
+    resumed = world(name="torn", select__average=average, **changes)
+    assert resumed.average == run.average
+    state = resumed.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in run.model.state_dict().items())
+
+
+def test_a_greedy_soup_is_no_worse_than_the_best_epoch_and_saw_validation_alone(world, arguana):
+    changes = {"train__epochs": 6, "train__learning_rate": 3e-3, "select__average": "greedy"}
+    run = world(name="greedy", **changes)
+    best = max(row["selection_score"] for row in run.epochs)
+    assert run.average is None or run.average["selection_score"] >= best
+    pairs = read_splits(arguana, None).triples.pairs
+    counters = [pair.counter for pair in pairs["test"]]
+    shifted = [replace(pair, counter=counter) for pair, counter in zip(pairs["test"], counters[3:] + counters[:3], strict=True)]
+    other = world(name="another test split", pairs=pairs | {"test": shifted}, **changes)
+    assert [row["test_top1"] for row in other.epochs] != [row["test_top1"] for row in run.epochs]
+    assert (other.average or {}).get("epochs") == (run.average or {}).get("epochs")
+    weights = other.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in run.model.state_dict().items())
+
+
+def test_the_greedy_soup_by_hand():
+    """Of 5 weights the third is best; the first makes it better, the fourth no worse, the others worse."""
+    measured = {(2, 0): (0.6, 0.7), (2, 0, 3): (0.6, 0.7), (2, 0, 3, 1): (0.5, 0.9), (2, 0, 3, 4): (0.6, 0.6)}
+    scores = [(0.4, 0.8), (0.3, 0.5), (0.5, 0.6), (0.4, 0.5), (0.1, 0.1)]
+    assert greedy(scores, lambda numbers: measured[tuple(numbers)]) == [2, 0, 3]
+    assert greedy([(0.4, 0.8)], None) == [0]
+
+
+@pytest.mark.parametrize("batching", ["topic"])
+def test_batches_by_topic_hold_whole_debates(world, batching):
+    """Training has six debates of 4 pairs; two of them are twins of two others."""
+    seen = []
+    honest = loop.by_topic
+
+    def watch(topic, group, size, rng):
+        seen.append((topic, honest(topic, group, size, rng)))
+        return seen[-1][1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "by_topic", watch)
+        run = world(train__batching=batching, train__batch_size=8)
+    pool = run.splits["training"].pool
+    assert len(seen) == 3
+    for topic, cut in seen:
+        assert (np.unique(topic, return_inverse=True)[1] == np.unique(pool.debate[pool.queries], return_inverse=True)[1]).all()
+        assert sorted(np.concatenate(cut)) == list(range(24))
+        assert all(len(set(topic[rows])) <= 2 for rows in cut)
+
+
 def test_zero_epochs_leave_the_untrained_model_and_one_row_without_losses(world):
     run = world(train__epochs=0)
     assert run.model.head is None
@@ -278,7 +356,7 @@ def test_the_learning_rate_warms_up_over_its_share_of_all_steps_then_stays(world
 
 def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough():
     def select(queries):
-        return SelectParams(setting="epa", queries=queries)
+        return SelectParams(setting="epa", queries=queries, average=None)
 
     for unseen, name, n in ((49, "all", 60), (50, "unseen", 50)):
         queries, mask = selection_queries(np.arange(60) < unseen, select("auto"))

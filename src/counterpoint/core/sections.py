@@ -22,6 +22,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER]
 Count = Annotated[int, Field(ge=0), NUMBER]
 AtLeastOne = Annotated[int, Field(ge=1), NUMBER]
 Tokens = Annotated[int, Field(ge=3), NUMBER]
+Average = Annotated[AtLeastOne | Literal["greedy"], Field(union_mode="left_to_right")]
 Frozen = Annotated[AtLeastOne | Literal["all"], Field(union_mode="left_to_right")]
 Text = Annotated[str, Field(pattern=r"\S")]
 Column = Annotated[
@@ -53,7 +54,8 @@ Pooling = Literal["cls", "mean", "pooler"]
 Fusion = Literal["embedding", "cls", "concat"]
 Shape = Literal["linear", "exponential", "cosine"]
 Sharing = Literal["shared", "projection", "separate"]
-Batching = Literal["length", "shuffled", "neighbours"]
+Batching = Literal["length", "shuffled", "neighbours", "topic"]
+Directions = Literal["point", "both"]
 Precision = Literal["auto", "fp32", "bf16"]
 SettingName = Literal["sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"]
 Relevance = Literal["text", "row"]
@@ -162,6 +164,9 @@ class PairParams(Section):
 class ContrastiveParams(Section):
     weight: FromZero = key("of the in-batch contrastive loss; 0 = off")
     temperature: AboveZero = key("divides similarities: the lower, the more the nearest negatives count")
+    directions: Directions = key(
+        "`point` = points choose among answers; `both` = counters choose among the batch's points, too", added="point"
+    )
 
 
 class LossParams(Section):
@@ -175,8 +180,9 @@ class TrainParams(Section):
     patience: Maybe[AtLeastOne] = key("epochs without a better selection score after which training ends; none = never")
     batch_size: AtLeastOne = key("pairs a step")
     batching: Batching = key(
-        "pairs that share a batch: of like length, duplicates together; any; or each with the pairs that its negatives are "
-        "from, so that fewer texts pass the encoder"
+        "pairs that share a batch: of like length, duplicates together; any; each with the pairs that its negatives are from, "
+        "so that fewer texts pass the encoder; or those of a debate (where not all pairs name one: of a k-means cluster of the "
+        "points' embeddings, anew each epoch), so that the others' counters are hard negatives"
     )
     gradient_cache: StrictBool = key(
         "gradient caching: recompute each micro-batch for its gradients, so any batch fits in memory"
@@ -212,6 +218,11 @@ class RerankParams(Section):
 class SelectParams(Section):
     setting: SettingName = key("setting in which validation queries choose the epoch")
     queries: Literal["auto", "all", "unseen"] = key("which validation queries; `auto` = unseen where there are at least 50")
+    average: Maybe[Average] = key(
+        "weights that models/ holds: none = those of the best epoch; a number = the mean of so many last epochs, of all where "
+        "there are fewer; `greedy` = the mean of those of the ten best epochs that make it no worse, one after the other",
+        added=None,
+    )
 
 
 class EvaluateParams(Section):

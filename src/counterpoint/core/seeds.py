@@ -18,6 +18,7 @@ PURPOSES = (
     "reranker",
     "list rate",
     "list negatives",
+    "topics",
 )
 
 

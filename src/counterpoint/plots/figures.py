@@ -30,6 +30,7 @@ TITLE_CHARACTERS = 8  # per inch
 RANKERS = {  # stage -> label, colour, marker
     "chance": ("chance", GREY, "|"),
     "bm25": ("BM25", GREEN, "^"),
+    "bm25_classic": ("BM25, k1 0.9, b 0.4", GREEN, "1"),
     "zero_shot": ("zero-shot", PURPLE, "s"),
     "zero_shot_corrected": ("hubness-corrected zero-shot", SKY, "v"),
     "retrieved": ("retrieved", BLUE, "o"),
@@ -44,16 +45,23 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(unfinished, format="png", dpi=120, metadata={"Software": None})
 
 
-def accuracy(history: Sequence[dict], chosen: int | None, zero_shot: Mapping[str, float], measured: str, title: str) -> Figure:
-    """Draw top1 of the three splits by epoch above the random rate; mark the chosen epoch and zero-shot's top1 by split."""
+def accuracy(history: Sequence[dict], train: Mapping, zero_shot: Mapping[str, float], measured: str, title: str) -> Figure:
+    """Draw top1 of the three splits by epoch above the random rate; mark the weights kept and zero-shot's top1 by split.
+
+    train is the content of metrics/train.json: it says which weights models/ holds.
+    """
     figure = Figure(figsize=(8, 6))
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     for split, colour, style in (("training", GREY, "-."), ("validation", BLUE, "-"), ("test", ORANGE, "--")):
         line(top, history, f"{split}_top1", split, colour, style)
         if split in zero_shot:
             top.axhline(zero_shot[split], color=colour, lw=1.5, ls=":", label=f"zero-shot, {split}")
-    if chosen is not None:
-        top.plot(chosen, history[chosen]["validation_top1"], "o", color=BLUE, ms=12, mfc="none", mew=2, label="chosen epoch")
+    marks = {} if train["best_epoch"] is None else {"chosen epoch": ([train["best_epoch"]], [train["validation_top1"]])}
+    if train["average"]:
+        epochs, top1 = train["average"]["epochs"], train["average"]["validation_top1"]
+        marks = {"mean of these epochs' weights, validation": (epochs, [top1] * len(epochs))}
+    for label, (epochs, top1) in marks.items():
+        top.plot(epochs, top1, "o", color=BLUE, ms=12, mfc="none", mew=2, label=label)
     percent(top, f"top1 ({measured})")
     top.legend(loc="lower right")
     epochs, rates = _column(history, "epoch"), _column(history, "random_rate")

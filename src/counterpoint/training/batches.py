@@ -4,6 +4,8 @@ from collections import deque
 from heapq import heappop, heappush
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 JITTER = 0.2  # of a length, so that batches differ from epoch to epoch
 REACH = 4  # batches' worth of rows that one text looks at: a hub is the negative of very many
@@ -27,6 +29,45 @@ def by_length(lengths: np.ndarray, group: np.ndarray, size: int, rng: np.random.
     order = order[np.argsort((lengths * jitter[group])[order], kind="stable")]
     cut = np.split(order, np.cumsum(rng.permutation(sizes))[:-1])  # the smaller one is not always the longest
     return [cut[i] for i in rng.permutation(len(cut))]
+
+
+def by_topic(topic: np.ndarray, group: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return rows with the rows of their topic, topics in random order: row numbers, a batch each.
+
+    topic (rows,) numbers topics; group (rows,) numbers duplicate rows, and topics that share a group count as one. A batch is
+    filled up with the next topic that fits; the next one of all is split where none fits (after TAS-B, Hofstätter et al. 2021,
+    whose batches are of one cluster each).
+    """
+    topic = _merged(topic, group)
+    order = np.lexsort((rng.permutation(group.max() + 1)[group], rng.permutation(topic.max() + 1)[topic]))
+    waiting: dict[int, deque[tuple[int, np.ndarray]]] = {}  # size -> place and rows of the topics of that size
+    for place, rows in enumerate(np.split(order, np.flatnonzero(np.diff(topic[order])) + 1)):
+        waiting.setdefault(len(rows), deque()).append((place, rows))
+    batches: list[list[np.ndarray]] = []
+    room = 0
+    while waiting:
+        if not room:
+            batches.append([])
+            room = size
+        fitting = [n for n in waiting if n <= room] or list(waiting)
+        n = min(fitting, key=lambda n: waiting[n][0][0])
+        rows = waiting[n].popleft()[1]
+        if not waiting[n]:
+            del waiting[n]
+        if len(rows) > room:
+            waiting.setdefault(len(rows) - room, deque()).appendleft((-1, rows[room:]))  # before all others
+        batches[-1].append(rows[:room])
+        room -= len(batches[-1][-1])
+    cut = [np.concatenate(batch) for batch in batches]
+    return [cut[i] for i in rng.permutation(len(cut))]
+
+
+def _merged(topic: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Topics (rows,) in which those that share a group are one."""
+    n = int(topic.max()) + 1
+    shape = (n + int(group.max()) + 1,) * 2
+    edges = coo_array((np.ones(len(topic)), (topic, n + group)), shape=shape)
+    return connected_components(edges, directed=False)[1][topic]
 
 
 def neighbours(texts: np.ndarray, lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -97,20 +97,24 @@ class Checkpoint:
         return content["content"]
 
     def save(self, epochs: int, state: dict, parts: Mapping[str, dict] | None = None) -> None:
-        """Replace the last state, and write those parts that are not there yet.
+        """Replace the last state; write those parts that are not there yet, and remove those that are no longer given.
 
         They hold tensors, numbers, strings, lists and dicts.
         """
         if self.lock is None:
             return
-        for name, part in (parts or {}).items():
+        parts = parts or {}
+        for name, part in parts.items():
             if name not in self.parts:
                 self.parts[name] = self._write(name, part).name
+        gone = [self.parts.pop(name) for name in [*self.parts] if name not in parts]
         old = self._states()
         file = self._write(f"state-{epochs:05}", state | {"parts": self.parts})
         for before in old:
             if before != file:
                 before.unlink()
+        for name in gone:
+            (self.directory / name).unlink(missing_ok=True)
 
     def _write(self, name: str, content: dict) -> Path:
         """Write a file whose name ends in its crc32, whole or not at all."""

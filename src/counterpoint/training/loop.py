@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,13 +10,16 @@ import torch
 from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator, seed_torch
 from counterpoint.model.bi_encoder import BiEncoder
+from counterpoint.model.towers import Embedded
 from counterpoint.negatives.eligible import excluded_groups
 from counterpoint.negatives.sampler import Negatives, NegativeSampler
-from counterpoint.training.batches import by_length, neighbours, shuffled
+from counterpoint.training.average import Score, greedy, mean
+from counterpoint.training.batches import by_length, by_topic, neighbours, shuffled
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.losses import Batch, by_name, losses
 from counterpoint.training.selection import Selection, Split
-from counterpoint.training.state import Progress, State, draw_parts, epoch_row, progress_of, resumed
+from counterpoint.training.state import Progress, State, epoch_row, parts_of, progress_of, resumed
+from counterpoint.training.topics import topics
 from counterpoint.training.trainer import Optimizer, Trainer
 
 MAX_STEPS = 2000  # rows of steps.json
@@ -34,15 +37,16 @@ class Learner:
         self.trainer = Trainer(model, model.compute, optimizer, checkpoint, "train")
         self.excluded = excluded_groups(training.pool)
 
-    def train(self, epoch: int, negatives: Negatives, on_step: Callable[[dict], None]) -> dict[str, float]:
+    def train(self, epoch: int, negatives: Negatives, embedded: Embedded, on_step: Callable[[dict], None]) -> dict[str, float]:
         """Train on every point once; return the mean of each loss over the points.
 
-        on_step receives the rows of plots/series/steps.json: one a batch, or fewer in a run of more than MAX_STEPS batches.
+        embedded are the vectors of the training texts at the epoch's start. on_step receives the rows of
+        plots/series/steps.json: one a batch, or fewer in a run of more than MAX_STEPS batches.
         """
         self.model.train()
         seed_torch(self.params.seed, epoch, "dropout", self.model.compute.group.rank)
         epoch_means, recent = Means(), Means()
-        batches, every = self._batches(epoch, negatives), self._log_every(epoch)
+        batches, every = self._batches(epoch, negatives, embedded), self._log_every(epoch)
         for number, rows in enumerate(batches, start=1):
             terms = losses(self._batch(negatives, rows), self.params.loss)
             self.trainer.step(terms["loss"], f"epoch {epoch}, batch {number}")
@@ -60,7 +64,7 @@ class Learner:
             return 0
         return math.ceil(self.batches / max(1, MAX_STEPS // epochs))
 
-    def _batches(self, epoch: int, negatives: Negatives) -> list[np.ndarray]:
+    def _batches(self, epoch: int, negatives: Negatives, embedded: Embedded) -> list[np.ndarray]:
         """The rows (queries of the pool, by number) of each batch."""
         pool, lengths = self.training.pool, self.training.tokens.lengths
         size, rng = self.params.train.batch_size, generator(self.params.seed, epoch, "order")
@@ -69,6 +73,10 @@ class Learner:
             return neighbours(np.concatenate([pairs, pool.text[negatives.ids]], axis=1), lengths, size, rng)
         if self.params.train.batching == "length":
             return by_length(lengths[pairs].sum(1), pool.text_group[pool.queries], size, rng)
+        if self.params.train.batching == "topic":
+            points = embedded.points.embedding[torch.as_tensor(pairs[:, 0])]
+            topic = topics(pool.debate[pool.queries], points, generator(self.params.seed, epoch, "topics"))
+            return by_topic(self.model.compute.group.broadcast(topic), pool.text_group[pool.queries], size, rng)
         return shuffled(len(pairs), size, rng)
 
     def _batch(self, negatives: Negatives, rows: np.ndarray) -> Batch:
@@ -124,7 +132,7 @@ Splits = dict[str, Split]
 
 
 def fit(learner: Learner, sampler: NegativeSampler, splits: Splits, params: Params, progress: Progress) -> State:
-    """Train for params.train.epochs epochs, or until patience ends, and leave the best epoch's weights in the learner's model.
+    """Train for params.train.epochs epochs, or until patience ends; leave the weights of params.select in the learner's model.
 
     Resume from the learner's checkpoint where it holds a state, and save one after each epoch; progress shows every row.
     """
@@ -139,22 +147,49 @@ def fit(learner: Learner, sampler: NegativeSampler, splits: Splits, params: Para
         with state.timed("draw"):
             negatives = sampler.draw(epoch, *embedded.embeddings)
         with state.timed("train"):
-            means = learner.train(epoch, negatives, lambda row: progress.step(state.with_step(row)))
+            means = learner.train(epoch, negatives, embedded, lambda row: progress.step(state.with_step(row)))
         with state.timed("embed"):
             embedded = model.embed(training.texts)
         learner.trainer.refuse_infinite("every embedding", f"epoch {epoch}, after its last batch", *embedded.embeddings)
         with state.timed("score"):
             scores = selection.score(model, splits, embedded)
         state.epochs.append(epoch_row(epoch, sampler.schedule.rate(epoch), negatives, means, scores, training.pool))
-        state.keep_if_best(epoch, scores.selection, model)
+        state.keep(epoch, scores.selection, model, params.select.average)
         with state.timed("checkpoint"):
-            learner.trainer.save(epoch + 1, progress_of(state), draw_parts(sampler))
+            learner.trainer.save(epoch + 1, progress_of(state), parts_of(state, sampler))
         progress.epoch(state)
     if state.best is not None:
         model.load_trainable(state.best.weights)
+        if len(state.kept) > 1:
+            with state.timed("average"):
+                average(state, model, splits, selection, greedily=params.select.average == "greedy")
         return state
     with state.timed("score"):  # the untrained model: one row to look at, nothing to choose
         scores = selection.score(model, splits, embedded)
     state.epochs.append(epoch_row(0, sampler.schedule.rate(0), None, {}, scores, training.pool))
     progress.epoch(state)
     return state
+
+
+def average(state: State, model: BiEncoder, splits: Splits, selection: Selection, *, greedily: bool) -> None:
+    """Load the mean of the kept epochs' weights, or their greedy soup, and note its epochs and scores in the state."""
+
+    def load(numbers: Sequence[int]) -> None:
+        model.load_trainable(mean([state.kept[number].weights for number in numbers]))
+
+    def score_of(numbers: Sequence[int]) -> Score:
+        load(numbers)
+        return selection.score_validation(model, splits)
+
+    chosen = list(range(len(state.kept)))
+    if greedily:
+        chosen = greedy([snapshot.score for snapshot in state.kept], score_of)
+    load(chosen)
+    epochs = sorted(state.kept[number].epoch for number in chosen)
+    if len(epochs) == 1:
+        return
+    scores = selection.score(model, splits, model.embed(splits["training"].texts))
+    state.average = {"epochs": epochs} | {f"{name}_top1": getattr(scores, name) for name in ("training", "validation", "test")}
+    state.average["selection_score"] = scores.selection[0]
+    facts = (", ".join(map(str, epochs)), scores.selection[0], state.best.score[0] if state.best else 0.0)
+    logging.info("mean of epochs %s: selection score %.3f; best epoch alone %.3f", *facts)

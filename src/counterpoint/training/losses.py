@@ -48,18 +48,40 @@ def contrastive(batch: Batch, params: ContrastiveParams) -> torch.Tensor:
 
     s is the similarity. A holds the positive, and once each text among the batch's counters, negatives and points that is
     eligible as a negative. A low temperature gives the nearest negatives the most weight (InfoNCE, van den Oord et al. 2018,
-    with the points among the negatives).
+    with the points among the negatives). With directions both, it is the mean of this and of `from_counters`.
     """
     assert batch.anchor_as_answer is not None
-    size, device = len(batch.anchor), batch.anchor.device
     answers = torch.cat([batch.positive, batch.negative.flatten(0, 1), batch.anchor_as_answer])  # (C, d)
     groups = torch.cat([batch.positive_group, batch.negative_group.flatten(), batch.anchor_group])
     scores = similarities(batch.anchor, answers, normalized=batch.normalized)  # (B, C)
-    place, number = torch.arange(len(groups), device=device), groups.unique(return_inverse=True)[1]
+    masked = _repeated(groups) | (groups[:, None] == batch.excluded_group[:, None]).any(2)
+    loss = _of_diagonal(scores, masked, params.temperature)
+    return loss if params.directions == "point" else (loss + from_counters(batch, params)) / 2
+
+
+def from_counters(batch: Batch, params: ContrastiveParams) -> torch.Tensor:
+    """Return the mean of -log(exp(s(anchor, positive) / t) / sum of exp(s(a, positive) / t) over a in A).
+
+    A holds the positive's own anchor, and once each text among the batch's points for which the positive is eligible as a
+    negative (the second direction of sentence-transformers' MultipleNegativesRankingLoss).
+    """
+    scores = similarities(batch.positive, batch.anchor, normalized=batch.normalized)  # (B, B)
+    excluded = (batch.positive_group[:, None, None] == batch.excluded_group).any(2)  # (B, B): of a point, a counter
+    return _of_diagonal(scores, _repeated(batch.anchor_group) | excluded, params.temperature)
+
+
+def _repeated(groups: torch.Tensor) -> torch.Tensor:
+    """Whether a group stands at an earlier place, too (n,)."""
+    place, number = torch.arange(len(groups), device=groups.device), groups.unique(return_inverse=True)[1]
     first = torch.full_like(place, len(groups)).scatter_reduce(0, number, place, "amin")
-    masked = (first[number] != place) | (groups[:, None] == batch.excluded_group[:, None]).any(2)
-    masked[place[:size], place[:size]] = False
-    return F.cross_entropy(scores.masked_fill(masked, -torch.inf) / params.temperature, place[:size])
+    return first[number] != place
+
+
+def _of_diagonal(scores: torch.Tensor, masked: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The cross-entropy in which row i (B, C) should choose column i; masked columns (B, C) do not count, i always does."""
+    place = torch.arange(len(scores), device=scores.device)
+    masked[place, place] = False
+    return F.cross_entropy(scores.masked_fill(masked, -torch.inf) / temperature, place)
 
 
 def pair(batch: Batch, params: PairParams) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """A split for training, and the selection score: the top1 of validation queries that chooses the epoch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +16,10 @@ from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import mrr, top_k
-from counterpoint.ranking.queries import Setting, by_text, settings_of
+from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.select import selection_queries, selection_setting
+from counterpoint.training.average import Score
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,6 @@ class Split:
         for group in self.tokens.groups:
             pool = pool.merged(group)
         return replace(self, pool=pool)
-
-
-ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
 
 
 @dataclass(frozen=True)
@@ -87,32 +86,20 @@ class Selection:
     def score(self, model: BiEncoder, splits: Mapping[str, Split], training: Embedded) -> Scores:
         """Return the scores of a model; training are its vectors of the training texts."""
         model.eval()
-        ranks = {}
-        for name, queries in self.queries.items():
-            embedded = training if name == "training" else model.embed(splits[name].texts)
-            (ranking,) = rank(queries, euclidean(queries, embedded), self.setting, None, model.compute.group).values()
-            ranks[name] = ranking.retrieved.rank
-        unseen, chosen = ranks["test"][self.unseen["test"]], ranks["validation"][self.mask]
-        top1 = {name: top_k(values, 1) for name, values in ranks.items()}
-        return Scores(**top1, unseen_test=top_k(unseen, 1) if len(unseen) else None, selection=(top_k(chosen, 1), mrr(chosen)))
+        embedded = {name: training if name == "training" else model.embed(splits[name].texts) for name in self.queries}
+        ranks = {name: self._ranks(model, name, vectors) for name, vectors in embedded.items()}
+        unseen, top1 = ranks["test"][self.unseen["test"]], {name: top_k(values, 1) for name, values in ranks.items()}
+        return Scores(**top1, unseen_test=top_k(unseen, 1) if len(unseen) else None, selection=self._score(ranks["validation"]))
 
+    def score_validation(self, model: BiEncoder, splits: Mapping[str, Split]) -> Score:
+        """Return the selection score of a model, for which validation alone is embedded."""
+        return self._score(self._ranks(model, "validation", model.embed(splits["validation"].texts)))
 
-def selection_queries(unseen: np.ndarray, params: SelectParams) -> tuple[str, np.ndarray]:
-    """Return the validation queries that choose the epoch: the word all or unseen, and a mask over the queries."""
-    if params.queries == "all" or (params.queries == "auto" and unseen.sum() < ENOUGH_UNSEEN):
-        return "all", np.ones_like(unseen)
-    if not unseen.any():
-        raise InputError("params.yaml: select.queries must be all or auto: no validation query is unseen; got 'unseen'")
-    return "unseen", unseen
+    def _ranks(self, model: BiEncoder, name: str, embedded: Embedded) -> np.ndarray:
+        """The ranks of the best positives of a split's queries (queries,)."""
+        queries = self.queries[name]
+        (ranking,) = rank(queries, euclidean(queries, embedded), self.setting, None, model.compute.group).values()
+        return ranking.retrieved.rank
 
-
-def selection_setting(pools: Iterable[Pool], params: SelectParams) -> dict[str, Setting]:
-    """Return the setting that chooses the epoch, under its name; raise InputError where a split's pool cannot have it."""
-    by_pool = [settings_of(pool) for pool in pools]
-    names = [name for name in by_pool[0] if all(name in settings for settings in by_pool)]
-    if params.setting not in names:
-        raise InputError(
-            f"params.yaml: select.setting must be one of {', '.join(names)}, since not every pair of the corpus says its "
-            f"debate, theme and stance; got {params.setting!r}"
-        )
-    return {params.setting: by_pool[0][params.setting]}
+    def _score(self, ranks: np.ndarray) -> Score:
+        return top_k(ranks[self.mask], 1), mrr(ranks[self.mask])

@@ -17,17 +17,19 @@ from counterpoint.core.files import write_series
 from counterpoint.core.sections import TrainParams
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.negatives.sampler import Negatives, NegativeSampler
+from counterpoint.training.average import Score
 from counterpoint.training.losses import by_name
 from counterpoint.training.selection import Scores
 from counterpoint.training.trainer import Trainer
 
+CANDIDATES = 10  # epochs that a greedy soup is made of
 ARRAYS = ("ids", "was_random", "was_filtered", "distance", "to_counter")
 MAKE_UP = ("random_share", "filtered_share", "same_debate_share", "point_share", "hardness")
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best epoch: its selection score (top1, mrr) and its trainable weights."""
+class Snapshot:
+    """An epoch's selection score (top1, mrr) and its trainable weights."""
 
     epoch: int
     score: tuple[float, float]
@@ -36,11 +38,16 @@ class Best:
 
 @dataclass
 class State:
-    """The rows of the two series, the best epoch, and seconds by phase."""
+    """The rows of the two series, the best epoch, those that may be averaged, and seconds by phase.
+
+    average says what models/ holds in the end, as metrics/train.json does; None where it is one epoch.
+    """
 
     epochs: list[dict] = field(default_factory=list)
     steps: list[dict] = field(default_factory=list)
-    best: Best | None = None
+    best: Snapshot | None = None
+    kept: list[Snapshot] = field(default_factory=list)
+    average: dict | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -55,10 +62,21 @@ class State:
         self.steps.append(row)
         return self
 
-    def keep_if_best(self, epoch: int, score: tuple[float, float], model: BiEncoder) -> None:
-        """Keep the weights where the score, compared entry by entry, is above all before; the first of equals stays."""
-        if self.best is None or score > self.best.score:
-            self.best = Best(epoch, score, model.copy_trainable())
+    def keep(self, epoch: int, score: Score, model: BiEncoder, average: int | str | None) -> None:
+        """Keep the weights where the score, compared entry by entry, is above all before; the first of equals stays.
+
+        Keep those that select.average may want, too: of the last epochs, or of the CANDIDATES best.
+        """
+        best = self.best is None or score > self.best.score
+        if not best and average is None:
+            return
+        snapshot = Snapshot(epoch, score, model.copy_trainable())
+        self.best = snapshot if best else self.best
+        if average is not None:
+            self.kept.append(snapshot)
+            most = CANDIDATES if average == "greedy" else int(average)
+            if len(self.kept) > most:
+                self.kept.remove(min(self.kept, key=lambda one: one.score) if average == "greedy" else self.kept[0])
 
     def left(self, params: TrainParams) -> Iterator[int]:
         """Yield the epochs to run, until params.patience epochs in a row were no better than the best."""
@@ -94,15 +112,17 @@ def progress_of(state: State) -> dict:
     best = state.best
     assert best is not None
     weights = None if best.epoch == state.epochs[-1]["epoch"] else best.weights
-    return vars(state) | {"best": {"epoch": best.epoch, "score": list(best.score), "weights": weights}}
+    kept = [[snapshot.epoch, list(snapshot.score)] for snapshot in state.kept]
+    return vars(state) | {"best": {"epoch": best.epoch, "score": list(best.score), "weights": weights}, "kept": kept}
 
 
-def draw_parts(sampler: NegativeSampler) -> dict[str, dict]:
-    """Return the draws as parts of a checkpoint, each named by its epoch."""
-    return {
+def parts_of(state: State, sampler: NegativeSampler) -> dict[str, dict]:
+    """Return the draws and the kept weights as parts of a checkpoint, each named by its epoch."""
+    draws = {
         f"draw-{epoch:05}": {key: torch.as_tensor(getattr(draw, key)) for key in ARRAYS}
         for epoch, draw in enumerate(sampler.draws)
     }
+    return draws | {f"weights-{snapshot.epoch:05}": snapshot.weights for snapshot in state.kept}
 
 
 def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
@@ -111,11 +131,15 @@ def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
     if saved is None:
         return State()
     progress, parts = saved
-    draws = {name: Negatives(**{key: value.cpu().numpy() for key, value in arrays.items()}) for name, arrays in parts.items()}
-    sampler.draws = [draws[name] for name in sorted(draws)]
+    sampler.draws = [
+        Negatives(**{key: value.cpu().numpy() for key, value in parts[name].items()})
+        for name in sorted(parts)
+        if name.startswith("draw-")
+    ]
     best = progress["best"]
     weights = trainer.model.copy_trainable() if best["weights"] is None else best["weights"]
-    return State(**progress | {"best": Best(best["epoch"], tuple(best["score"]), weights)})
+    kept = [Snapshot(epoch, tuple(score), parts[f"weights-{epoch:05}"]) for epoch, score in progress["kept"]]
+    return State(**progress | {"best": Snapshot(best["epoch"], tuple(best["score"]), weights), "kept": kept})
 
 
 NO_STEP = {"step": 0, "epoch": 0, "loss": None}  # of a series without any: DVC fails at an empty one

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from counterpoint.arguments.seen import distinct_queries
+from counterpoint.core.epochs import kept_weights
 from counterpoint.core.params import Params
 from counterpoint.negatives.schedule import Schedule
 
@@ -71,6 +72,7 @@ def card(facts: Facts, side: str) -> str:
         training=next(row for row in facts.corpus if row["split"] == "training"),
         losses=", ".join(name for name, section in facts.params.loss if section.weight),
         schedule=Schedule.of(facts.params).title,
+        kept=kept_weights(facts.train),
         table=list(_table(facts)),
         params=_params(facts.params),
     )
