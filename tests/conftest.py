@@ -182,6 +182,7 @@ EVERY_PART = {  # all that decides what is drawn, learnt or kept, on
     "schedule": "cosine", "decay": 0.3, "negatives__per_point": 2, "negatives__window": [1, 4], "negatives__margin": 0.05,
     "model__sharing": "projection", "model__freeze": 1, "model__attention_dropout": 0.1,
     "loss__contrastive__weight": 0.7, "train__batching": "neighbours", "train__gradient_cache": True,
+    "loss__contrastive__directions": "both", "select__average": "greedy",
 }  # fmt: skip
 
 

@@ -277,12 +277,17 @@ def trained(group, folder, name, last, *about):
     finally:
         here.learner.trainer.checkpoint.release()
     weights = b"".join(value.numpy().tobytes() for value in here.model.trainable_state().values())
-    return state.steps, [draw.ids.tolist() for draw in here.sampler.draws], state.epochs, weights
+    rows = [*state.epochs, {name: value for name, value in (state.average or {}).items() if name != "epochs"}]
+    return state.steps, [draw.ids.tolist() for draw in here.sampler.draws], rows, weights
 
 
+TOPICS = {"train__batching": "topic", "loss__contrastive__directions": "both", "select__average": 2}
+
+
+@pytest.mark.parametrize("changes", [{}, TOPICS], ids=["plain", "topics, averaged"])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_run_is_that_of_one_process_with_uneven_batches(size, tmp_path, tiny_bert, arguana):
-    about = (tiny_bert, arguana, IN_BATCH | {"train__batch_size": 5, "random_rate": 0.5, "decay": 0.2})
+def test_a_run_is_that_of_one_process_with_uneven_batches(size, changes, tmp_path, tiny_bert, arguana):
+    about = (tiny_bert, arguana, IN_BATCH | {"train__batch_size": 5, "random_rate": 0.5, "decay": 0.2} | changes)
     steps, draws, epochs, _ = trained(ALONE, tmp_path, "one", 0, *about)
     everyone = together(size, tmp_path, trained, tmp_path, f"run-{size}", 0, *about)
     assert len({weights for *_, weights in everyone}) == 1  # all processes hold one model, to the bit
@@ -295,7 +300,8 @@ def test_a_run_is_that_of_one_process_with_uneven_batches(size, tmp_path, tiny_b
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, tiny_bert, arguana):
-    about = (tiny_bert, arguana, {"train__batch_size": 5, "random_rate": 0.5, "model__freeze": 1})  # with dropout
+    changes = {"train__batch_size": 5, "random_rate": 0.5, "model__freeze": 1, "select__average": 2}  # with dropout
+    about = (tiny_bert, arguana, changes)
     whole = together(2, tmp_path, trained, tmp_path, "whole", 0, *about)
     assert together(2, tmp_path, trained, tmp_path, "pieced", 1, *about) == [None, None]
     assert together(2, tmp_path, trained, tmp_path, "pieced", 0, *about) == whole
