@@ -436,7 +436,7 @@ def restore(folder: Path) -> str:
     return succeed(folder, "python", "src/restore.py")
 
 
-LONGEST = ("killed", "sweep", "machine", "compare", "pipeline", "dvc", "restore")
+LONGEST = ("killed", "sweep", "machine", "compare", "soup", "pipeline", "dvc", "restore")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

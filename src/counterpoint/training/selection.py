@@ -86,18 +86,17 @@ class Selection:
     def score(self, model: BiEncoder, splits: Mapping[str, Split], training: Embedded) -> Scores:
         """Return the scores of a model; training are its vectors of the training texts."""
         model.eval()
-        embedded = {name: training if name == "training" else model.embed(splits[name].texts) for name in self.queries}
-        ranks = {name: self._ranks(model, name, vectors) for name, vectors in embedded.items()}
+        ranks = {name: self.ranks(model, splits, name, training if name == "training" else None) for name in self.queries}
         unseen, top1 = ranks["test"][self.unseen["test"]], {name: top_k(values, 1) for name, values in ranks.items()}
         return Scores(**top1, unseen_test=top_k(unseen, 1) if len(unseen) else None, selection=self._score(ranks["validation"]))
 
     def score_validation(self, model: BiEncoder, splits: Mapping[str, Split]) -> Score:
         """Return the selection score of a model, for which validation alone is embedded."""
-        return self._score(self._ranks(model, "validation", model.embed(splits["validation"].texts)))
+        return self._score(self.ranks(model, splits, "validation"))
 
-    def _ranks(self, model: BiEncoder, name: str, embedded: Embedded) -> np.ndarray:
-        """The ranks of the best positives of a split's queries (queries,)."""
-        queries = self.queries[name]
+    def ranks(self, model: BiEncoder, splits: Mapping[str, Split], name: str, embedded: Embedded | None = None) -> np.ndarray:
+        """Return the ranks of the best positives of a split's queries (queries,); embedded are its vectors, if at hand."""
+        queries, embedded = self.queries[name], embedded or model.embed(splits[name].texts)
         (ranking,) = rank(queries, euclidean(queries, embedded), self.setting, None, model.compute.group).values()
         return ranking.retrieved.rank
 
