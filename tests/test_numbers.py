@@ -54,6 +54,7 @@ def test_the_table_of_readme_is_the_run_that_is_kept():
     assert f"commit {row['commit'][:7]}" in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_page_of_a_study_is_that_of_its_runs(name, tmp_path, monkeypatch):
     """Its report is written anew, pictures apart, and is the same."""

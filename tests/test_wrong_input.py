@@ -317,7 +317,10 @@ CORPORA = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CORPORA)
+LARGE = ("bomb-by-sum", "50-mb-cell", "50-mb-text", "50-mb-file")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in CORPORA])
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")  # zipfile's, where the test makes such a zip
 def test_a_bad_corpus(name, world, capfd):
     arrange, says = CORPORA[name]
