@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
 PAIRS = 8  # of a topic, on average: a debate of ArguAna has six
 CLUSTERS = 2_000  # at most, as TAS-B has
@@ -16,6 +15,8 @@ def topics(debate: np.ndarray, points: torch.Tensor, rng: np.random.Generator) -
     """
     if (debate >= 0).all():
         return np.unique(debate, return_inverse=True)[1]
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # here, since it is slow to import
+
     vectors = points.float().cpu().numpy()
     clusters = min(CLUSTERS, -(-len(vectors) // PAIRS))
     kind = KMeans if len(vectors) <= FEW else MiniBatchKMeans
