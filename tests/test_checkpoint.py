@@ -76,6 +76,12 @@ def test_parts_are_written_once_and_come_back_with_every_later_state(made, tmp_p
     again.save(4, {"epoch": 4}, draws)
     assert list(made().load(CPU)["parts"]) == list(draws)
     assert len(list((tmp_path / "abc").iterdir())) == 5
+    del draws["draw-00001"]  # no longer wanted
+    checkpoint = made()
+    checkpoint.load(CPU)
+    checkpoint.save(5, {"epoch": 5}, draws)
+    assert list(made().load(CPU)["parts"]) == list(draws)
+    assert sorted(file.name[:10] for file in (tmp_path / "abc").glob("draw-*")) == ["draw-00000", "draw-00002", "draw-00003"]
 
 
 def test_another_number_of_processes_starts_anew_with_a_line(tmp_path, monkeypatch, caplog):

@@ -218,9 +218,10 @@ def world(group, folder, encoder, corpus, changes, name=None):
 def gradients(group, *about):
     """Return the losses of the first batch, and every gradient by name."""
     here = world(group, *about)
-    negatives = here.sampler.draw(0, *here.model.embed(here.splits["training"].texts).embeddings)
+    embedded = here.model.embed(here.splits["training"].texts)
+    negatives = here.sampler.draw(0, *embedded.embeddings)
     here.model.train()
-    batch = here.learner._batch(negatives, here.learner._batches(0, negatives)[0])
+    batch = here.learner._batch(negatives, here.learner._batches(0, negatives, embedded)[0])
     terms = losses(batch, here.params.loss)
     terms["loss"].backward()
     DenseGradients()(here.learner.trainer.optimizer.adamw, (), {})

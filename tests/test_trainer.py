@@ -97,9 +97,11 @@ def test_a_resumed_run_equals_an_uninterrupted_one(checkpoints, killed_after):
     for _ in range(10):
         learn(whole)
     first = trainer(0, checkpoints())
+    saved = {}
     for done in range(1, killed_after + 1):
         learn(first)
-        first.save(done, {"done": done}, {f"part-{done}": {"values": torch.full((2,), done)}})
+        saved[f"part-{done}"] = {"values": torch.full((2,), done)}
+        first.save(done, {"done": done}, saved)
     second = trainer(99, checkpoints())
     progress, parts = second.resume()
     assert progress == {"done": killed_after}

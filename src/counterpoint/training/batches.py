@@ -39,10 +39,12 @@ def by_topic(topic: np.ndarray, group: np.ndarray, size: int, rng: np.random.Gen
     whose batches are of one cluster each).
     """
     topic = _merged(topic, group)
-    order = np.lexsort((rng.permutation(group.max() + 1)[group], rng.permutation(topic.max() + 1)[topic]))
-    waiting: dict[int, deque[tuple[int, np.ndarray]]] = {}  # size -> place and rows of the topics of that size
-    for place, rows in enumerate(np.split(order, np.flatnonzero(np.diff(topic[order])) + 1)):
-        waiting.setdefault(len(rows), deque()).append((place, rows))
+    groups = int(group.max()) + 1
+    place = rng.permutation(topic.max() + 1)[topic] * groups + rng.permutation(groups)[group]  # topic by topic
+    order = np.argsort(place, kind="stable")
+    waiting: dict[int, deque[tuple[int, np.ndarray]]] = {}  # size -> number and rows of the topics of that size
+    for number, rows in enumerate(np.split(order, np.flatnonzero(np.diff(topic[order])) + 1)):
+        waiting.setdefault(len(rows), deque()).append((number, rows))
     batches: list[list[np.ndarray]] = []
     room = 0
     while waiting:

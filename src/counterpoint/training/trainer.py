@@ -91,7 +91,7 @@ class Trainer:
                 )
 
     def save(self, done: int, progress: dict[str, Any], parts: Mapping[str, dict] | None = None) -> None:
-        """Save progress after `done` units of work, with weights and optimizer, and those parts that are not saved yet."""
+        """Save progress after `done` units of work, with weights, optimizer and all of its parts; a part is written once."""
         state = {"weights": self.model.copy_trainable(), "optimizer": self.optimizer.state_dict(), "progress": progress}
         self.checkpoint.save(done, state, parts)
 
