@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def choose_constants(triples: Triples, queries: Queries, params: SelectParams, group: Group) -> tuple[Constants, dict]:
-    """Return BM25's constants, chosen on the queries and in the setting that choose the epoch, and what is told of them."""
+    """Return BM25's constants, chosen on the queries and in the setting that choose the epoch, and their row of metrics."""
     unseen = np.array([pair.seen in UNSEEN for pair in triples.pairs["validation"]])
     chosen, mask = selection_queries(queries.of_members(unseen), params)
     setting = selection_setting([triples.pool(split) for split in EVALUATED], params)

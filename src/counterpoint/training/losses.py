@@ -71,7 +71,7 @@ def from_counters(batch: Batch, params: ContrastiveParams) -> torch.Tensor:
 
 
 def _repeated(groups: torch.Tensor) -> torch.Tensor:
-    """Whether a group stands at an earlier place, too (n,)."""
+    """Return whether the same group stands at an earlier place: bool (n,)."""
     place, number = torch.arange(len(groups), device=groups.device), groups.unique(return_inverse=True)[1]
     first = torch.full_like(place, len(groups)).scatter_reduce(0, number, place, "amin")
     return first[number] != place
