@@ -26,6 +26,7 @@ from filelock import FileLock
 gc.disable()  # while modules are imported, as in a stage
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: no test needs the network
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is: tiny models gain nothing by more, and suffer from what else runs
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that waits leaves its core to the other workers
 
 ROOT = Path(__file__).parent.parent
 WARM = Path(__file__).with_name("warm.py")
@@ -229,15 +230,12 @@ def warm() -> str:
     return str(once(Path(tempfile.gettempdir()) / f"warm-{session}", lambda place: _serve(place, os.getppid())))
 
 
-SERVERS: list[subprocess.Popen] = []  # one lost would be a warning
-
-
 def _serve(folder: Path, until: int) -> Path:
     """Start the process behind `warm`, which ends with the process `until`, and takes the folder along."""
     folder.mkdir()
     socket = folder.with_name(f"{folder.name.removesuffix('-unfinished')}.socket")
     words = [sys.executable, str(WARM), "--serve", str(socket), str(until)]
-    SERVERS.append(subprocess.Popen(words, start_new_session=True))
+    os.posix_spawn(sys.executable, words, os.environ, setpgroup=0)  # it outlives this worker: a lost Popen would warn
     fork = f"exec {sys.executable} -S {WARM} {socket}"
     commands = {
         "python": (
@@ -335,9 +333,9 @@ def arguana(tmp_path_factory) -> Path:
     return write_arguana(tmp_path_factory.mktemp("corpus") / "arguana")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def repository(tiny_bert, shared, tmp_path_factory) -> Path:
-    """The fixture corpus run through the whole pipeline, committed, with two experiments; run once, a copy a worker."""
+    """The fixture corpus run through the whole pipeline, committed, with two experiments; run once, a copy a test file."""
 
     def make(folder: Path) -> None:
         copy_repository(folder, fixture_params(tiny_bert))
