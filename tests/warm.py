@@ -54,6 +54,7 @@ def serve(place: Path, until: int) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     importlib.import_module("dvc.cli.parser").get_main_parser()  # imports all commands
+    write_locks_in_c()
     for name in [name for name in sys.modules if name.partition(".")[0] == "counterpoint"]:
         del sys.modules[name]  # a stage imports its own repository's
     del sys.path[0]
@@ -73,6 +74,29 @@ def serve(place: Path, until: int) -> None:
     place.unlink()
     place.with_suffix(".lock").unlink(missing_ok=True)
     shutil.rmtree(place.with_suffix(""))
+
+
+def write_locks_in_c() -> None:
+    """Let DVC write dvc.lock by libyaml: the same bytes in a fifth of the time, which is a third of a tiny `dvc exp run`."""
+    from collections import OrderedDict
+    from contextlib import contextmanager
+
+    from dvc import dvcfile
+    from dvc.utils.serialize._common import _modify_data
+    from dvc.utils.serialize._yaml import parse_yaml
+    from ruamel.yaml import YAML
+
+    theirs, writer = dvcfile.modify_yaml, YAML(typ="safe")
+    writer.default_flow_style, writer.sort_base_mapping_type_on_output = False, False
+    writer.Representer.add_representer(OrderedDict, writer.Representer.represent_dict)
+
+    @contextmanager
+    def modify(path, fs=None):
+        is_lock = str(path).endswith("dvc.lock")
+        with _modify_data(path, parse_yaml, writer.dump, fs=fs) if is_lock else theirs(path, fs=fs) as data:
+            yield data
+
+    dvcfile.modify_yaml = modify
 
 
 def stage(connection: socket.socket) -> None:
