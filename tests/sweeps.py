@@ -4,8 +4,6 @@ import json
 
 from conftest import command, succeed
 
-READ = "import sys, dvc.api; print(dvc.api.read(sys.argv[2], rev=sys.argv[1]))"
-
 
 def sweep(folder, *words, **options):
     return command(folder, "python", "src/sweep.py", *words, **options)
@@ -22,4 +20,9 @@ def names(folder):
 
 
 def read(folder, name, path):
-    return json.loads(succeed(folder, "python", "-c", READ, name, path))
+    return json.loads(text(folder, name, path))
+
+
+def text(folder, name, path):
+    """A file of an experiment."""
+    return succeed(folder, "python", "tests/read.py", name, path)

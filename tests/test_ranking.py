@@ -363,7 +363,7 @@ def dialogues(draw):
 
 
 @given(dialogues(), st.integers(1, 6), st.sampled_from([2**23, 20]), st.sampled_from([0.0, 0.5, 1.0, 100.0]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @pytest.mark.slow
 def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk, weight):
     pairs, distances, logits = world

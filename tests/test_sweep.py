@@ -26,7 +26,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.params import load_params
 from counterpoint.experiments.studies import OWN
 from counterpoint.experiments.versions import flat
-from sweeps import READ, names, read, states, sweep
+from sweeps import names, read, states, sweep, text
 
 pytestmark = pytest.mark.dvc
 
@@ -65,7 +65,7 @@ def test_a_run_that_fails_is_told_of_at_the_end_and_the_others_are_run(base, fir
     log = (base / "logs" / "decay-none-seed-1.log").read_text()
     assert "epoch 3/3" in log
     assert re.findall(r"^--- (\w+)$", log, re.M) == ["train", "rerank", "rank", "evaluate", "plot", "publish"]  # nothing else
-    lock = succeed(base, "python", "-c", READ, "decay-none-seed-1", "dvc.lock")
+    lock = text(base, "decay-none-seed-1", "dvc.lock")
     assert "weight_decay: 3e-05" in lock
 
 
@@ -109,7 +109,7 @@ def test_the_runs_of_other_clones_are_told_as_jobs_and_collected(base, first, tm
     assert names(clone) == sorted(NAMES)
     for file in ("metrics/test.json", "plots/series/history.json"):
         assert read(clone, FAILS, file) == read(base, FAILS, file)
-    ranks = [succeed(folder, "python", "-c", READ, FAILS, "data/ranks/test.csv") for folder in (clone, base)]
+    ranks = [text(folder, FAILS, "data/ranks/test.csv") for folder in (clone, base)]
     assert ranks[0] == ranks[1]  # from the clone's own cache
     assert not succeed(clone, "git", "for-each-ref", "refs/collected")
 
@@ -132,7 +132,7 @@ def refusal(base, monkeypatch):
 
 def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(base, first, refusal):
     params, code = base / "params.yaml", base / "src/counterpoint/training/losses.py"
-    for file, text, says in (
+    for file, edited, says in (
         (params, params.read_text() + "# mine\n", "a sweep must run the committed params.yaml"),
         (
             params,
@@ -146,9 +146,9 @@ def test_what_is_not_committed_or_contradicts_is_refused_and_nothing_is_lost(bas
         ),
     ):
         before = file.read_text()
-        file.write_text(text)
+        file.write_text(edited)
         assert refusal("--decays", "0.3").startswith(f"error: {says}")
-        assert file.read_text() == text
+        assert file.read_text() == edited
         file.write_text(before)
     for words, says in (
         (("--decays", "fast"), "--decays must be numbers, none, never-random or like cosine-0.1; got 'fast'"),
@@ -217,8 +217,7 @@ def test_a_run_of_other_code_is_not_done(base, first, tmp_path):
 
 def tables(folder, name):
     """The test ranks of an experiment, as rows of strings."""
-    text = succeed(folder, "python", "-c", READ, name, "data/ranks/test.csv")
-    return list(csv.DictReader(io.StringIO(text)))
+    return list(csv.DictReader(io.StringIO(text(folder, name, "data/ranks/test.csv"))))
 
 
 def test_the_report_against_numbers_worked_out_by_hand(base, first):

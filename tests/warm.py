@@ -127,7 +127,7 @@ def stage(connection: socket.socket) -> None:
 
             code = main(words[1:])
         else:
-            runpy.run_path(words[0], run_name="__main__")
+            runpy.run_path(os.path.abspath(words[0]), run_name="__main__")  # as Python names it
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
