@@ -221,8 +221,8 @@ def warm() -> str:
     """A folder with a `python` and a `dvc` that start in a fork of a process that has done their imports already.
 
     `python` does so for scripts of src/, for tests/read.py and for `-m dvc`. All test workers share that process, which ends
-    with the first of them's parent, or with this process where there is one alone. Where LAUNCHER starts a stage, it is a user's python; where
-    KILL_PARENT is set, dvc is a user's.
+    with the first of them's parent, or with this process where there is one alone. Where LAUNCHER starts a stage, it is a
+    user's python; where KILL_PARENT is set, dvc is a user's.
     """
     session = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     if session is None:
