@@ -18,7 +18,7 @@ from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.source import decoded
 from counterpoint.experiments.dvc_runs import WORKSPACE, fetch_folder, read, read_output
 from counterpoint.use.arguments import ALL, Argument, of_corpus, read_arguments, write_run
-from counterpoint.use.retriever import MODELS, RERANKER, Hit, Retriever
+from counterpoint.use.retriever import LEXICAL, MODELS, RERANKER, Hit, Retriever
 
 TRIPLES, INDEX, PARAMS = "data/triples", Path(".index"), "params.yaml"
 
@@ -85,7 +85,7 @@ def run_at(name: str) -> Iterator[tuple[Path, Params]]:
     read_output(name, MODELS, "model.json")  # its error says why the run is not there
     params = parse_params(read(name, PARAMS), f"{PARAMS} of {name}")
     with tempfile.TemporaryDirectory() as folder:
-        for out in (MODELS, RERANKER, TRIPLES):
+        for out in (MODELS, LEXICAL, RERANKER, TRIPLES):
             fetch_folder(name, out, Path(folder, out))
         yield Path(folder), params
 

@@ -19,9 +19,9 @@ from counterpoint.core.files import write_json
 from counterpoint.core.group import Group
 from counterpoint.core.params import load_params
 from counterpoint.core.sections import SelectParams
-from counterpoint.evaluation.bm25 import CLASSIC, Constants, best_constants, bm25
 from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
+from counterpoint.lexical.bm25 import CLASSIC, Bm25, Constants, best_constants, bm25
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import encoder_sha256, locate, weights_sha256
@@ -80,7 +80,7 @@ def choose_constants(triples: Triples, queries: Queries, params: SelectParams, g
         (ranking,) = rank(queries, distance, setting, None, group).values()
         return ranking.retrieved.rank[mask]
 
-    constants = best_constants(queries, ranks_under)
+    constants = best_constants(Bm25(queries), ranks_under)
     before, after = (top_k(ranks_under(bm25(queries, values)), 1) for values in (CLASSIC, constants))
     told = {"selection_queries": chosen, "selection_n": int(mask.sum()), "validation_top1": after, "classic_top1": before}
     logging.info("BM25: %s; top1 of %d %s validation queries %.3f to %.3f", constants, mask.sum(), chosen, before, after)

@@ -10,7 +10,7 @@ from counterpoint.arguments.seen import QUERIES
 from counterpoint.core import process
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import Relevance
-from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, STAGES
+from counterpoint.evaluation.table import EVALUATED, RANKED, STAGES
 from counterpoint.experiments.comparison import compare, read_ranks, written
 from counterpoint.experiments.dvc_runs import read_output
 
@@ -51,7 +51,7 @@ def main() -> None:
 
 def stage_ranks(name: str, stage: str, split: str, answers: str) -> pd.DataFrame:
     """Return a run's table of ranks of one stage, by text or by row."""
-    ranks = read_ranks(name, "data/ranks" if stage in MODEL_STAGES else "data/baselines", split, answers)
+    ranks = read_ranks(name, "data/ranks" if stage in RANKED else "data/baselines", split, answers)
     return ranks[ranks["stage"] == stage]
 
 

@@ -30,7 +30,7 @@ def main() -> None:
     settings = list(dict.fromkeys(row["setting"] for row in measured if row["split"] == "test"))
     epa = [row for row in measured if (row["split"], row["setting"]) == ("test", "epa")]
     n = next(row["n"] for row in epa if row["queries"] == "all")
-    train, scored = read_json(METRICS / "train.json"), f"{params.select.setting}, retrieved"
+    train, scored = read_json(METRICS / "train.json"), f"{params.select.setting}, by vectors alone"
     title = Schedule.of(params).title
     reranked = f"{title}; reranker {reranker['kind']}, weight {reranker['weight']:.3g}, depth {reranker['depth']}"
     drawn = {

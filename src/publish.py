@@ -25,6 +25,7 @@ def main() -> None:
         read_series(METRICS / "settings.json"),
         model,
         read_json(METRICS / "train.json"),
+        read_json(METRICS / "lexical.json"),
         read_json(METRICS / "reranker.json"),
         code(),
     )

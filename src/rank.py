@@ -1,11 +1,11 @@
-"""Stage rank: the model embeds validation and test, and ranks them in two stages, by text and by row."""
+"""Stage rank: the model embeds validation and test, and ranks them by vectors, with words, and reranked; by text and by row."""
 
 from counterpoint.core import process
 
 if __name__ == "__main__":
     process.begin(launched=True)  # before the slow imports: an orphan of a killed dvc must write nothing
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from counterpoint.arguments.pairs import pairs_sha256
@@ -13,17 +13,19 @@ from counterpoint.arguments.triples import read_triples
 from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import read_json, write_json
 from counterpoint.core.params import load_params
-from counterpoint.evaluation.table import EVALUATED, MODEL_STAGES, write_table
+from counterpoint.evaluation.table import DENSE, EVALUATED, MODEL_STAGES, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
+from counterpoint.lexical.fusion import Lexical, fused
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.ranking.distance import euclidean
+from counterpoint.ranking.distance import Distance, euclidean
 from counterpoint.ranking.queries import Queries
-from counterpoint.ranking.ranking import rank
+from counterpoint.ranking.ranking import Ranking, rank
 from counterpoint.reranking.reranker import Reranker
 
-TRIPLES, MODELS, RERANKER, RANKS = Path("data/triples"), Path("models"), Path("reranker"), Path("data/ranks")
+TRIPLES, MODELS, LEXICAL, RERANKER = Path("data/triples"), Path("models"), Path("lexical"), Path("reranker")
+RANKS = Path("data/ranks")
 
 
 def main() -> None:
@@ -31,22 +33,23 @@ def main() -> None:
     params = load_params()
     compute = choose(params.train.device, params.train.precision, launched=True)
     group = compute.group
-    refuse_differences(group, params, compute.local, data=TRIPLES, models=MODELS, reranker=RERANKER)
+    refuse_differences(group, params, compute.local, data=TRIPLES, models=MODELS, lexical=LEXICAL, reranker=RERANKER)
     model = load(MODELS, compute)
     triples = read_triples(TRIPLES)
     cache = HiddenStateCache(triples.texts)
     tasks = read_tasks(triples, beir=params.evaluate.beir)
     embedded = embed_tasks(tasks, model, lambda parts: cache.read(model.point.encoder, compute, parts))
-    reranker = Reranker.load(RERANKER, model)
+    lexical, reranker = Lexical.load(LEXICAL), Reranker.load(RERANKER, model)
     depth = params.evaluate.rerank_depth or reranker.depth
     logits = [reranker.logits(task.pool.texts, embedded[i], cache) for i, task in enumerate(tasks)]
 
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
-        distance = euclidean(queries, embedded[number])
-        reordering = reranker.reordering(queries, logits[number], depth)
-        rankings = rank(queries, distance, tasks[number].settings, reordering, group).items()
+        dense, settings = euclidean(queries, embedded[number]), tasks[number].settings
+        distance = fused(queries, dense, lexical)
+        rankings = rank(queries, distance, settings, reranker.reordering(queries, logits[number], depth), group)
+        yield stage_of(DENSE, dense, rank(queries, dense, settings, None, group) if lexical.weight else rankings, "retrieved")
         for stage in MODEL_STAGES:
-            yield Ranked(stage, distance, {name: (ranking.candidates, getattr(ranking, stage)) for name, ranking in rankings})
+            yield stage_of(stage, distance, rankings, stage)
 
     tables = ranks_tables(tasks, ranked)
     if not group.is_main:
@@ -55,6 +58,11 @@ def main() -> None:
         write_table(RANKS / f"{split}.csv", table)
     write_json(RANKS / "splits.json", {split: pairs_sha256(triples.pairs[split]) for split in EVALUATED})
     write_json(RANKS / "encoder.json", {"encoder_sha256": read_json(MODELS / "model.json")["encoder_sha256"]})
+
+
+def stage_of(stage: str, distance: Distance, rankings: Mapping[str, Ranking], ranks: str) -> Ranked:
+    """Return a stage's result; ranks names its field of `Ranking`."""
+    return Ranked(stage, distance, {name: (ranking.candidates, getattr(ranking, ranks)) for name, ranking in rankings.items()})
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, replacing_directory, sha256, write_json, write_series
 from counterpoint.core.group import Group
 from counterpoint.core.params import Params, load_params
+from counterpoint.lexical.fusion import Lexical, fused
 from counterpoint.model.compute import choose
 from counterpoint.model.files import encoder_sha256, load, locate, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.model.towers import Embedded
-from counterpoint.ranking.distance import euclidean
+from counterpoint.ranking.distance import Distance, euclidean
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.ranking import rank
 from counterpoint.reranking.kinds import KINDS
@@ -32,8 +32,8 @@ from counterpoint.training.checkpoint import fingerprint
 from counterpoint.training.selection import Selection, Split
 from counterpoint.training.state import NO_STEP
 
-TRIPLES, MODELS, RERANKER, SERIES = Path("data/triples"), Path("models"), Path("reranker"), Path("plots/series")
-METRICS, TIMING = Path("metrics/reranker.json"), Path("metrics/reranker/timing.json")
+TRIPLES, MODELS, LEXICAL, RERANKER = Path("data/triples"), Path("models"), Path("lexical"), Path("reranker")
+SERIES, METRICS, TIMING = Path("plots/series"), Path("metrics/reranker.json"), Path("metrics/reranker/timing.json")
 SPLITS = ("training", "validation")
 # What a checkpoint must agree on, besides data, models/, weights, code and device.
 SETTINGS = ("seed", "random_rate", "floor", "model", "train", "rerank")
@@ -45,7 +45,7 @@ def main() -> Callable[[], None]:
     compute = choose(params.train.device, params.train.precision, launched=True)
     kind = KINDS[params.rerank.kind]
     encoder = encoder_sha256(locate(params.model.encoder)) if kind.uses_encoder else "none"
-    refuse_differences(compute.group, params, compute.local, data=TRIPLES, models=MODELS, encoder=encoder[:12])
+    refuse_differences(compute.group, params, compute.local, data=TRIPLES, models=MODELS, lexical=LEXICAL, encoder=encoder[:12])
     if params.rerank.kind is None:
         if compute.group.is_main:
             write(params, None, 0.0)
@@ -58,7 +58,9 @@ def main() -> Callable[[], None]:
     trained = kind.train(Setup(params, model, splits["training"], embedded["training"], cache, identity(params)))
     logits = None if trained is None else trained.scorer.over(splits["validation"].pool.texts, embedded["validation"], cache)
     selection = Selection.of(splits, params.select)
-    weight, before, after = weigh(selection, embedded["validation"], logits, params.rerank.depth, compute.group)
+    queries = selection.queries["validation"]
+    distance = fused(queries, euclidean(queries, embedded["validation"]), Lexical.load(LEXICAL))
+    weight, before, after = weigh(selection, distance, logits, params.rerank.depth, compute.group)
     if compute.group.is_main:
         write(params, trained, weight, before, after)
     return trained.finish if trained else lambda: None  # when DVC will surely record this run
@@ -78,11 +80,10 @@ def write(params: Params, trained: Trained | None, weight: float, *ranks: np.nda
 
 
 def weigh(
-    selection: Selection, embedded: Embedded, logits: PairLogits | None, depth: int, group: Group
+    selection: Selection, distance: Distance, logits: PairLogits | None, depth: int, group: Group
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Return the weight that validation chooses, and its ranks without and with it (chosen queries,)."""
     queries, (setting,) = selection.queries["validation"], selection.setting.values()
-    distance = euclidean(queries, embedded)
     (ranking,) = rank(queries, distance, selection.setting, None, group).values()
     before = ranking.retrieved.rank[selection.mask]
     if logits is None:

@@ -20,6 +20,7 @@ def main() -> None:
         print_tables(QUERY_TITLES[queries], [row for row in test if row["queries"] == queries])
     kept = kept_weights(train) + (f" of 0-{train['epochs'] - 1}" if train["epochs"] else "")
     print(f"\nmodel     models/point, {kept} (a sentence-transformers directory)")
+    print(f"words     {told_of_words(read_json(Path('metrics/lexical.json')))}")
     print(f"reranker  {describe(read_json(Path('metrics/reranker.json')))}")
     print("metrics   metrics/settings.json has all settings; dvc metrics diff --all, dvc exp show")
     print(f"pictures  {'  '.join(sorted(str(path) for path in Path('plots/pictures').glob('*.png')))}")
@@ -27,6 +28,14 @@ def main() -> None:
     print("next      dvc exp run -n slow -S decay=0.005; make compare A=HEAD B=slow; dvc plots diff HEAD slow")
     for line in lines_of_difference():
         print(line)
+
+
+def told_of_words(lexical: dict) -> str:
+    """Return the words' weight beside vectors, and top1 without and with it on the queries that chose it."""
+    if not lexical["weight"]:
+        return "none: retrieved repeats retrieved_dense"
+    top1 = f"top1 {lexical['retrieved_dense_top1']:.3f} to {lexical['retrieved_top1']:.3f}"
+    return f"lexical/, BM25 of weight {lexical['weight']:.3g}: {top1} on {lexical['selection_n']} validation queries"
 
 
 def describe(reranker: dict) -> str:

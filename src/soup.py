@@ -15,6 +15,7 @@ from counterpoint.core.files import read_json, replacing_directory
 from counterpoint.core.params import Params, load_params
 from counterpoint.evaluation.statistics import interval
 from counterpoint.experiments.dvc_runs import WORKSPACE, fetch_folder, read_output
+from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load, save
@@ -57,6 +58,7 @@ def main() -> None:
     model.load_state_dict(soup)
     with replacing_directory(args.out) as unfinished:
         save(unfinished / MODELS, model.cpu(), about | {"epoch": None, "average": [args.runs[i] for i in chosen]})
+        Lexical().save(unfinished / "lexical")  # its weight is not chosen again, nor is a reranker trained
         Reranker(None, 0.0, params.rerank.depth).save(unfinished / "reranker")
     print(f'{args.out}/{MODELS}/point is a sentence-transformers directory; Retriever.load("{args.out}") asks it')
 

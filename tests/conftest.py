@@ -171,6 +171,7 @@ train:
   {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1,
    gradient_cache: false, weight_decay: 0.00003, precision: fp32, device: cpu}
 select: {setting: epa, queries: auto}
+retrieve: {lexical: 0.01}
 rerank:
   {kind: joint, depth: 8, negatives: 2, decay: 2.0, freeze: 1, epochs: 6, batch_size: 8, learning_rate: 0.01,
    head_learning_rate: none}
@@ -415,7 +416,7 @@ def finished(tiny_bert, shared) -> Path:
     def make(folder: Path) -> None:
         folder.mkdir()
         with pytest.MonkeyPatch.context() as patch:
-            verbs = ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
+            verbs = ("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
             stages_in(folder, tiny_bert, patch)(*verbs, model__sharing="projection", train__epochs=2, rerank__epochs=1)
 
     return once(shared / "finished", make)

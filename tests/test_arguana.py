@@ -9,7 +9,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.seen import UNSEEN
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
-from counterpoint.evaluation.bm25 import bm25
+from counterpoint.lexical.bm25 import bm25
 from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.queries import SETTINGS, by_row, by_text, count_pairs
 from counterpoint.ranking.ranking import rank

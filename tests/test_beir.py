@@ -87,8 +87,8 @@ def test_a_collection_of_five_thousand_documents_gives_trec_eval_s_numbers(run, 
     cuts = {"train": range(30), "dev": range(30, 45), "test": range(45, 60)}
     qrels = {name: [(f"q{i}", f"d{d}", 1) for i in members for d in relevant[f"q{i}"]] for name, members in cuts.items()}
     beir = write_beir(tmp_path / "beir", documents, queries, qrels)
-    stages = ("prepare", "train", "rerank", "baselines", "rank", "evaluate")
-    run(*stages, corpus=str(beir), train__epochs=1)
+    stages = ("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate")
+    run(*stages, corpus=str(beir), train__epochs=1, retrieve__lexical="none")
 
     model = SentenceTransformer(str(tmp_path / "models/point"), device="cpu")
     vectors = model.encode([text["text"] for text in documents]).astype(float)

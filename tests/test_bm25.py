@@ -7,7 +7,7 @@ from conftest import bm25_score
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
-from counterpoint.evaluation.bm25 import CLASSIC, GRID, Constants, best_constants, bm25, words
+from counterpoint.lexical.bm25 import CLASSIC, GRID, Bm25, Constants, best_constants, bm25, words
 from counterpoint.ranking.queries import SETTINGS, by_row, by_text
 from counterpoint.ranking.ranking import rank
 
@@ -60,7 +60,7 @@ def test_the_best_constants_are_chosen_by_top1_then_mrr():
 
     assert ranks(bm25(queries, counted)).tolist() == [2, 2]
     assert ranks(bm25(queries, without))[0] == 1
-    assert best_constants(queries, ranks, [counted, without, plain]) == without
+    assert best_constants(Bm25(queries), ranks, [counted, without, plain]) == without
     assert len(GRID) <= 40
     assert CLASSIC in GRID
 

@@ -14,7 +14,7 @@ from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.splits import read_splits
-from counterpoint.evaluation.bm25 import bm25
+from counterpoint.lexical.bm25 import bm25
 from counterpoint.negatives.eligible import excluded_groups, is_eligible
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.metrics import gains

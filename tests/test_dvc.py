@@ -96,7 +96,7 @@ def test_rank_reads_the_hidden_states_of_train_and_ranks_as_the_selection_scored
     write_arguana(tmp_path / "arguana")
     changes = EVERY_PART | {"corpus": "arguana", "evaluate__beir": True, "select__queries": "all"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
-    for verb in ("prepare", "train", "rerank", "rank"):
+    for verb in ("prepare", "train", "lexical", "rerank", "rank"):
         monkeypatch.delitem(sys.modules, verb, raising=False)
         importlib.import_module(verb).main()
         if verb == "train":

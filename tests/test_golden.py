@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import merged, stages_in
 from counterpoint.core.files import read_json, read_series
-from counterpoint.evaluation.table import read_table
+from counterpoint.evaluation.table import DENSE, read_table
 from counterpoint.experiments.versions import BASELINES_VERSION, RESULTS_VERSION, added
 
 FILE = Path(__file__).with_name("golden.json")
@@ -94,10 +94,13 @@ def params_of(world: str, seed: int, encoder: Path) -> dict:
 
 
 def exact(folder: Path) -> dict:
-    """Every draw, and the rank of the best right answer by table, relevance mode, setting and stage."""
+    """Every draw, and the rank of the best right answer by table, relevance mode, setting and stage; words do not count."""
     with np.load(folder / "models/negatives.npz") as drawn:
         draws = [[name, drawn[name].astype(int).tolist()] for name in ("source", "index", "was_random")]
-    return {"draws": draws, "ranks": ranks(folder / "data/ranks")}
+    by_key = ranks(folder / "data/ranks")
+    dense = {name: by_key.pop(name) for name in list(by_key) if name.endswith(DENSE)}
+    assert dense == {name: by_key[name.replace(DENSE, "retrieved")] for name in dense}
+    return {"draws": draws, "ranks": by_key}
 
 
 def ranks(tables: Path) -> dict[str, list[int]]:
@@ -129,7 +132,7 @@ def close(folder: Path) -> Iterator[tuple[str, float]]:
 
 def run(world: str, seed: int, encoder: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     stages = stages_in(folder, encoder, monkeypatch, params_of(world, seed, encoder))
-    stages("prepare", "train", "rerank", "baselines", "rank", "evaluate")
+    stages("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate")
     numbers = {name: round(value, 6) for name, value in close(folder)}
     return {"seed": seed, "exact": exact(folder), "close": numbers, "baselines": ranks(folder / "data/baselines")}
 

@@ -20,7 +20,7 @@ FILES = sorted(SRC.rglob("*.py"))
 # Each room may import those before it in this list.
 ROOMS = (
     "core", "arguments", "corpus", "negatives", "model", "ranking",
-    "training", "reranking", "evaluation", "plots", "use", "experiments",
+    "lexical", "training", "reranking", "evaluation", "plots", "use", "experiments",
 )  # fmt: skip
 BANNED = {"each", "own", "found", "asked"}  # as names: take a noun
 # The first words of docstrings of functions. A new one must be a verb, too.
@@ -146,7 +146,7 @@ def test_names_are_nouns_and_docstrings_begin_with_verbs(file):
 
 
 def test_params_and_pages_stay_within_their_size():
-    assert len(flat(load_params(ROOT / "params.yaml").model_dump())) <= 62
+    assert len(flat(load_params(ROOT / "params.yaml").model_dump())) <= 63
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 130
     assert len((ROOT / "README.md").read_text().split()) <= 900
     pages = [

@@ -159,7 +159,7 @@ def test_a_stage_by_hand_writes_nothing_through_links_into_the_cache(repository,
     succeed(folder, "dvc", "checkout", "--relink")
     linked = [file for file in (folder / "models").rglob("*") if file.is_file() and file.stat().st_nlink > 1]
     assert linked
-    for stage in ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot", "publish"):
+    for stage in ("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate", "plot", "publish"):
         succeed(folder, "python", f"src/{stage}.py")
     cache = [file for file in (folder / ".dvc/cache/files/md5").rglob("*") if file.is_file()]
     assert len(cache) > 20

@@ -30,7 +30,7 @@ SPLITS = ("training", "validation", "test")
 
 QUERIES = ("all", "unseen", "unseen_by_both")
 SETTINGS = ("sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa")
-STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", "retrieved", "reranked")
+STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", "retrieved_dense", "retrieved", "reranked")
 
 
 def corpus(repository: Path, split: str) -> list[tuple[str, str, str]]:
@@ -96,6 +96,8 @@ class Oracle:
         self.cross_encoder = CrossEncoder(repository / "reranker/cross_encoder")
         self.weight = read(repository, "reranker/reranker.json")["weight"]
         self.bm25 = read(repository, "metrics/baselines.json")["bm25"]
+        self.words = read(repository, "lexical/lexical.json")
+        self.training = list(dict.fromkeys(text for _, *texts in corpus(repository, "training") for text in texts))
         self.constant = read(repository, "data/baselines/zero_shot.json")["constant"]
         self.bank = [self.vectors(point)[2] for point in {point for _, point, _ in corpus(repository, "training")}]
         known = [text for _, *texts in corpus(repository, "training") for text in texts]
@@ -112,6 +114,20 @@ class Oracle:
         states = model(**tokenizer([text], truncation=True, max_length=32, return_tensors="pt")).last_hidden_state
         mean = states[0].mean(0).detach().numpy().astype(float)
         return self.model.encode(text).astype(float), pooled.detach().numpy()[0].astype(float), mean / np.linalg.norm(mean)
+
+    def lowered(self, query: str) -> dict[str, float]:
+        """By how much words lower the distance of each text from a query."""
+        constants = self.words["constants"]
+        left_out = STOPWORDS_EN_PLUS if constants["stop_words"] else ()
+        known, asked = (
+            [[w for w in t.lower().split() if w not in left_out] for t in texts] for texts in (self.training, [query])
+        )
+        scores = {}
+        for text in self.points + self.counters:
+            kept = [word for word in text.lower().split() if word not in left_out]
+            scores[text] = bm25_score(asked[0], kept, known, constants["k1"], constants["b"], constants["counts"])
+        highest = max(score for text, score in scores.items() if not same(text, query))
+        return {text: 2 * self.words["weight"] * score / (highest or 1) for text, score in scores.items()}
 
     def hub(self, text: str) -> float:
         """How near a text is to all training points, as inverted softmax has it."""
@@ -165,13 +181,16 @@ class Oracle:
         ranks: dict[str, list] = {name: [] for name in (*STAGES, "candidates", "ids", "seen")}
         for asked, pool, right in {"row": self.by_row, "text": self.by_text}[answers](setting):
             query = self.points[asked[0]]
-            own = self.vector_of[query]
+            own, lowered = self.vector_of[query], self.lowered(query)
             far = {
                 "bm25": lambda text, query=query: tuned(query, text),
                 "bm25_classic": lambda text, query=query: -bm25_score(query.lower().split(), text.lower().split(), documents),
                 "zero_shot": lambda text, own=own: np.linalg.norm(self.vector_of[text][2] - own[2]),
                 "zero_shot_corrected": lambda text, own=own: self.hub(text) - self.vector_of[text][2] @ own[2],
-                "retrieved": lambda text, own=own: np.linalg.norm(self.vector_of[text][0] - own[0]),
+                "retrieved_dense": lambda text, own=own: np.linalg.norm(self.vector_of[text][0] - own[0]),
+                "retrieved": lambda text, own=own, less=lowered: (
+                    np.linalg.norm(self.vector_of[text][0] - own[0]) ** 2 - less[text]
+                ),
             }
             ranks["ids"].append(self.pairs[asked[0]][0])
             ranks["seen"].append(any(self.pairs[i][0] in self.seen for i in asked))
@@ -180,8 +199,7 @@ class Oracle:
                 order = sorted(pool, key=lambda item: round(float(distance(item[1])), 6))
                 ranks[stage].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
             score = {
-                text: far["retrieved"](text) ** 2 - self.weight * self.cross_encoder(query, text)
-                for _, text in order[: self.depth]
+                text: far["retrieved"](text) - self.weight * self.cross_encoder(query, text) for _, text in order[: self.depth]
             }
             order[: self.depth] = sorted(order[: self.depth], key=lambda item: round(float(score[item[1]]), 5))
             ranks["reranked"].append([i for i, (name, _) in enumerate(order, start=1) if name in right])
@@ -342,7 +360,7 @@ def test_the_history_has_its_keys_and_its_chosen_epoch_is_what_evaluate_sees(rep
     best = history[train["best_epoch"]]
     assert best["selection_score"] == max(row["selection_score"] for row in history) == train["selection_score"]
     for row in read(repository, "metrics/settings.json")["settings"]:
-        if (row["setting"], row["queries"], row["stage"]) == ("epa", "all", "retrieved"):
+        if (row["setting"], row["queries"], row["stage"]) == ("epa", "all", "retrieved_dense"):
             assert row["top1"] == best[f"{row['split']}_top1"]
     steps = read(repository, "plots/series/steps.json")["steps"]
     assert [row["step"] for row in steps] == list(range(1, 10))
@@ -402,20 +420,21 @@ def test_time_stands_in_timing_alone(repository):
     assert not (repository / ".checkpoints").exists() or not list((repository / ".checkpoints").iterdir())
 
 
-VERBS = ("prepare", "train", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
+VERBS = ("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
 
 
 def test_a_zip_and_zero_epochs_and_beir_run_too(repository, run, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "arguana"), "zip", repository / "data/fixture")
     before = read(repository, "metrics/settings.json")["settings"]
     zero_shot = {"train__epochs": 0, "model__projection": "none", "model__pooling": "mean", "rerank__kind": "none"}
+    zero_shot["retrieve__lexical"] = "none"
     run(*VERBS, corpus=archive, evaluate__beir=True, **zero_shot)
     (row,) = read(tmp_path, "plots/series/history.json")["epochs"]
     assert row["loss"] is None
     assert read(tmp_path, "models/model.json")["head"] == "none"
     settings = read(tmp_path, "metrics/settings.json")["settings"]
-    for zero_shot, retrieved, reranked in zip(settings[3::7], settings[5::7], settings[6::7], strict=True):
-        assert zero_shot | {"stage": "reranked"} == retrieved | {"stage": "reranked"} == reranked  # nothing was trained
+    for zero_shot, *ranked in zip(settings[3::8], settings[5::8], settings[6::8], settings[7::8], strict=True):
+        assert [row | {"stage": "zero_shot"} for row in ranked] == [zero_shot] * 3  # nothing was trained
     beir = [row for row in settings if row["setting"] == "beir"]
     assert [(row["queries"], row["stage"]) for row in beir] == [(q, s) for q in QUERIES for s in ("chance", *STAGES)]
     distinct = {" ".join(text.lower().split()) for split in SPLITS for _, *texts in corpus(repository, split) for text in texts}

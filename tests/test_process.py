@@ -171,7 +171,9 @@ def test_a_defect_keeps_its_traceback():
         process.run(raising(ZeroDivisionError()))
 
 
-@pytest.mark.parametrize("verb", ["prepare", "baselines", "train", "rerank", "rank", "evaluate", "plot", "publish", "check"])
+@pytest.mark.parametrize(
+    "verb", ["prepare", "baselines", "train", "lexical", "rerank", "rank", "evaluate", "plot", "publish", "check"]
+)
 def test_a_stage_begins_before_its_slow_imports(verb):
     lines = [line for line in (ROOT / f"src/{verb}.py").read_text().splitlines() if line.strip()]
     assert lines[1:3] == ["from counterpoint.core import process", 'if __name__ == "__main__":']

@@ -13,8 +13,8 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import read_splits
-from counterpoint.evaluation.bm25 import bm25
 from counterpoint.evaluation.tasks import embed_tasks, read_tasks
+from counterpoint.lexical.bm25 import bm25
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import BUNDLED, locate

@@ -48,7 +48,7 @@ def test_the_evaluator_of_sentence_transformers_gives_the_figures_of_the_run(pub
     )  # fmt: skip
     points, counters = (SentenceTransformer(str(published[side]), device="cpu") for side in ("point", "counter"))
     theirs = evaluator.compute_metrices(points, corpus_model=counters)["distance"]
-    wanted = {"setting": "epc", "split": "test", "queries": "all", "stage": "retrieved"}
+    wanted = {"setting": "epc", "split": "test", "queries": "all", "stage": "retrieved_dense"}
     (row,) = [row for row in read_series(Path("metrics/settings.json")) if wanted.items() <= row.items()]
     measured = {
         "top1": theirs["accuracy@k"][1],
@@ -71,7 +71,7 @@ def test_the_card_has_the_figures_of_the_run(published):
     rows = {
         (row["setting"], row["queries"]): row
         for row in read_series(Path("metrics/settings.json"))
-        if (row["split"], row["stage"]) == ("test", "retrieved")
+        if (row["split"], row["stage"]) == ("test", "retrieved_dense")
     }
     figures = {(result.dataset_type, result.metric_name): result.metric_value for result in card.data.eval_results}
     wanted = {

@@ -34,14 +34,14 @@ def top1(stage):
 def test_reranking_never_loses_where_the_weight_was_chosen(run, kind):
     run("prepare")
     for seed in (13, 1, 2):
-        about = run("train", "rerank", "rank", seed=seed, rerank__kind=kind, rerank__epochs=2)
+        about = run("train", "lexical", "rerank", "rank", seed=seed, rerank__kind=kind, rerank__epochs=2)
         assert about["kind"] == kind
         assert top1("reranked") >= top1("retrieved")
         assert [top1(stage) for stage in STAGES] == pytest.approx([about["retrieved_top1"], about["reranked_top1"]])
 
 
 def test_without_a_reranker_reranked_repeats_retrieved(run):
-    assert run("prepare", "train", "rerank", "rank", rerank__kind="none")["kind"] == "none"
+    assert run("prepare", "train", "lexical", "rerank", "rank", rerank__kind="none")["kind"] == "none"
     assert [file.name for file in Path("reranker").iterdir()] == ["reranker.json"]
     table = read_table(Path("data/ranks/test.csv"))
     sides = [table[table["stage"] == stage].drop(columns="stage").reset_index(drop=True) for stage in STAGES]
@@ -49,12 +49,12 @@ def test_without_a_reranker_reranked_repeats_retrieved(run):
 
 
 def test_a_head_that_was_not_trained_reranks_nothing(run):
-    assert run("prepare", "train", "rerank", "rank", rerank__kind="head", train__epochs=0)["weight"] == 0
+    assert run("prepare", "train", "lexical", "rerank", "rank", rerank__kind="head", train__epochs=0)["weight"] == 0
     assert top1("reranked") == top1("retrieved")
 
 
 def test_a_depth_of_its_own_for_evaluation(run):
-    run("prepare", "train", "rerank", "rank")
+    run("prepare", "train", "lexical", "rerank", "rank")
     usual = read_table(Path("data/ranks/test.csv"))
     run("rank", evaluate__rerank_depth=1)
     table = read_table(Path("data/ranks/test.csv"))
@@ -64,7 +64,7 @@ def test_a_depth_of_its_own_for_evaluation(run):
 
 
 def test_its_files_are_the_same_in_a_second_run(run):
-    run("prepare", "train", "rerank")
+    run("prepare", "train", "lexical", "rerank")
     before = {file: file.read_bytes() for file in Path("reranker").rglob("*") if file.is_file()}
     run("rerank")
     assert {file: file.read_bytes() for file in Path("reranker").rglob("*") if file.is_file()} == before
@@ -134,7 +134,7 @@ def by_hand(model, pairs, weight, depth):
 
 
 def test_a_class_and_a_row_in_kinds_are_a_new_reranker(run, words):
-    about = run("prepare", "train", "rerank", "rank", rerank__kind="words")
+    about = run("prepare", "train", "lexical", "rerank", "rank", rerank__kind="words", retrieve__lexical="none")
     assert (about["kind"], about["depth"], about["n"]) == ("words", 8, 8)
     assert about["reranked_top1"] >= about["retrieved_top1"]
     assert json.loads(Path("plots/series/reranker.json").read_text())["steps"] == [{"step": 1, "epoch": 0, "loss": 0.5}]
@@ -142,7 +142,7 @@ def test_a_class_and_a_row_in_kinds_are_a_new_reranker(run, words):
     file = Path("reranker/reranker.json")
     for weight in (about["weight"], 0.05, 1e6):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"weight": weight}))
-        run("rank", rerank__kind="words")
+        run("rank", rerank__kind="words", retrieve__lexical="none")
         model = load(Path("models"), CPU)
         assert isinstance(Reranker.load(Path("reranker"), model).scorer, SharedWords)
         expected = dict(by_hand(model, read_triples(Path("data/triples")).pairs["test"], weight, 8))

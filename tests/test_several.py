@@ -155,11 +155,18 @@ def apart(group, folders, stage, edits_code):
 DIFFERENCES = {
     "data": ("data/triples/test.jsonl", "data; process 0 has "),
     "models": ("models/model.json", "models; process 0 has "),
+    "lexical": ("lexical/lexical.json", "lexical; process 0 has "),
     "reranker": ("reranker/reranker.json", "reranker; process 0 has "),
     "code": (None, "code of counterpoint/core/ties.py; process 0 has "),
     "param": ("params.yaml", "param seed; process 0 has 13, process 1 has 14"),
 }
-READ = {"train": (), "baselines": (), "rerank": ("models",), "rank": ("models", "reranker")}
+READ = {
+    "train": (),
+    "baselines": (),
+    "lexical": ("models",),
+    "rerank": ("models", "lexical"),
+    "rank": ("models", "lexical", "reranker"),
+}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ def test_a_process_without_models_is_told_to_copy_them(finished, tmp_path):
     folders = [shutil.copytree(finished, tmp_path / name) for name in ("zero", "one")]
     (tmp_path / "meeting").mkdir()
     shutil.rmtree(folders[1] / "models")
-    for stage in ("rerank", "rank"):
+    for stage in ("lexical", "rerank", "rank"):
         for line, _ in together(2, tmp_path / "meeting", apart, folders, stage, False):
             assert line.endswith("process 1 has nothing: copy it there from process 0")
 

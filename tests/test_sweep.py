@@ -64,7 +64,15 @@ def test_a_run_that_fails_is_told_of_at_the_end_and_the_others_are_run(base, fir
     assert slow["epochs"][1]["random_rate"] == pytest.approx(0.995)
     log = (base / "logs" / "decay-none-seed-1.log").read_text()
     assert "epoch 3/3" in log
-    assert re.findall(r"^--- (\w+)$", log, re.M) == ["train", "rerank", "rank", "evaluate", "plot", "publish"]  # nothing else
+    assert re.findall(r"^--- (\w+)$", log, re.M) == [
+        "train",
+        "lexical",
+        "rerank",
+        "rank",
+        "evaluate",
+        "plot",
+        "publish",
+    ]  # nothing else
     lock = text(base, "decay-none-seed-1", "dvc.lock")
     assert "weight_decay: 3e-05" in lock
 

@@ -7,8 +7,8 @@ import torch
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
-from counterpoint.evaluation.bm25 import bm25
 from counterpoint.evaluation.tasks import Ranked, distances, embed_tasks, query_columns, ranks_table, read_tasks
+from counterpoint.lexical.bm25 import bm25
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.ranking.distance import euclidean

@@ -9,6 +9,7 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core import ties
 from counterpoint.core.ties import loses_tie, order, order_by
+from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.negatives.search import search
 from counterpoint.ranking.distance import Distance, euclidean
@@ -105,7 +106,7 @@ def test_the_index_and_the_retriever(reverse):
     index = Index(SAME, SAME[:, :0], *(torch.as_tensor(column) for column in distinct(texts)))
     ((items, distance),) = index.nearest(SAME[:1], 3, lambda number: torch.ones(2 * N, dtype=torch.bool))
     assert items.tolist() == ([7, 6, 5] if reverse else [0, 1, 2])
-    retriever = Retriever(None, Reranker(None, 1.0, 2), "no model")
+    retriever = Retriever(None, Lexical(), Reranker(None, 1.0, 2), "no model")
     retriever.arguments, retriever._logits = of_texts(texts), lambda index, point, vector, items: np.zeros(len(items))
     hits = retriever._ordered(index, "point", None, items, distance)
     assert [hit.text for hit in hits] == [f"text {i}" for i in ([6, 7, 5] if reverse else [0, 1, 2])]

@@ -18,6 +18,7 @@ from counterpoint.core.sections import (
     Number,
     PrepareParams,
     RerankParams,
+    RetrieveParams,
     Section,
     Seed,
     SelectParams,
@@ -49,6 +50,7 @@ class Params(Section):
     loss: LossParams
     train: TrainParams
     select: SelectParams
+    retrieve: RetrieveParams
     rerank: RerankParams
     evaluate: EvaluateParams
     fetch: FetchParams

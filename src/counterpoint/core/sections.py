@@ -23,6 +23,7 @@ Count = Annotated[int, Field(ge=0), NUMBER]
 AtLeastOne = Annotated[int, Field(ge=1), NUMBER]
 Tokens = Annotated[int, Field(ge=3), NUMBER]
 Average = Annotated[AtLeastOne | Literal["greedy"], Field(union_mode="left_to_right")]
+Weight = Annotated[Literal["auto"] | FromZero, Field(union_mode="left_to_right")]
 Frozen = Annotated[AtLeastOne | Literal["all"], Field(union_mode="left_to_right")]
 Text = Annotated[str, Field(pattern=r"\S")]
 Column = Annotated[
@@ -221,6 +222,14 @@ class SelectParams(Section):
     average: Maybe[Average] = key(
         "weights that models/ holds: none = those of the best epoch; a number = the mean of so many last epochs, of all where "
         "there are fewer; `greedy` = the mean of those of the ten best epochs that make it no worse, one after the other",
+        added=None,
+    )
+
+
+class RetrieveParams(Section):
+    lexical: Maybe[Weight] = key(
+        "weight of BM25's score, divided by the query's highest, beside similarity; `auto` = chosen on the queries of "
+        "`select`; none = vectors alone",
         added=None,
     )
 

@@ -42,7 +42,9 @@ def relation(pool: Pool, queries: np.ndarray, arguments: np.ndarray, right: np.n
 EVALUATED = ("validation", "test")
 CURVE = 20  # the largest k of the Top-K curve
 MODEL_STAGES = ("retrieved", "reranked")
-STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", *MODEL_STAGES)  # values of the column stage
+DENSE = "retrieved_dense"  # by vectors alone; retrieved is by vectors and words
+RANKED = (DENSE, *MODEL_STAGES)
+STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", *RANKED)  # values of the column stage
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:

@@ -6,7 +6,7 @@ from counterpoint.arguments.seen import QueryKind
 from counterpoint.experiments.markdown import interval, number, table, table_of
 from counterpoint.experiments.seed_averages import MEASURED, STANDS, column
 
-NAMES = {"retrieved": "retrieved", "reranked": "re-ranked"}
+NAMES = {"retrieved_dense": "retrieved by vectors alone", "retrieved": "retrieved", "reranked": "re-ranked"}
 DIFFERENCE = {  # heading -> cell of a row of `seed_averages.paired`
     "difference": lambda row: f"{row['difference']:+.3f}",
     "other queries": lambda row: interval(row["low"], row["high"]),

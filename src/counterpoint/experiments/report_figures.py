@@ -31,7 +31,9 @@ def accuracy_by_arm(rows: Sequence[dict], panels: Mapping[str, str], title: str)
     for axes, column in zip(all_axes, panels, strict=True):
         for row in rows:
             label, colour, _ = RANKERS[row["stage"]]
-            place = labels.index(row["decay"]) + (0.36 * stages.index(row["stage"]) - 0.18) * (len(stages) > 1)
+            place = labels.index(row["decay"]) + 0.36 * (stages.index(row["stage"]) - (len(stages) - 1) / 2) / max(
+                1, len(stages) - 1
+            )
             for seed, value in zip(row["seeds"], row[column]["values"], strict=True):
                 if value is not None:
                     beside = place + 0.05 * (seeds.index(seed) - (len(seeds) - 1) / 2)

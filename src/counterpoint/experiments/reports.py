@@ -11,7 +11,7 @@ from counterpoint.arguments.seen import QueryKind, distinct_queries
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, write_json, write_text
 from counterpoint.core.params import Params
-from counterpoint.evaluation.table import MODEL_STAGES
+from counterpoint.evaluation.table import DENSE, MODEL_STAGES
 from counterpoint.experiments import markdown
 from counterpoint.experiments.dvc_runs import Experiment, committed_params, experiments
 from counterpoint.experiments.pages import page
@@ -89,13 +89,18 @@ class Report:
         logging.info("written to %s", self.folder)
 
 
+def stages_of(*, words: bool, reranks: bool) -> tuple[str, ...]:
+    """Return the stages that a report tells of: with words also that of vectors alone."""
+    return (*((DENSE,) if words else ()), *(MODEL_STAGES if reranks else MODEL_STAGES[:1]))
+
+
 def report_sweep(settings: Sequence[str], logs: Logs, out: Path) -> None:
     """Write the report of the experiments that ran with these settings of -S, one arm for each schedule."""
     params = committed_params(settings)
     groups, notes = comparable_experiments(params)
     runs = [run for by_seed in groups.values() for run in by_seed.values()]
     queries = distinct_queries(runs[0].settings)[-1]
-    stages = MODEL_STAGES if params.trains_head else MODEL_STAGES[:1]
+    stages = stages_of(words=params.retrieve.lexical is not None, reranks=params.trains_head)
     against_none = [
         Comparison(arm=arm.label, against="none", setting=setting, queries=queries, stage=stage)
         for arm, setting, stage in product(groups, SETTINGS, stages)
@@ -159,7 +164,8 @@ def report_study(name: str, logs: Logs) -> None:
     groups: Groups = {}
     for run in (run for run in plan if run.name in rows):
         groups.setdefault(Arm(run.arm, Schedule.of(run.params).never_random), {})[run.seed] = read_run(run, rows[run.name])
-    stages = MODEL_STAGES if any(row["reranker"]["kind"] != "none" for row in rows.values()) else MODEL_STAGES[:1]
+    words = any(run.params.retrieve.lexical is not None for run in plan)
+    stages = stages_of(words=words, reranks=any(row["reranker"]["kind"] != "none" for row in rows.values()))
     winner, queries = best(groups).label, study.ask[0].queries if study.ask else "unseen_by_both"
     rest = {"setting": "epa", "queries": queries, "stage": stages[-1]}
     pairs = [Comparison(arm=winner, against=arm.label, **rest) for arm in groups if arm.label != winner]

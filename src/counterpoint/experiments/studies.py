@@ -30,7 +30,7 @@ class Comparison(Section):
     against: Text = key("the arm that it is compared with, seed by seed and query by query")
     setting: Text = key("of the test split, as in metrics/settings.json")
     queries: QueryKind = key("which of its queries")
-    stage: Literal["retrieved", "reranked"] = key("before or after reranking")
+    stage: Literal["retrieved_dense", "retrieved", "reranked"] = key("by vectors alone, with words, or after reranking")
 
 
 class Study(Section):

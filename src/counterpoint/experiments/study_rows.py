@@ -20,7 +20,7 @@ from counterpoint.arguments.triples import read_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import read_json, sha256, write_text
 from counterpoint.core.params import flat
-from counterpoint.evaluation.table import MODEL_STAGES
+from counterpoint.evaluation.table import DENSE, MODEL_STAGES, RANKED
 from counterpoint.experiments.dvc_runs import fetch_folder, head, load
 from counterpoint.experiments.run_code import code_sha256, edited
 from counterpoint.experiments.seed_averages import SETTINGS, SeedRun, of_stage, seed_run
@@ -148,7 +148,7 @@ def write_row(run: StudyRun, rev: str, data: str, seconds: float | None) -> None
         "history": {name: [epoch[name] for epoch in history] for name in HISTORY},
         "queries": write_queries(RESULTS / run.study, _queries_of(ranks)),
         "ranks": {
-            setting: {stage: of_stage(ranks, setting, stage)["rank"].tolist() for stage in MODEL_STAGES}
+            setting: {stage: of_stage(ranks, setting, stage)["rank"].tolist() for stage in RANKED}
             for setting in dict.fromkeys(ranks["setting"])
         },
     }
@@ -217,6 +217,6 @@ def read_run(run: StudyRun, row: Mapping[str, Any]) -> SeedRun:
     ranks = [
         pd.DataFrame(columns | {"setting": setting, "stage": stage, "candidates": queries["candidates"][setting], "rank": rank})
         for setting, stages in row["ranks"].items()
-        for stage, rank in stages.items()
+        for stage, rank in ({DENSE: stages[MODEL_STAGES[0]]} | stages).items()  # rows from before words have no row of vectors
     ]
     return SeedRun(run.name, run.seed, row["settings"], row["train"], seconds_of(row), epochs, pd.concat(ranks))

@@ -33,6 +33,7 @@ RANKERS = {  # stage -> label, colour, marker
     "bm25_classic": ("BM25, k1 0.9, b 0.4", GREEN, "1"),
     "zero_shot": ("zero-shot", PURPLE, "s"),
     "zero_shot_corrected": ("hubness-corrected zero-shot", SKY, "v"),
+    "retrieved_dense": ("retrieved by vectors alone", BLUE, "2"),
     "retrieved": ("retrieved", BLUE, "o"),
     "reranked": ("reranked", ORANGE, "D"),
 }

@@ -17,7 +17,8 @@ TEMPLATE = str(Path(__file__).with_suffix(".md"))
 BUNDLED, BUNDLED_ID = "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"
 TAGS = ["sentence-transformers", "sentence-similarity", "feature-extraction", "counter-argument-retrieval"]
 TASK = "information-retrieval"
-SETTINGS, STAGES = ("epa", "epc", "sdoa"), ("bm25", "zero_shot", "retrieved", "reranked")
+SETTINGS, STAGES = ("epa", "epc", "sdoa"), ("bm25", "zero_shot", "retrieved_dense", "retrieved", "reranked")
+MODEL = STAGES[2]  # the stage of what is published: vectors alone
 METRICS = {"top1": "accuracy_at_1", "mrr": "mrr", "ndcg10": "ndcg_at_10"}  # measure -> the hub's metric
 QUERIES = {
     "all": "queries",
@@ -29,7 +30,7 @@ PLACES = {"corpus", "fetch"}  # params that no number depends on
 
 @dataclass(frozen=True)
 class Facts:
-    """The content of a card: the run's params, rows of prepare.json and settings.json, model.json, train.json, reranker.json.
+    """The content of a card: the run's params, rows of prepare.json and settings.json, and the other files of metrics/.
 
     code names the commit of the run's code.
     """
@@ -39,6 +40,7 @@ class Facts:
     measured: Sequence[Mapping]
     model: Mapping[str, Any]
     train: Mapping[str, Any]
+    lexical: Mapping[str, Any]
     reranker: Mapping[str, Any]
     code: str
 
@@ -54,7 +56,7 @@ class Facts:
 
     def n(self, queries: str) -> int:
         """Return the number of test queries of a kind."""
-        return (self.row("epa", queries, "retrieved") or {"n": 0})["n"]
+        return (self.row("epa", queries, MODEL) or {"n": 0})["n"]
 
     @property
     def queries(self) -> Sequence[str]:
@@ -83,7 +85,7 @@ def _front(facts: Facts) -> ModelCardData:
     results = []
     for queries in facts.queries:
         for setting in SETTINGS:
-            if row := facts.row(setting, queries, "retrieved"):
+            if row := facts.row(setting, queries, MODEL):
                 kind = f"{facts.name}-{setting}-{queries}"
                 name = f"{facts.name}, test split, {setting}, {row['n']} {QUERIES[queries]}"
                 results += [

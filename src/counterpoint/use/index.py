@@ -1,8 +1,8 @@
-"""An index: the embeddings of distinct texts, and the file that keeps them for one model."""
+"""An index: the embeddings and the words of distinct texts, and the file that keeps them for one model."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -11,13 +11,18 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from scipy.sparse import csr_array
 
 from counterpoint.arguments.text import text_key
 from counterpoint.core import ties
 from counterpoint.core.files import replacing
+from counterpoint.lexical.bm25 import WordCounts
 from counterpoint.model.towers import Vectors
 from counterpoint.ranking.distance import rounding
 
+# the number of a query -> by how much its distances are lower (texts,)
+Lowered = Callable[[int], torch.Tensor]
+EMPTY = torch.zeros(0)
 CHUNK = 2**24  # queries x texts looked at together
 
 
@@ -27,6 +32,8 @@ class Index:
 
     embedding (m, d) and pooled (m, width) are float32; pooled is (m, 0) without a pair head. first (m,) is the place of each
     text among the arguments, group (n,) the number of each argument's text, key (m,) a hash of the text's `text_key`.
+    counts, columns and starts are the arrays of `words` as a sparse matrix, vocabulary (bytes,) its words by line; empty where
+    words do not count.
     """
 
     embedding: torch.Tensor
@@ -34,6 +41,10 @@ class Index:
     first: torch.Tensor
     group: torch.Tensor
     key: torch.Tensor
+    counts: torch.Tensor = EMPTY
+    columns: torch.Tensor = EMPTY
+    starts: torch.Tensor = EMPTY
+    vocabulary: torch.Tensor = EMPTY
 
     def __len__(self) -> int:
         return len(self.first)
@@ -42,6 +53,20 @@ class Index:
     def squares(self) -> torch.Tensor:
         """Return the squared length of each embedding (m,)."""
         return torch.einsum("md,md->m", self.embedding, self.embedding)
+
+    def with_words(self, words: WordCounts) -> "Index":
+        """Return the index with the words of its texts."""
+        arrays = words.counts.data, words.counts.indices, words.counts.indptr
+        counts, columns, starts = (torch.from_numpy(array) for array in arrays)
+        vocabulary = torch.frombuffer(bytearray("\n".join(words.vocabulary).encode() or b"\n"), dtype=torch.uint8)
+        return replace(self, counts=counts.float(), columns=columns, starts=starts, vocabulary=vocabulary)
+
+    @cached_property
+    def words(self) -> WordCounts:
+        """Return the words of its texts."""
+        vocabulary = np.array(bytes(self.vocabulary.cpu().numpy()).decode().split(), dtype=object)
+        arrays = (column.cpu().numpy() for column in (self.counts.double(), self.columns, self.starts))
+        return WordCounts(csr_array(tuple(arrays), shape=(len(self), len(vocabulary))), vocabulary)
 
     @cached_property
     def _by_text(self) -> tuple[np.ndarray, np.ndarray]:
@@ -78,11 +103,12 @@ class Index:
             return None
 
     def nearest(
-        self, queries: torch.Tensor, k: int, allowed: Callable[[int], torch.Tensor]
+        self, queries: torch.Tensor, k: int, allowed: Callable[[int], torch.Tensor], lowered: Lowered | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield for each query (q, d) the numbers and distances of its k nearest texts in scope, nearest first: (k,) each.
 
-        Distances are squared Euclidean, exact to float64. allowed maps a query's number to the texts in scope (m,).
+        Distances are squared Euclidean, exact to float64. allowed maps a query's number to the texts in scope (m,), lowered to
+        by how much its distances are lower (m,), float64.
         """
         lengths = queries.double().norm(dim=1).cpu().numpy()
         error = rounding(queries.shape[1], lengths, float(self.squares.max().sqrt()), 0.0).tolist()
@@ -90,17 +116,22 @@ class Index:
             # less the query's own square: (part, m)
             distances = torch.addmm(self.squares, queries[part], self.embedding.T, alpha=-2)
             for number, row in zip(part.tolist(), distances, strict=True):
+                less = None if lowered is None else lowered(number)
+                row = row if less is None else row - less  # float64
                 row[~allowed(number)] = torch.inf
-                yield self._first(queries[number], row, k, error[number])
+                yield self._first(queries[number], row, less, k, error[number])
 
-    def _first(self, query: torch.Tensor, distances: torch.Tensor, k: int, error: float) -> tuple[np.ndarray, np.ndarray]:
+    def _first(
+        self, query: torch.Tensor, distances: torch.Tensor, less: torch.Tensor | None, k: int, error: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The first k by distances (m,), which are off by at most error, in their exact order."""
         k = min(k, int(distances.isfinite().sum()))
         if not k:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         last = distances.topk(k, largest=False).values[-1]
         at = torch.nonzero(distances <= last + 2 * error + 1e-6 * last.abs())[:, 0]
-        exact = (query.double() - self.embedding[at].double()).square().sum(1).cpu().numpy()
+        squares = (query.double() - self.embedding[at].double()).square().sum(1)
+        exact = (squares if less is None else squares - less[at]).cpu().numpy()
         items = at.cpu().numpy()
         order = ties.order_by(exact, items)[:k]
         return items[order], exact[order]

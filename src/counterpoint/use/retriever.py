@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from tqdm import tqdm
 
 from counterpoint.arguments.text import is_visible, text_key
@@ -16,6 +17,8 @@ from counterpoint.core import ties
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import sha256
 from counterpoint.core.sections import Precision
+from counterpoint.lexical.bm25 import WordCounts, WordScores
+from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load
@@ -23,16 +26,16 @@ from counterpoint.model.texts import Tokens
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.reranking.reranker import Reranker, combined
 from counterpoint.use.arguments import Argument, digest, of_texts
-from counterpoint.use.index import Index, distinct, hash_of
+from counterpoint.use.index import Index, Lowered, distinct, hash_of
 
-MODELS, RERANKER = "models", "reranker"
+MODELS, LEXICAL, RERANKER = "models", "lexical", "reranker"
 TOGETHER = 512  # texts embedded at once
 SHOWN_EVERY = 10  # seconds between two lines of progress, where no terminal shows a bar
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A retrieved argument: its id and those of its duplicates, its text, its squared distance.
+    """A retrieved argument: its id and those of its duplicates, its text, its squared distance, which words lower (`Lexical`).
 
     logit is the reranker's, None where it scored nothing.
     """
@@ -45,7 +48,7 @@ class Hit:
 
 
 class Retriever:
-    """A trained bi-encoder with its reranker, and the arguments that it searches.
+    """A trained bi-encoder with words beside its vectors and its reranker, and the arguments that it searches.
 
         retriever = Retriever.load(".")              # a workspace after dvc repro
         retriever.index(["Cats purr.", "Dogs bark."])
@@ -55,25 +58,27 @@ class Retriever:
     Its numbers are those of the run: same distances, same order of the first candidates.
     """
 
-    def __init__(self, model: BiEncoder, reranker: Reranker, name: str, depth: int | None = None) -> None:
-        self.model, self.reranker, self.name = model, reranker, name
+    def __init__(self, model: BiEncoder, lexical: Lexical, reranker: Reranker, name: str, depth: int | None = None) -> None:
+        self.model, self.lexical, self.reranker, self.name = model, lexical, reranker, name
         self.depth = depth or reranker.depth
         self.arguments: Sequence[Argument] = []
         self._index: Index | None = None
+        self._weights: csr_array | None = None  # of the index's words, which _vocabulary numbers
+        self._vocabulary: dict[str, int] = {}
 
     @classmethod
     def load(
         cls, directory: str | Path, *, device: str = "auto", precision: Precision = "auto", depth: int | None = None
     ) -> "Retriever":
-        """Read a run: a directory with models/ and reranker/, as `dvc repro` leaves them.
+        """Read a run: a directory with models/, lexical/ and reranker/, as `dvc repro` leaves them.
 
         device and precision are as train.device and train.precision; depth is the number of reranked candidates (None = the
         run's). Raise InputError where files are missing, or of another version.
         """
-        models, reranker = Path(directory, MODELS), Path(directory, RERANKER)
+        models, lexical, reranker = (Path(directory, name) for name in (MODELS, LEXICAL, RERANKER))
         try:
             model = load(models, choose(device, precision))
-            second = Reranker.load(reranker, model)
+            parts = Lexical.load(lexical), Reranker.load(reranker, model)
         except FileNotFoundError as error:
             raise InputError(f"{error.filename} is missing: a run is made by dvc repro, or brought by dvc pull") from None
         except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
@@ -81,7 +86,7 @@ class Retriever:
             raise InputError(
                 f"{models} must be a model that this version wrote; it is not ({type(error).__name__}: {says})"
             ) from None
-        return cls(model, second, _name(models, reranker, str(model.compute)), depth)
+        return cls(model, *parts, _name((models, lexical, reranker), str(model.compute)), depth)
 
     def index(self, texts: Iterable[str | Argument], *, keep: str | Path | None = None, progress: bool = True) -> None:
         """Embed the texts to search; equal texts, but for case, spaces and accents, are one.
@@ -100,6 +105,10 @@ class Retriever:
             if file:
                 index.save(file)
         self.arguments, self._index = arguments, index
+        if self.lexical.weight:
+            words = index.words.counted_by(self.lexical.constants)
+            self._vocabulary = {word: i for i, word in enumerate(words.vocabulary)}
+            self._weights = self.lexical.weights(words)
 
     def search(self, points: Sequence[str], k: int = 10, *, only: Sequence[bool] | None = None) -> list[list[Hit]]:
         """Return the k best counters of each point, best first; a point's own text is never one.
@@ -128,9 +137,27 @@ class Retriever:
         parts = (points[start : start + TOGETHER] for start in range(0, len(points), TOGETHER))
         vectors = Vectors.concatenated([self.model.embed(self._tokens(part, 0)).points for part in parts])
         depth = max(k, self.depth)
-        nearest = index.nearest(vectors.embedding, depth, lambda number: scope & (index.key != keys[number]))
+        nearest = index.nearest(
+            vectors.embedding, depth, lambda number: scope & (index.key != keys[number]), self._lowered(points, keys)
+        )
         for number, (items, distance) in enumerate(nearest):
             yield self._ordered(index, points[number], vectors[[number]], items, distance)[:k]
+
+    def _lowered(self, points: Sequence[str], keys: Sequence[int]) -> Lowered | None:
+        """By how much words lower the distances from points, whose text keys have hashes; None where words do not count."""
+        index, weights = self._index, self._weights
+        if index is None or weights is None:
+            return None
+        counts = WordCounts.of(points).among(self._vocabulary)
+        scores = WordScores.of(counts, weights, self.lexical.constants)
+
+        def lowered(number: int) -> torch.Tensor:
+            row = scores.rows(np.array([number]))
+            others = (index.key != keys[number]).cpu().numpy()
+            highest = row.max(1, where=others, initial=0.0)
+            return torch.as_tensor(self.lexical.lowered(row, highest)[0], device=index.key.device)
+
+        return lowered
 
     def longer(self, points: Sequence[str]) -> list[int]:
         """Return the numbers, from 0, of points that are longer than the model reads."""
@@ -177,7 +204,8 @@ class Retriever:
         vectors = Vectors.concatenated(parts)[np.argsort(order)]
         pooled = vectors.pooled if self.model.head is not None else vectors.pooled[:, :0]
         columns = (torch.as_tensor(column, device=pooled.device) for column in (first, group, key))
-        return Index(vectors.embedding, pooled, *columns)
+        index = Index(vectors.embedding, pooled, *columns)
+        return index.with_words(WordCounts.of([texts[i] for i in first])) if self.lexical.weight else index
 
     def _tokens(self, texts: Sequence[str], side: int) -> Tokens:
         """The tokens of texts as points (side 0) or as counters (1), behind that side's prompt."""
@@ -187,9 +215,9 @@ class Retriever:
         return Tokens(ids, encoder.tokenizer.pad_token_id)
 
 
-def _name(models: Path, reranker: Path, compute: str) -> str:
+def _name(folders: Sequence[Path], compute: str) -> str:
     """A hash of all that an index depends on besides the texts: weights, settings, device."""
-    files: Iterable[Path] = (file for folder in (models, reranker) for file in folder.rglob("*"))
+    files: Iterable[Path] = (file for folder in folders for file in folder.rglob("*"))
     wanted = sorted(file for file in files if file.suffix in (".safetensors", ".json"))
     facts = json.dumps([sha256(*wanted), compute, torch.__version__])
     return hashlib.sha256(facts.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Words: BM25, as a baseline and beside vectors."""
