@@ -114,12 +114,12 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
     by_queries = {kind: [row for row in test if row["queries"] == kind] for kind in dict.fromkeys((kinds[0], kinds[-1]))}
     candidates = {row["setting"]: row["candidates_mean"] for row in by_queries["all"]}
     names = list(candidates)
-    figure = Figure(figsize=(5 + 4 * len(by_queries), 2.2 + 0.75 * len(names)))
+    figure = Figure(figsize=(5 + 4 * len(by_queries), 2.2 + 0.85 * len(names)))
     panels = figure.subplots(1, len(by_queries), sharey=True, squeeze=False)[0]
     for axes, (queries, rows) in zip(panels, by_queries.items(), strict=True):
         for i, (stage, (label, colour, marker)) in enumerate(RANKERS.items()):
             members = [row for row in rows if row["stage"] == stage]
-            heights = [names.index(row["setting"]) + (i - (len(RANKERS) - 1) / 2) * 0.14 for row in members]
+            heights = [names.index(row["setting"]) + (i - (len(RANKERS) - 1) / 2) * 0.9 / len(RANKERS) for row in members]
             ends = [_column(members, "top1_low"), _column(members, "top1_high")]  # None where there is no interval
             axes.plot(ends, [heights, heights], color=colour, lw=2)
             axes.plot(_column(members, "top1"), heights, marker, color=colour, ms=7, mew=1.5, label=label)
