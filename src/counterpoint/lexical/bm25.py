@@ -69,6 +69,7 @@ class WordCounts:
         order = np.argsort(vocabulary)
         place = np.empty(len(order), dtype=np.int32)
         place[order] = np.arange(len(order), dtype=np.int32)
+        starts = starts.astype(np.int32) if len(columns) < 2**31 else starts  # half the memory, and faster
         ones, shape = np.ones(len(columns)), (len(texts), len(numbers))
         counts = csr_array((ones, place[np.frombuffer(columns, dtype=np.int32)], starts), shape=shape)
         counts.sum_duplicates()
