@@ -106,7 +106,7 @@ def test_a_page_whose_ranks_were_not_kept_says_so(name):
 def test_the_shares_of_false_negatives_are_those_of_the_rows():
     page = " ".join((RESULTS / "README.md").read_text().split())
     told = {name: (low, high) for low, high, name in re.findall(r"(\.\d+)–(\.\d+) % in \[([\w-]+)\]\(\3/runs\)", page)}
-    assert told.keys() == {"original", "default", "contrastive"}
+    assert told.keys() == {"original", "first-default", "contrastive"}
     for name, ends in told.items():
         shares = [100 * of for row in rows(name) if (of := share_of(row)) is not None]
         assert ends == (f"{min(shares):.2f}".lstrip("0"), f"{max(shares):.2f}".lstrip("0")), name
