@@ -168,9 +168,9 @@ loss:
   triplet: {weight: 1.0, margin: 0.5}
   pair: {weight: 1.0}
 train:
-  {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1,
+  {epochs: 3, batch_size: 8, batching: shuffled, learning_rate: 0.001, head_learning_rate: none, warmup: 0.1, cooldown: 0.0,
    gradient_cache: false, weight_decay: 0.00003, precision: fp32, device: cpu}
-select: {setting: epa, queries: auto}
+select: {setting: epa, queries: auto, average: none}
 retrieve: {lexical: 0.01}
 rerank:
   {kind: joint, depth: 8, negatives: 2, decay: 2.0, freeze: 1, epochs: 6, batch_size: 8, learning_rate: 0.01,

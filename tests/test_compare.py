@@ -73,7 +73,10 @@ def test_the_table_markdown_and_make(repository):
 
 
 def test_what_cannot_be_compared_is_one_line(repository):
-    stages, settings = "bm25, bm25_classic, zero_shot, zero_shot_corrected, retrieved_dense, retrieved, reranked", ", ".join(SETTINGS)
+    stages, settings = (
+        "bm25, bm25_classic, zero_shot, zero_shot_corrected, retrieved_dense, retrieved, reranked",
+        ", ".join(SETTINGS),
+    )
     for words, says in (
         (("HEAD", "gone"), "a run must be a Git revision, an experiment's name or workspace; got 'gone'"),
         (("HEAD", "HEAD~1"), "HEAD~1: a run must have data/ranks; its dvc.lock names none: dvc repro, then commit dvc.lock"),

@@ -33,7 +33,7 @@ def trainer(seed, checkpoint, section="train"):
     torch.manual_seed(seed)
     net = Net()
     params = load_params(ROOT / "params.yaml").train
-    return Trainer(net, CPU, Optimizer(net.trainable_parameters(), (0.1, None), params, 10), checkpoint, section)
+    return Trainer(net, CPU, Optimizer(net.trainable_parameters(), (0.1, None), params, 10, cooldown=0.0), checkpoint, section)
 
 
 def learn(trainer):
@@ -123,3 +123,14 @@ def test_a_saved_state_is_a_copy(checkpoints):
     again = trainer(0, checkpoints())
     assert again.resume() == ({}, {})
     assert torch.equal(again.model.weight, weight)
+
+
+def test_rates_rise_stay_and_cool_down():
+    net, params = Net(), load_params(ROOT / "params.yaml").train.model_copy(update={"warmup": 0.2})
+    optimizer, rates = Optimizer(net.trainable_parameters(), (0.1, 0.2), params, 10, cooldown=0.4), []
+    for _ in range(10):
+        rates.append([group["lr"] for group in optimizer.adamw.param_groups])
+        optimizer.adamw.step()
+        optimizer.rates.step()
+    shares = [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert rates == [pytest.approx([0.1 * share, 0.2 * share]) for share in shares]

@@ -75,6 +75,7 @@ class ListSampler:
 
 
 PARTS = 8  # an epoch
+COOLDOWN = 0.3  # share of the steps
 
 
 class CrossEncoderKind(Kind):
@@ -131,7 +132,7 @@ def learn(model: CrossEncoder, texts: HiddenStates, sampler: ListSampler, params
     batches, compute = -(-rows // rerank.batch_size), model.compute
     rates, steps = (rerank.learning_rate, rerank.head_learning_rate), rerank.epochs * batches
     parameters = model.trainable_parameters()
-    optimizer = Optimizer(parameters, rates, params.train, steps, falls=True, group=compute.group)
+    optimizer = Optimizer(parameters, rates, params.train, steps, cooldown=COOLDOWN, group=compute.group)
     trainer = Trainer(model, compute, optimizer, checkpoint, "rerank")
     saved = trainer.resume()
     progress = Progress(**saved[0]) if saved else Progress()

@@ -33,7 +33,9 @@ class Learner:
         self.batches = math.ceil(len(training.pool.queries) / params.train.batch_size)  # an epoch
         rates = params.train.learning_rate, params.train.head_learning_rate
         steps = params.train.epochs * self.batches
-        optimizer = Optimizer(model.trainable_parameters(), rates, params.train, steps, group=model.compute.group)
+        optimizer = Optimizer(
+            model.trainable_parameters(), rates, params.train, steps, cooldown=params.train.cooldown, group=model.compute.group
+        )
         self.trainer = Trainer(model, model.compute, optimizer, checkpoint, "train")
         self.excluded = excluded_groups(training.pool)
 

@@ -14,14 +14,12 @@ from counterpoint.model.cpu import DenseGradients
 from counterpoint.model.towers import Trainable
 from counterpoint.training.checkpoint import Checkpoint
 
-FALL = 0.3  # of all steps, the last ones
-
 
 class Optimizer:
     """AdamW with one rate for pretrained parameters and another for new ones (None = the same).
 
     parameters are both kinds; steps is the number of steps of the whole run. Gradients are averaged over a group's processes.
-    Rates rise over the share `warmup` of the steps and then stay; with falls they go down to 0 in a line over the last 0.3
+    Rates rise over the share `warmup` of the steps, stay, and go down to 0 in a line over the share cooldown, the last ones
     (after Hägele et al. 2024).
     """
 
@@ -32,7 +30,7 @@ class Optimizer:
         params: TrainParams,
         steps: int,
         *,
-        falls: bool = False,
+        cooldown: float,
         group: Group = ALONE,
     ) -> None:
         pretrained, new = parameters
@@ -40,7 +38,7 @@ class Optimizer:
         warmup = max(1.0, params.warmup * steps)
 
         def factor(step: int) -> float:
-            left = (steps - step) / (FALL * steps) if falls else 1.0
+            left = (steps - step) / (cooldown * steps) if cooldown else 1.0
             return min(1.0, (step + 1) / warmup, max(0.0, left))
 
         self.adamw = torch.optim.AdamW(groups, weight_decay=params.weight_decay, fused=True)
