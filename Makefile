@@ -41,7 +41,7 @@ bench: setup ## how fast, against what: make bench ARGS='--corpus ZIP' (with it 
 	@python benchmarks/run.py $(ARGS)
 
 test: setup ## the whole test suite
-	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup ## the tests without DVC runs and what else takes long
 	@python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not dvc and not slow'
