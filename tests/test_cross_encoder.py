@@ -81,6 +81,7 @@ def by_hand(model, directory, point, answer, prompts=(None, None)):
     return float(model.linear.weight[0] @ torch.cat(means))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompts", [(None, None), ("cat ", "dog ")])
 def test_cached_states_give_the_logits_of_the_same_layers_over_both_texts_whole(tiny_bert, prompts):
     model = model_of(tiny_bert, prompts)
@@ -248,6 +249,7 @@ def test_the_loss_falls(world):
     assert progress.steps[-1]["loss"] < 0.5 * progress.steps[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [1, PARTS, PARTS + 3, 2 * PARTS])
 def test_training_resumes_from_its_checkpoint_as_if_it_had_not_stopped(world, stop_after, monkeypatch):
     changes = {"rerank__epochs": 2, "rerank__batch_size": 3}

@@ -71,6 +71,7 @@ def keys_read(monkeypatch):
     return lambda: {key for key in read if key in leaves(Params)}
 
 
+@pytest.mark.slow
 def test_the_params_of_a_stage_are_the_keys_it_reads(keys_read, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
@@ -88,6 +89,7 @@ def test_the_params_of_a_stage_are_the_keys_it_reads(keys_read, tiny_bert, tmp_p
         assert all(keys <= declared(verb) for verb, keys in read.items())
 
 
+@pytest.mark.slow
 def test_rank_reads_the_hidden_states_of_train_and_ranks_as_the_selection_scored(tiny_bert, tmp_path, monkeypatch):
     """Counterless points, which BEIR's protocol searches, are among the texts whose hidden states are cached."""
     monkeypatch.chdir(tmp_path)

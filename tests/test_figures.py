@@ -166,6 +166,7 @@ def test_a_band_is_drawn_where_there_is_an_interval():
     assert not figures.top_k(without, "epa", 2, "").axes[0].collections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_decay_is_in_the_title_and_the_same_rows_give_the_same_bytes(name):
     def png(figure):
@@ -193,6 +194,7 @@ def test_nothing_runs_out_of_the_picture(name):
         assert label.height <= 1.3 * axes.get_window_extent().height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_an_untrained_model_has_its_pictures_too(name):
     canvas = FigureCanvasAgg(drawn(name, UNTRAINED, [], {"best_epoch": None, "average": None}))

@@ -34,6 +34,7 @@ def unlike(model):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])
 @pytest.mark.parametrize(
     ("projection", "normalize", "sharing"),
@@ -62,6 +63,7 @@ def test_sentence_transformers_gives_the_same_embeddings(tiny_bert, tmp_path, po
         assert (ours.points.embedding - ours.counters.embedding).abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_the_bundled_encoder_too(tmp_path):
     settings = params(projection=None, fusion="cls", max_length=256)
     model = build(settings, locate(BUNDLED), CPU, with_head=False)

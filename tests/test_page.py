@@ -51,6 +51,7 @@ def count(dom):
     return int(re.search(r'id="count"[^>]*>([\d,]+) of', dom)[1].replace(",", ""))
 
 
+@pytest.mark.slow
 @needs_browser
 def test_the_filters_leave_what_the_ranks_say(browse):
     ranks = read_table(Path("data/ranks/test.csv"))

@@ -42,6 +42,7 @@ BUSY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("work", BUSY)
 def test_a_signal_ends_a_stage_within_two_seconds_with_one_line(work, number):

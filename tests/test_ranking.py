@@ -165,6 +165,7 @@ def slow_ranks(pool, points, counters, logit, weight, depth, name):
         yield len(members), retrieved, 1 + order.index(gold), order[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["training", "validation", "test"])
 @pytest.mark.parametrize("chunk", [2**23, 100])
 @pytest.mark.parametrize("weight", [0.0, 2.0, 1e6])
@@ -224,6 +225,7 @@ def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
             assert (rankings[small].candidates <= rankings[large].candidates).all()
 
 
+@pytest.mark.slow
 @given(worlds(), st.tuples(st.sampled_from("tu"), st.sampled_from("de"), st.sampled_from(("pro", "con"))), st.data())
 @settings(max_examples=100, deadline=None)
 def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
@@ -241,6 +243,7 @@ def test_one_candidate_more_never_improves_a_rank(world, place_of_new, data):
         assert (after[name].retrieved.rank[:n] >= before[name].retrieved.rank).all()
 
 
+@pytest.mark.slow
 @given(worlds(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
 def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):

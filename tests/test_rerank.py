@@ -53,6 +53,7 @@ def test_a_head_that_was_not_trained_reranks_nothing(run):
     assert top1("reranked") == top1("retrieved")
 
 
+@pytest.mark.slow
 def test_a_depth_of_its_own_for_evaluation(run):
     run("prepare", "train", "lexical", "rerank", "rank")
     usual = read_table(Path("data/ranks/test.csv"))
@@ -133,6 +134,7 @@ def by_hand(model, pairs, weight, depth):
         yield pair.id, (retrieved, 1 + [key in right for key in order].index(True))
 
 
+@pytest.mark.slow
 def test_a_class_and_a_row_in_kinds_are_a_new_reranker(run, words):
     about = run("prepare", "train", "lexical", "rerank", "rank", rerank__kind="words", retrieve__lexical="none")
     assert (about["kind"], about["depth"], about["n"]) == ("words", 8, 8)

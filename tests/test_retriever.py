@@ -35,6 +35,7 @@ def loaded(finished_run):
     return Retriever.load(".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_ranks_are_those_of_the_stage(run, kind):
     run("prepare", "train", "lexical", "rerank", "rank", **KINDS[kind], rerank__epochs=2)

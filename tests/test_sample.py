@@ -90,6 +90,7 @@ def test_bm25_finds_some_of_the_test_counters_within_their_debate(splits):
     assert 0.35 <= hits / len(pairs) <= 0.75
 
 
+@pytest.mark.slow
 def test_the_untrained_encoder_finds_some_of_the_test_counters(splits):
     pool = Pool.of(splits["test"])
     model = zero_shot(locate(BUNDLED), 256, choose("cpu", "fp32"))

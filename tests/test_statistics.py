@@ -42,6 +42,7 @@ def test_clusters_of_unequal_size_weigh_by_their_queries():
     assert high == means.max() == 1
 
 
+@pytest.mark.slow
 def test_it_covers_the_truth_about_as_often_as_it_says():
     covered = 0
     for seed in range(120):

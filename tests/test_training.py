@@ -156,6 +156,7 @@ def test_training_learns_its_own_triples(world):
     assert run.epochs[-1]["training_top1"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
 def test_micro_batches_change_no_result(world, monkeypatch, sharing):
     """A micro-batch a length, one for the whole batch, and the chosen ones: the same draws, ranks and losses."""
@@ -171,6 +172,7 @@ def test_micro_batches_change_no_result(world, monkeypatch, sharing):
             assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_batches_by_length_are_seeded_and_a_killed_run_resumes_with_them(world, tmp_path):
     by_length = world(train__batching="length", name="length")
     shuffled = world(name="shuffled")
@@ -193,6 +195,7 @@ def weights_of(world, epochs, tmp_path, **changes):
     return weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("average", "epochs"), [(2, [2, 3]), (9, [0, 1, 2, 3])])
 def test_the_mean_of_the_last_epochs_by_hand_and_resumed(world, average, epochs, tmp_path):
     changes = {"train__epochs": 4, "model__dropout": 0.0}
@@ -214,6 +217,7 @@ def test_the_mean_of_the_last_epochs_by_hand_and_resumed(world, average, epochs,
     assert all(torch.equal(value, state[name]) for name, value in run.model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_greedy_soup_is_no_worse_than_the_best_epoch_and_saw_validation_alone(world, arguana):
     changes = {"train__epochs": 6, "train__learning_rate": 3e-3, "select__average": "greedy"}
     run = world(name="greedy", **changes)
@@ -274,6 +278,7 @@ def test_retrieval_alone_has_no_head(world):
     assert run.epochs[0]["loss"] == pytest.approx(run.epochs[0]["triplet_loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, EVERY_PART], ids=["plain", "everything"])
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
 def test_a_resumed_run_equals_an_uninterrupted_one(world, stop_after, changes, tmp_path):
@@ -369,6 +374,7 @@ def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough():
         selection_queries(none, select("unseen"))
 
 
+@pytest.mark.slow
 def test_patience_ends_training_and_a_resumed_run_ends_at_the_same_epoch(world, tmp_path):
     """At such a rate no epoch is better than the first; training ends after two more."""
     changes = {"train__epochs": 6, "train__learning_rate": 1e-12, "train__head_learning_rate": None}
@@ -424,6 +430,7 @@ def test_frozen_weights_are_in_no_checkpoint(world, tmp_path):
     assert sizes[None] > sizes[1] + 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "rows"), [(2000, 12), (8, 8), (4, 4), (3, 2)])
 def test_steps_json_has_a_bounded_number_of_rows(world, monkeypatch, most, rows):
     whole = {row["step"]: row["loss"] for row in world(train__epochs=4, name="whole").steps}
@@ -437,6 +444,7 @@ def test_steps_json_has_a_bounded_number_of_rows(world, monkeypatch, most, rows)
     assert whole.keys() >= {row["step"] for row in run.steps}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze", [1, "all"])
 @pytest.mark.parametrize("sharing", ["shared", "projection", "separate"])
 def test_frozen_weights_stay_and_all_others_learn(world, freeze, sharing):
@@ -453,6 +461,7 @@ def test_frozen_weights_stay_and_all_others_learn(world, freeze, sharing):
         assert not any(part.startswith(f"{tower}.embeddings") for part in moved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"freeze": 1}, {"freeze": "all"}, {"freeze": 1, "sharing": "separate", "pooling": "cls"}])
 def test_a_run_on_cached_hidden_states_equals_one_without_them(world, monkeypatch, changes):
     """Frozen layers have no dropout, so their hidden states can be cached; only rounding differs."""
@@ -468,6 +477,7 @@ def test_a_run_on_cached_hidden_states_equals_one_without_them(world, monkeypatc
     assert type(cached.splits["training"].texts) is not type(direct.splits["training"].texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["shared", "separate"])
 def test_a_run_with_gradient_caching_equals_one_without_it(world, sharing):
     changes = {
@@ -490,6 +500,7 @@ def alive():
     return sum(value.numel() for value in gc.get_objects() if type(value) is torch.Tensor and value.dim() == 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze", [None, 1])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("head", [False, True])

@@ -79,6 +79,7 @@ def shortlists(draw):
     return made(rows)
 
 
+@pytest.mark.slow
 @given(shortlists())
 @settings(max_examples=500, deadline=None)
 def test_no_weight_is_better_and_reranking_never_loses(lists):
@@ -89,6 +90,7 @@ def test_no_weight_is_better_and_reranking_never_loses(lists):
     assert ((ranks == 1).sum(), round(float((1 / ranks).sum()), 9)) == best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_on_numbers_that_never_tie(seed):
     rng = np.random.default_rng(seed)
