@@ -23,6 +23,8 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.files import imported_code
 from counterpoint.core.group import ALONE, Group
 from counterpoint.corpus.splits import read_splits
+from counterpoint.lexical.bm25 import CLASSIC, Collection, WordCounts
+from counterpoint.lexical.fusion import Lexical, fused
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu import DenseGradients
 from counterpoint.model.encoder import load_encoder
@@ -341,10 +343,12 @@ def ranked(group, *about):
     here = world(group, *about)
     test = here.splits["test"]
     embedded = here.model.embed(test.texts)
+    lexical = Lexical(0.3, CLASSIC, Collection.of(WordCounts.of(here.splits["training"].pool.texts)))
     rankings = []
     for read in MODES.values():
         queries = read(test.pool)
-        for name, ranking in rank(queries, euclidean(queries, embedded), SETTINGS, None, group).items():
+        distance = fused(queries, euclidean(queries, embedded), lexical)
+        for name, ranking in rank(queries, distance, SETTINGS, None, group).items():
             ranks = ranking.retrieved
             rankings.append((name, ranking.candidates.tolist(), ranks.right.tolist(), ranks.best.tolist()))
     return embedded.points.embedding.numpy(), rankings
