@@ -103,19 +103,32 @@ def test_the_ranks_are_those_of_sorting_with_ties(seed):
         assert 1 + order.index(right) == ranking.retrieved.rank[q]
 
 
-def test_the_weight_is_the_first_of_the_best():
+def weight_by(gained_and_lost):
+    """The weight where each one wins and loses so many of 100 queries against vectors alone, which have 50."""
     queries = by_text(WORLD)
     fusion = Fused(queries, euclidean(queries, vectors(WORLD)), lexical_of(GRID[0], 0.0))
     seen = []
 
     def ranks_under(distance):
         seen.append(distance)
-        return np.array([1, 2]) if len(seen) in (4, 6) else np.array([2, 1]) if len(seen) == 3 else np.array([2, 2])
+        gained, lost = gained_and_lost.get(WEIGHTS[len(seen) - 1], (0, 0))
+        hits = np.arange(100) < 50
+        hits[50 : 50 + gained], hits[:lost] = True, False
+        return np.where(hits, 1, 2)
 
-    assert best_weight(fusion, ranks_under) == WEIGHTS[2]
+    weight = best_weight(fusion, ranks_under)
     assert seen[0] is fusion.distance
-    assert best_weight(fusion, lambda distance: np.array([1])) == 0.0
     assert len(seen) == len(WEIGHTS)
+    return weight
+
+
+def test_the_weight_is_the_least_within_a_standard_error_of_the_best():
+    assert weight_by({}) == 0.0
+    assert weight_by({0.6: (6, 4)}) == 0.0  # 2 of 100 more; one standard error is 3.16
+    assert weight_by({0.6: (1, 0)}) == 0.0  # 1 of 1 is by chance
+    assert weight_by({0.1: (9, 0), 0.6: (10, 0)}) == 0.1  # against the best, 1 +- 1
+    assert weight_by({0.1: (5, 0), 0.6: (10, 0)}) == 0.6  # 5 +- 2.2
+    assert weight_by({0.1: (5, 0)}) == 0.1  # 5 +- 2.2 above vectors alone
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
