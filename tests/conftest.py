@@ -221,7 +221,7 @@ def merged(below: dict, above: dict) -> dict:
 def warm() -> str:
     """A folder with a `python` and a `dvc` that start in a fork of a process that has done their imports already.
 
-    `python` does so for scripts of src/, for tests/read.py and for `-m dvc`. All test workers share that process, which ends
+    `python` does so for scripts of src/ and tests/, and for `-m dvc`. All test workers share that process, which ends
     with the first of them's parent, or with this process where there is one alone. Where LAUNCHER starts a stage, it is a
     user's python; where KILL_PARENT is set, dvc is a user's.
     """
@@ -240,7 +240,7 @@ def _serve(folder: Path, until: int) -> Path:
     fork = f"exec {sys.executable} -S {WARM} {socket}"
     commands = {
         "python": (
-            f'case "$LAUNCHER$1" in src/*.py|../../src/*.py|tests/read.py) {fork} "$@";; esac',
+            f'case "$LAUNCHER$1" in src/*.py|../../src/*.py|tests/*.py) {fork} "$@";; esac',
             f'case "$KILL_PARENT$1 $2" in "-m dvc") shift 2; {fork} dvc "$@";; esac',
             f'exec {sys.executable} "$@"',
         ),

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from conftest import (
     ROOT,
@@ -110,9 +111,9 @@ def test_of_several_processes_none_outlives_another_and_the_same_number_resumes(
         resumed = [int(number) for number in re.findall(r"resuming after epoch (\d+)", said)]
         assert resumed in ([last], [last + 1]) if last else not resumed, said  # an epoch is saved before it is logged
         last = int(re.findall(r"^epoch (\d+)/500", said, re.M)[-1])
-    alone = start(folder, log, "dvc", "repro", "train")
+    alone = start(folder, log, "python", "src/train.py")
     wait_for("epoch 1/500", log)
-    alone.kill()  # its stage ends with it
+    alone.kill()
     alone.wait()
     says = (
         "this run has a checkpoint, computed by 2 processes of 1 CPU threads, fp32 each; by 1 CPU threads, fp32 it starts anew"
@@ -132,14 +133,6 @@ def members(folder: Path) -> dict[str, int]:
         else:
             processes["torchrun" if any(b"torchrun" in word for word in words) else "dvc"] = process
     return processes
-
-
-SHIFT = """
-from safetensors.torch import load_file, save_file
-weights = load_file("other/model.safetensors")
-weights["embeddings.word_embeddings.weight"] += 0.01
-save_file(weights, "other/model.safetensors", metadata={"format": "pt"})
-"""
 
 
 NAMED = """
@@ -172,7 +165,9 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
     folder = copy_repository(tmp_path / "r", fixture_params("encoder"))
     succeed(folder, "cp", "-r", str(tiny_bert), "encoder")
     succeed(folder, "cp", "-r", str(tiny_bert), "other")
-    succeed(folder, "python", "-c", SHIFT)
+    weights = load_file(folder / "other/model.safetensors")
+    weights["embeddings.word_embeddings.weight"] += 0.01
+    save_file(weights, folder / "other/model.safetensors", metadata={"format": "pt"})
     succeed(folder, "python", "src/prepare.py")
     keep = {"CHECKPOINT_DIR": str(tmp_path / "checkpoints"), "CHECKPOINT_DAYS": "9"}
     hooks = HOOKS | keep | {"KILL": "trainer.py>backward:8"}
@@ -189,7 +184,8 @@ def test_another_run_never_resumes_from_the_checkpoint_of_a_killed_one(tiny_bert
         ("src/counterpoint/training/losses.py", "margin=params.margin)", "margin=2 * params.margin)"),
         ("encoder/tokenizer_config.json", "{", "{ "),
     ]
-    first, *changed, again = json.loads(succeed(folder, "python", "-c", NAMED, json.dumps(changes)))
+    (folder / "tests/named.py").write_text(NAMED)
+    first, *changed, again = json.loads(succeed(folder, "python", "tests/named.py", json.dumps(changes)))
     assert first == again == left.name.rpartition("-")[0]
     assert len({first, *changed}) == 1 + len(changes)
 

@@ -1,7 +1,7 @@
 import gc
 from dataclasses import replace
 from functools import partial
-from itertools import product
+from itertools import combinations, product
 from types import SimpleNamespace
 
 import numpy as np
@@ -388,16 +388,27 @@ def test_patience_ends_training_and_a_resumed_run_ends_at_the_same_epoch(world, 
     assert (again.epochs, again.best.epoch) == (patient.epochs, 0)
 
 
-VARIANTS = [
+VARIANTS = [  # any two values stand together at least once; without a projection, the fusion is cls or the sharing projection
     {"pooling": pooling, "fusion": fusion, "sharing": sharing, "projection": projection}
-    for pooling, fusion, sharing, projection in product(
-        ("cls", "mean", "pooler"),
-        ("embedding", "cls", "concat"),
-        ("shared", "projection", "separate"),
-        (8, None),
+    for pooling, fusion, sharing, projection in (
+        ("cls", "embedding", "shared", 8),
+        ("cls", "cls", "separate", None),
+        ("cls", "concat", "projection", None),
+        ("mean", "embedding", "projection", None),
+        ("mean", "cls", "shared", None),
+        ("mean", "concat", "separate", 8),
+        ("pooler", "embedding", "separate", 8),
+        ("pooler", "cls", "projection", 8),
+        ("pooler", "concat", "shared", 8),
+        ("pooler", "embedding", "projection", None),
     )
-    if projection or fusion == "cls" or sharing == "projection"
 ]
+
+
+def test_any_two_values_stand_together():
+    for one, other in combinations(VARIANTS[0], 2):
+        pairs = product({variant[one] for variant in VARIANTS}, {variant[other] for variant in VARIANTS})
+        assert {(variant[one], variant[other]) for variant in VARIANTS} == set(pairs), (one, other)
 
 
 @pytest.mark.slow

@@ -116,6 +116,7 @@ def stage(connection: socket.socket) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
+    sys.dont_write_bytecode = False  # whatever the environment says: the next stage here need not compile
     sys.argv, sys.path[0], sys.orig_argv = words, str(Path(words[0]).parent.absolute()), ["python", *words]
     if "KILL" in environ:
         runpy.run_path(str(Path(__file__).parent / "hooks/sitecustomize.py"))
