@@ -51,7 +51,7 @@ class Shape:
         return tokens * (2 * self.weights + 4 * self.layers * LENGTH * self.width)
 
 
-SHAPES = {"base": Shape(768, 12, 12), "large": Shape(1024, 16, 24)}
+SHAPES = {"base": Shape(768, 12, 12)}
 
 # --- pieces, timed ---------------------------------------------------------------------------------------------------
 

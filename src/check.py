@@ -40,7 +40,7 @@ def main() -> None:
 
 def check_corpus(params: Params) -> Triples:
     """Refuse what prepare and train would refuse; return the triples."""
-    splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
+    splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump(), params.prepare.min_grade)
     triples = splits.triples
     pools = {name: triples.pool(name) for name in triples.pairs}
     initial_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)

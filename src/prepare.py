@@ -22,7 +22,7 @@ TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 def main() -> None:
     """Read and split the corpus, draw the initial negatives, and write data/triples/ and metrics/prepare.json."""
     params = load_params()
-    splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump())
+    splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump(), params.prepare.min_grade)
     triples = splits.triples
     pools = {split: triples.pool(split) for split in triples.pairs}
     negatives = initial_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)

@@ -25,7 +25,7 @@ from counterpoint.model.encoder import blind_spots
 from counterpoint.model.files import encoder_sha256, locate, save, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.saved import tell_differences
-from counterpoint.negatives.eligible import negatives_of, redraw_ineligible
+from counterpoint.negatives.eligible import given_negatives, negatives_of, redraw_ineligible
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import require_backend
@@ -56,7 +56,8 @@ def main() -> Callable[[], None]:
     initial, redrawn = redraw_ineligible(pool, negatives_of(triples.pairs["training"], pool), params.seed)
     if redrawn:
         logging.info("%d initial negatives have the tokens of a positive or of another negative: drawn again", redrawn)
-    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group)
+    given = given_negatives(pool, triples.pairs["training"], triples.given)
+    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group, given)
     if sampler.fewest_eligible < (last := params.negatives.window[1]):
         logging.info("negatives.window: a point has as few as %d eligible negatives, not %d", sampler.fewest_eligible, last)
     checkpoint = Checkpoint.open(identity(params, directory), group, str(compute))

@@ -74,7 +74,7 @@ def test_the_tables_hold_the_same_whatever_the_format(tmp_path):
     for name in ("x.csv", "x.json", "x.jsonl.gz", "UTF16.CSV"):
         assert read_corpus(tmp_path / name).rows == rows, name
     assert [(split, vars(pair)) for split, pair in rows] == [
-        (None, pair | {"seen": None, "negatives": None, "split": None, "same_id": None}) for pair in PAIRS
+        (None, pair | {"seen": None, "negatives": None, "split": None, "same_id": None, "grade": None}) for pair in PAIRS
     ]
 
 

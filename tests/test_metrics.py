@@ -40,7 +40,7 @@ def test_by_hand():
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (3, 1), (12, 1), (5, 2), (6, 4), (7, 7), (12, 3)])
 def test_chance_is_the_mean_over_all_orders(n, m):
     choices = gains(np.array(list(itertools.combinations(range(1, n + 1), m))))  # each choice of places is as likely
-    chance = gains_by_chance(np.array([n, 1, n]), np.array([m, 1, m]))
+    chance = gains_by_chance(np.array([n, 1, n]), np.array([[1] * m, [1] + [0] * (m - 1), [1] * m]))
     assert {name: values[0] for name, values in chance.items()} == pytest.approx(
         {name: values.mean() for name, values in choices.items()}
     )
@@ -49,7 +49,7 @@ def test_chance_is_the_mean_over_all_orders(n, m):
 
 def test_without_queries_there_are_no_gains():
     nothing = np.zeros((0, 1), dtype=int)
-    chance = gains_by_chance(np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+    chance = gains_by_chance(np.zeros(0, dtype=int), np.zeros((0, 1), dtype=int))
     assert {values.shape for of in (gains(nothing), chance) for values in of.values()} == {(0,)}
 
 

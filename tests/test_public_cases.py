@@ -134,18 +134,26 @@ def test_beir_s_protocol_searches_the_documents_of_a_collection_and_nothing_else
 # --- tables --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "column"), [("labels/split.csv", "label"), ("annotators/pairs.csv", "relevance")])
-def test_a_row_that_a_label_calls_wrong_is_refused(name, column):
-    line = refusal(name)
-    assert f"{column} must not be 0, since every row is a right answer: leave such rows out, or rename the column" in line
-
-
-def test_labels_left_out_the_rest_is_right():
-    triples = read_splits(CASES / "labels/split_right.csv", SHARES).triples
+@pytest.mark.parametrize(("name", "given"), [("labels/split.csv", 12), ("labels/split_right.csv", 0)])
+def test_of_a_table_with_labels_those_of_one_are_right_and_the_others_are_candidates(name, given):
+    triples = read_splits(CASES / name, SHARES).triples
     queries = by_text(triples.pool("test"))
-    assert len(triples.pairs["test"]) == 4
+    assert len(triples.pairs["test"]) == len(queries) == 4
+    wrong = [answer.text for answer in triples.given if answer.split == "test"]
+    assert len(wrong) == given
     ranking = rank(queries, bm25(queries), {"epa": SETTINGS["epa"]})["epa"]
-    assert gains(ranking.retrieved.right)["map"].mean() == pytest.approx(0.404, abs=5e-4)
+    texts = {text for pair in triples.pairs["test"] for text in pair.texts} | set(wrong)
+    assert (ranking.candidates == len(texts) - 1).all()  # all but the query
+    if not given:
+        assert gains(ranking.retrieved.right)["map"].mean() == pytest.approx(0.404, abs=5e-4)
+
+
+def test_several_annotators_are_one_pair_by_majority(said):
+    triples = read_splits(CASES / "annotators/pairs.csv", SHARES).triples
+    assert "72 rows are 24 pairs by the majority of their grades, a tie counts as right" in said()
+    pairs = [pair for members in triples.pairs.values() for pair in members]
+    assert sorted(pair.id[-2:] for pair in pairs) == ["a1"] * 12
+    assert len(triples.given) == 12
 
 
 def test_a_line_says_how_many_pairs_lists_are(said):

@@ -331,7 +331,10 @@ def test_a_bad_corpus(name, world, capfd):
 # --- params ----------------------------------------------------------------------------------------------------------
 
 PARAMS = {
-    "columns-same": ({"prepare__columns": {"point": "text", "counter": "text"}}, "prepare.columns: point and counter must be two columns; got 'text'"),
+    "columns-same": ({"prepare__columns": {"point": "text", "counter": "text", "label": None}}, "prepare.columns: point, counter and label must differ; got 'text', 'text', None"),
+    "columns-label": ({"prepare__columns": {"point": "p", "counter": "c", "label": "c"}}, "prepare.columns: point, counter and label must differ; got 'p', 'c', 'c'"),
+    "min-grade": ({"prepare__min_grade": -1}, "prepare.min_grade must be a number of at least 0; got -1"),
+    "given": ({"negatives__given": 1.5}, "negatives.given must be a number from 0 to 1; got 1.5"),
     "prompt-empty": ({"model__prompts": {"point": "", "counter": None}}, "model.prompts.point must be"),
     "patience-zero": ({"train__patience": 0}, "train.patience must be an integer of at least 1, or none; got 0"),
     "answers": ({"evaluate__answers": "pair"}, "evaluate.answers must be one of text, row; got 'pair'"),

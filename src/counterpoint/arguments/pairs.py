@@ -19,7 +19,8 @@ class Pair:
 
     counter is None for a counterless point; split is written where the file's name does not say it. seen says which text of the
     pair training has; "validation" is a test pair that has one in validation, and none in training. same_id is the text of the
-    document that has the point's id in a collection: never its candidate, whatever it says.
+    document that has the point's id in a collection: never its candidate, whatever it says. grade is that of a corpus with
+    grades or labels, None elsewhere, where every counter is right; 0 = people call it a wrong answer.
     """
 
     id: str
@@ -32,6 +33,12 @@ class Pair:
     negatives: tuple[tuple[int, int], ...] | None = None
     split: str | None = None
     same_id: str | None = None
+    grade: float | None = None
+
+    @property
+    def is_wrong(self) -> bool:
+        """Return whether people call the counter a wrong answer."""
+        return self.grade == 0
 
     def text(self, source: int) -> str:
         """Return the point or the counter, which must be there."""
@@ -58,7 +65,16 @@ class Document:
     text: str
 
 
-OPTIONAL = ("seen", "negatives", "split", "same_id")
+@dataclass(frozen=True)
+class Given:
+    """A wrong answer that people gave to a query of a split; query is the id of its first right pair there, or None."""
+
+    query: str | None
+    text: str
+    split: str
+
+
+OPTIONAL = ("seen", "negatives", "split", "same_id", "grade")
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -22,7 +22,7 @@ class Pool:
     text_group is equal for duplicates (`text_key`), numbered from 0 by first appearance. side is the argument's own; a counter
     takes the other side than the point it attacks. row is the row of the pair, or of the document, in the list it came from.
     counter_of is the position of a point's counter, -1 for arguments without one. same_id is the text group of a document with
-    the point's id, -1 for the others: neither candidate nor negative of the point.
+    the point's id, -1 for the others: neither candidate nor negative of the point. grade is a counter's, 1 for the others.
     """
 
     texts: Sequence[str]
@@ -35,6 +35,7 @@ class Pool:
     row: np.ndarray
     counter_of: np.ndarray
     same_id: np.ndarray
+    grade: np.ndarray
 
     def __len__(self) -> int:
         return len(self.text)
@@ -56,6 +57,8 @@ class Pool:
         group_of = dict(zip(texts, groups.tolist(), strict=True))
         same_id = np.full(len(arguments), -1)
         same_id[:n] = [group_of.get(pair.same_id, -1) for pair in pairs]
+        grade = np.ones(len(arguments))
+        grade[n : n + len(countered)] = [1 if pairs[i].grade is None else pairs[i].grade for i in counters]
         side = np.array([SIDES.get(pair.stance or "", UNKNOWN) for pair in pairs], dtype=np.int64)
         unknown = np.full(m, UNKNOWN)
         counter_of = np.full(len(arguments), -1)
@@ -75,6 +78,7 @@ class Pool:
             row=np.concatenate([np.arange(n), countered, np.arange(m)]),
             counter_of=counter_of,
             same_id=same_id,
+            grade=grade,
         )
 
     def merged(self, group: np.ndarray) -> "Pool":

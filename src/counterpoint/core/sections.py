@@ -26,9 +26,8 @@ Average = Annotated[AtLeastOne | Literal["greedy"], Field(union_mode="left_to_ri
 Weight = Annotated[Literal["auto"] | FromZero, Field(union_mode="left_to_right")]
 Frozen = Annotated[AtLeastOne | Literal["all"], Field(union_mode="left_to_right")]
 Text = Annotated[str, Field(pattern=r"\S")]
-Column = Annotated[
-    Text, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)
-]  # a header may be 2
+# a header may be 2
+Column = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 Prompt = Annotated[str, Field(min_length=1)]
 
 
@@ -93,11 +92,12 @@ class SplitShares(Section):
 class ColumnsParams(Section):
     point: Column = key("a table's column of points")
     counter: Column = key("a table's column of counters")
+    label: Maybe[Column] = key("a table's column of grades, numbers; none = label or relevance, where there is one", added=None)
 
     @model_validator(mode="after")
     def _differ(self) -> "ColumnsParams":
-        if self.point == self.counter:
-            raise ValueError(f"point and counter must be two columns; got {self.point!r} for both")
+        if len({self.point, self.counter, self.label}) < 3:
+            raise ValueError(f"point, counter and label must differ; got {self.point!r}, {self.counter!r}, {self.label!r}")
         return self
 
 
@@ -105,12 +105,12 @@ class PrepareParams(Section):
     seed: Seed = key("of the initial negatives, the random ones of epoch 0")
     split: SplitShares
     columns: ColumnsParams
+    min_grade: FromZero = key("grade, above 0, from which an answer is right; those below are wrong answers", added=1.0)
 
 
 class NegativesParams(Section):
     search: Search = key(
-        "nearest neighbours by chunked matrix product, scikit-learn's ball tree or FAISS (`requirements-faiss.txt`); all give "
-        "the same ones, FAISS above 200,000 arguments at least .99 of them"
+        "nearest neighbours by matrix product, ball tree or FAISS, which above 200,000 arguments has .99 of them"
     )
     per_point: AtLeastOne = key("negatives of each point")
     window: Window = key(
@@ -121,6 +121,7 @@ class NegativesParams(Section):
         "a mined negative's similarity to the point is at most s − margin · |s|, s being the positive's; a random negative "
         "stands in where the window has none; none = off, 0.05 = NV-Retriever's 95 %"
     )
+    given: Share = key("share of mined draws taken from wrong answers that people gave to the point, if any", added=0.5)
 
 
 class PromptsParams(Section):

@@ -19,6 +19,7 @@ PURPOSES = (
     "list rate",
     "list negatives",
     "topics",
+    "given",
 )
 
 

@@ -1,7 +1,6 @@
 """A directory in BEIR's form: corpus.jsonl, queries.jsonl and qrels/, with a file a split."""
 
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,17 @@ from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.forms import FORMS, read_rows
+from counterpoint.corpus.grades import grade_of, judged
 from counterpoint.corpus.source import Budget, Corpus, Row, check_text, kind
 from counterpoint.corpus.tables import SPLIT_NAMES
 
 
-def read_beir(path: Path, budget: Budget) -> Corpus | None:
-    """Read a pair for each relevant document of each query; return None for a directory that is not in BEIR's form.
+def read_beir(path: Path, budget: Budget, min_grade: float) -> Corpus | None:
+    """Read a pair for each judged document of each query; return None for a directory that is not in BEIR's form.
 
-    As in BEIR, a document's title stands before its text, and one with the query's id is never its candidate. Every grade above
-    0 counts as relevant. Without qrels of train or test the rows name no split, and a pair in two files stands once. Pairs are
-    left out, with a log line, where the query or the document is absent or has no visible text.
+    As in BEIR, a document's title stands before its text, and one with the query's id is never its candidate. A pair of grade 0
+    is a wrong answer. Without qrels of train or test rows name no split, and a pair in two files stands once. Pairs are left
+    out, with a log line, where the query or the document is absent or has no visible text.
     """
     if not ((path / "corpus.jsonl").is_file() and (path / "queries.jsonl").is_file() and (path / "qrels").is_dir()):
         return None
@@ -29,22 +29,26 @@ def read_beir(path: Path, budget: Budget) -> Corpus | None:
     with_splits = {"training", "test"} <= set(files)
     if not with_splits:
         logging.info("corpus: %s: without qrels of both train and test, splits are drawn over all pairs", path)
-    rows: dict[tuple[str, str, str], Row] = {}
+    rows: list[tuple[tuple[str | None, str, str], Row]] = []
+    first: dict[tuple[str, str], str] = {}  # query and document -> the split in which they stand first
     invisible = 0
     for split, file in files.items():
-        for query, document in _relevant(file, queries, documents, budget):
-            repeated = any((name, query, document) in rows for name in SPLITS)
+        for query, document, grade in _judgements(file, queries, documents, budget):
             if not (is_visible(queries[query]) and is_visible(documents[document])):
                 invisible += 1
-            elif with_splits or not repeated:
-                name = f"{query} > {document}" + (f" ({split})" if repeated else "")
-                pair = Pair(name, None, None, None, queries[query], documents[document], same_id=documents.get(query))
-                rows.setdefault((split, query, document), (split if with_splits else None, pair))
+                continue
+            place = split if with_splits else None
+            repeated = first.setdefault((query, document), split) != split and with_splits
+            name = f"{query} > {document}" + (f" ({split})" if repeated else "")
+            pair = Pair(name, None, None, None, queries[query], documents[document], same_id=documents.get(query), grade=grade)
+            rows.append(((place, query, document), (place, pair)))
     if invisible:
         logging.info("corpus: %s: left out pairs whose query or document has no visible text: %d", path, invisible)
-    paired = {document for *_, document in rows}
+    kept = judged(rows, min_grade, path)
+    right = {pair.id for _, pair in kept if not pair.is_wrong}
+    paired = {document for (_, _, document), (_, pair) in rows if pair.id in right}
     unpaired = [Document(name, text) for name, text in documents.items() if name not in paired and is_visible(text)]
-    return Corpus(list(rows.values()), documents=unpaired)
+    return Corpus(kept, documents=unpaired)
 
 
 def _qrels(folder: Path) -> dict[str, Path]:
@@ -62,35 +66,24 @@ def _qrels(folder: Path) -> dict[str, Path]:
     return {split: by_split[split] for split in SPLITS if split in by_split}
 
 
-def _relevant(file: Path, queries: dict[str, str], documents: dict[str, str], budget: Budget) -> Iterator[tuple[str, str]]:
-    """Yield the ids of each query and a document that is relevant to it; rows that name an absent one are left out."""
-    graded, rows, absent = False, 0, []
+def _judgements(
+    file: Path, queries: dict[str, str], documents: dict[str, str], budget: Budget
+) -> Iterator[tuple[str, str, float]]:
+    """Yield the ids of a query and a document, and the grade; rows that name an absent one are left out."""
+    rows, absent = 0, []
     for number, values in read_rows(file, budget):
         where, rows = f"{file}:{number}", rows + 1
         if missing := [name for name in ("query-id", "corpus-id", "score") if name not in values]:
             raise InputError(f"corpus: {where} must have {missing[0]}; got {', '.join(values)}")
-        query, document, score = str(values["query-id"]), str(values["corpus-id"]), _grade(values["score"], where)
-        graded |= score > 0 and score != 1
+        query, document, grade = str(values["query-id"]), str(values["corpus-id"]), grade_of(values["score"], f"{where}: score")
         if query not in queries or document not in documents:
             absent.append(f"{query} > {document}")
-        elif score > 0:
-            yield query, document
+        else:
+            yield query, document, grade
     if rows and len(absent) == rows:
         raise InputError(f"corpus: {file} must name ids of queries.jsonl and corpus.jsonl; none of its {rows:,} rows does")
     if absent:
         logging.info("corpus: %s: left out rows that name absent ids: %d, such as %s", file, len(absent), absent[0])
-    if graded:
-        logging.info("corpus: %s: all grades above 0 count as 1", file)
-
-
-def _grade(value: object, where: str) -> float:
-    try:
-        score = float(str(value))
-    except ValueError:
-        score = math.nan
-    if not math.isfinite(score):
-        raise InputError(f"corpus: {where}: score must be a number; got {value!r}")
-    return score
 
 
 def _texts(file: Path, budget: Budget) -> dict[str, str]:

@@ -12,6 +12,7 @@ from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.arguana import read_directory, read_zip
 from counterpoint.corpus.beir import read_beir
 from counterpoint.corpus.forms import FORMS
+from counterpoint.corpus.grades import by_text, judged
 from counterpoint.corpus.source import Budget, Corpus, Row, kind
 from counterpoint.corpus.tables import SPLIT_NAMES, read_table
 
@@ -23,20 +24,21 @@ PLACEHOLDERS = {
 }  # fmt: skip
 
 
-def read_corpus(path: str | Path, columns: Mapping[str, str] | None = None) -> Corpus:
+def read_corpus(path: str | Path, columns: Mapping[str, str | None] | None = None, min_grade: float = 1.0) -> Corpus:
     """Read a corpus; InputError names file and line of a row that cannot be used.
 
-    `columns` maps point and counter to their names in a table, where these differ.
+    `columns` maps point, counter and label to their names in a table. A pair of a lower grade than min_grade is a wrong answer:
+    its grade is 0.
     """
     try:
-        corpus = _read(Path(path), columns or {})
+        corpus = _read(Path(path), columns or {}, min_grade)
     except IsADirectoryError as error:
         raise InputError(f"corpus: {error.filename} must be a file; it is a directory") from None
     except OSError as error:
         raise InputError(f"corpus: {error.filename or path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a path with a NUL character
         raise InputError(f"corpus: {str(path)!r} cannot be a path: {error}") from None
-    if not any(pair.counter is not None for _, pair in corpus.rows):
+    if not any(pair.counter is not None and not pair.is_wrong for _, pair in corpus.rows):
         raise InputError(f"corpus: {path} must hold at least one pair of a point and a counter; got none")
     unsplit = [pair.id for split, pair in corpus.rows if split is None]
     if unsplit and len(unsplit) < len(corpus.rows):
@@ -66,7 +68,7 @@ def _warn_of_placeholders(path: str | Path, corpus: Corpus) -> None:
         logging.info("corpus: %s: texts that look like placeholders: %s", path, listed)
 
 
-def _read(path: Path, columns: Mapping[str, str]) -> Corpus:
+def _read(path: Path, columns: Mapping[str, str | None], min_grade: float) -> Corpus:
     try:
         path.stat()  # raises for a circle of links, too
     except FileNotFoundError:
@@ -77,13 +79,13 @@ def _read(path: Path, columns: Mapping[str, str]) -> Corpus:
     if ending == ".zip":
         return read_zip(path, budget)
     if ending in FORMS:
-        return Corpus(list(read_table(path, None, columns, budget)))
+        return Corpus(judged(by_text(read_table(path, None, columns, budget)), min_grade, path))
     if path.is_dir():
-        return read_beir(path, budget) or _tables(path, columns, budget) or read_directory(path, budget)
+        return read_beir(path, budget, min_grade) or _tables(path, columns, min_grade, budget) or read_directory(path, budget)
     raise InputError(f"corpus: {path} must be a directory or end in .zip, {', '.join(FORMS)} (or these with .gz)")
 
 
-def _tables(path: Path, columns: Mapping[str, str], budget: Budget) -> Corpus | None:
+def _tables(path: Path, columns: Mapping[str, str | None], min_grade: float, budget: Budget) -> Corpus | None:
     """Read the tables of a directory that are named after a split; return None where there is none."""
     files = sorted(file for file in path.iterdir() if kind(file)[1] in FORMS)
     tables = {file: split for file in files if (split := SPLIT_NAMES.get(kind(file)[0]))}
@@ -94,4 +96,5 @@ def _tables(path: Path, columns: Mapping[str, str], budget: Budget) -> Corpus | 
     if ignored := [file.name for file in files if file not in tables]:
         logging.info("corpus: %s: ignored tables, whose names are no split: %s", path, ", ".join(ignored))
     order = sorted(tables, key=lambda file: SPLITS.index(tables[file]))
-    return Corpus([row for file in order for row in read_table(file, tables[file], columns, budget)])
+    rows = (row for file in order for row in read_table(file, tables[file], columns, budget))
+    return Corpus(judged(by_text(rows), min_grade, path))

@@ -16,6 +16,7 @@ from counterpoint.arguments.triples import Triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS, SplitShares
 from counterpoint.core.seeds import generator
+from counterpoint.corpus.grades import given_answers
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.source import Row
 
@@ -31,18 +32,23 @@ class Splits:
     counts: dict[str, dict[str, int]]
 
 
-def read_splits(path: str | Path, shares: SplitShares | None, columns: Mapping[str, str] | None = None) -> Splits:
+def read_splits(
+    path: str | Path, shares: SplitShares | None, columns: Mapping[str, str | None] | None = None, min_grade: float = 1.0
+) -> Splits:
     """Read a corpus and split it as it names, else by `shares`, which may be None for a corpus that names its splits.
 
-    `columns` is that of `read_corpus`. Log what is odd but usable.
+    `columns` and min_grade are those of `read_corpus`. Log what is odd but usable.
     """
-    corpus = read_corpus(path, columns)
+    corpus = read_corpus(path, columns, min_grade)
     splits = mark_seen(split_rows(corpus.rows, shares))
+    given = given_answers(splits)
+    splits = {name: [pair for pair in pairs if not pair.is_wrong] for name, pairs in splits.items()}
     log_oddities(splits)
     triples = Triples(
         pairs={name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()},
         unpaired=[replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
         documents=corpus.documents,
+        given=given,
     )
     for name in SPLITS[1:]:
         _refuse_no_rival(name, triples)
@@ -60,8 +66,11 @@ def _refuse_no_rival(split: str, triples: Triples) -> None:
 def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, list[Pair]]:
     """Return the pairs of each split, with the counterless points: the splits that the corpus names, else drawn ones.
 
-    Where the corpus names training and test, but no validation, validation is drawn out of training.
+    Where the corpus names training and test, but no validation, validation is drawn out of training. Wrong answers come last in
+    the split of their point.
     """
+    wrong = [row for row in rows if row[1].is_wrong]
+    rows = [row for row in rows if not row[1].is_wrong]
     named = {split for split, _ in rows}
     drawn: Sequence[str] = SPLITS if named == {None} else SPLITS[:2] if named == {"training", "test"} else ()
     if drawn:
@@ -75,7 +84,24 @@ def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, lis
     if drawn:
         sizes = ", ".join(f"{usable[name]:,} {name}" for name in drawn)
         logging.info("corpus: splits drawn by prepare.split: %s pairs (at least %d each)", sizes, MIN_PAIRS)
-    return splits
+        wrong = [*_follow([row for row in wrong if row[0] != "test"], splits), *(row for row in wrong if row[0] == "test")]
+    return {name: pairs + [pair for split, pair in wrong if split == name] for name, pairs in splits.items()}
+
+
+def _follow(wrong: Sequence[Row], splits: Mapping[str, Sequence[Pair]]) -> list[Row]:
+    """Return wrong answers in the drawn split of their point.
+
+    None is a text of a later split's pairs, so that nothing leaks; a log line counts those.
+    """
+    split_of = {text_key(pair.point): name for name, pairs in splits.items() for pair in pairs}
+    texts = {name: {key for pair in pairs for key in pair.keys} for name, pairs in splits.items()}
+    rows = [(split, pair) for _, pair in wrong if (split := split_of.get(text_key(pair.point)))]
+    later = {name: set().union(*(texts[other] for other in SPLITS[i + 1 :])) for i, name in enumerate(SPLITS)}
+    kept: list[Row] = [(split, pair) for split, pair in rows if text_key(pair.texts[1]) not in later[split]]
+    if len(kept) < len(wrong):
+        line = "corpus: wrong answers left out, whose text stands in another split or whose point has no right answer: %d"
+        logging.info(line, len(wrong) - len(kept))
+    return kept
 
 
 def draw(pairs: list[Pair], shares: SplitShares, names: Sequence[str]) -> list[Row]:
@@ -137,7 +163,7 @@ def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
     has nothing, and validation a text.
     """
     training = splits["training"]
-    pairs = {tuple(map(text_key, pair.texts)) for pair in training if pair.counter is not None}
+    pairs = {tuple(map(text_key, pair.texts)) for pair in training if pair.counter is not None and not pair.is_wrong}
     texts, chosen_by = ({key for pair in splits.get(name, ()) for key in pair.keys} for name in ("training", "validation"))
 
     def seen(pair: Pair, split: str) -> str:

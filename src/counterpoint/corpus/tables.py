@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from counterpoint.arguments.text import is_visible
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SPLITS
 from counterpoint.corpus.forms import read_rows
+from counterpoint.corpus.grades import grade_of, label_column
 from counterpoint.corpus.source import STANCES, Budget, Row, check_text, kind
 
 COLUMNS = ("id", "theme", "debate", "stance", "point", "counter", "split")
@@ -19,13 +21,13 @@ NUMBERED = ("id", "theme", "debate")  # may be numbers
 SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training"} | dict.fromkeys(("dev", "valid", "val"), "validation")
 
 
-def read_table(file: Path, split: str | None, columns: Mapping[str, str], budget: Budget) -> Iterator[Row]:
+def read_table(file: Path, split: str | None, columns: Mapping[str, str | None], budget: Budget) -> Iterator[Row]:
     """Yield the rows of one file; where the file's name gives the split, a split column must agree with it.
 
-    `columns` maps some of COLUMNS to their names in the file. Log lines list the columns that are ignored, and count the pairs
-    of lists.
+    `columns` maps some of COLUMNS, and label, to their names in the file. A row's label is its pair's grade. Log lines list the
+    columns that are ignored, and count the pairs of lists.
     """
-    column_of = {columns.get(column, column): column for column in COLUMNS}  # name in the file -> our name
+    column_of = {columns.get(column) or column: column for column in COLUMNS}  # name in the file -> our name
     ignored: set[str] = set()
     lists, listed = 0, 0
     for number, values in read_rows(file, budget):
@@ -33,11 +35,13 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str], budget
         if missing := [name for name, column in column_of.items() if column in ("point", "counter") and name not in values]:
             line = f"{file}:1" if kind(file)[1] in (".csv", ".tsv") else where
             raise InputError(f"corpus: {line} must have {missing[0]}; got {', '.join(map(str, values))} (see prepare.columns)")
-        ignored.update(str(name) for name in values if name not in column_of and str(name).strip())
+        label = label_column(list(values), columns.get("label"), column_of, where)
+        ignored.update(str(name) for name in values if name not in column_of and name != label and str(name).strip())
         known = {column_of[name]: value for name, value in values.items() if name in column_of}
-        _refuse_label(values, column_of, where)
+        _refuse_scores(values, column_of, label, where)
+        grade = None if label is None else grade_of(values[label], f"{where}: {label}")
         pairs = list(_pairs(known, split, number, where))
-        yield from pairs
+        yield from ((name, replace(pair, grade=grade)) for name, pair in pairs)
         if len(pairs) > 1:
             lists, listed = lists + 1, listed + len(pairs)
     if lists:
@@ -49,17 +53,14 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str], budget
         logging.info("corpus: %s: ignored columns: %s", file, names)
 
 
-LABELS = {"label", "relevance", "score"}
-
-
-def _refuse_label(values: Mapping[str, Any], column_of: Mapping[str, str], where: str) -> None:
-    """Raise InputError for a row that a column of labels calls wrong."""
+def _refuse_scores(values: Mapping[str, Any], column_of: Mapping[str, str], label: str | None, where: str) -> None:
+    """Raise InputError for a row of score 0 in a table that names no column of labels: it may be one."""
     for name, value in values.items():
-        is_label = str(name).strip().lower() in LABELS and name not in column_of
-        if is_label and str(value).strip().lower() in ("0", "0.0", "false"):
+        is_score = str(name).strip().lower() == "score" and name not in (*column_of, label)
+        if label is None and is_score and str(value).strip().lower() in ("0", "0.0", "false"):
             raise InputError(
-                f"corpus: {where}: {name} must not be {value}, since every row is a right answer: leave such rows out, or "
-                "rename the column"
+                f"corpus: {where}: {name} must not be {value}, since every row is a right answer; labels are a column label or "
+                "relevance, or that of prepare.columns.label"
             )
 
 

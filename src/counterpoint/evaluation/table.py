@@ -47,6 +47,22 @@ RANKED = (DENSE, *MODEL_STAGES)
 STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", *RANKED)  # values of the column stage
 
 
+def right_cells(right: np.ndarray, grade: np.ndarray | None) -> Iterator[list[str]]:
+    """Yield the words of the column right: the ranks of a query's positives, with a grade that is not 1 as in 3x2.5."""
+    for i, row in enumerate(right):
+        grades = np.ones(len(row)) if grade is None else grade[i]
+        yield [str(rank) + ("" if value == 1 else f"x{value:g}") for rank, value in zip(row, grades, strict=True) if rank > 0]
+
+
+def ranks_of(cells: pd.Series) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the ranks (queries, m), padded with 0, and grades of the column right, None where all are 1."""
+    words = np.array([*zip_longest(*cells.str.split(), fillvalue="0")] or [()], dtype=str).T
+    if not cells.str.contains("x").any():
+        return words.astype(np.int64), None
+    ranks, _, grades = (np.char.partition(words, "x")[..., i] for i in range(3))
+    return ranks.astype(np.int64), np.where(grades == "", "1", grades).astype(float)
+
+
 def write_table(file: Path, rows: pd.DataFrame) -> None:
     """Write rows as CSV with all strings in quotes, so that any id can be read back."""
     write_text(file, rows.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC))
@@ -80,9 +96,8 @@ def summaries(split: str, rows: pd.DataFrame) -> Iterator[dict]:
 
 def summary(rows: pd.DataFrame, stage: str) -> dict:
     """Return counts, every measure and top1's interval for the queries of one setting and stage; None for no queries."""
-    candidates, lists = rows["candidates"].to_numpy(), rows["right"].str.split()
-    right = np.array([*zip_longest(*lists, fillvalue="0")] or [()], dtype=np.int64).T  # (queries, m), padded with 0
-    gained = gains_by_chance(candidates, (right > 0).sum(1)) if stage == "chance" else gains(right)
+    candidates, (right, grade) = rows["candidates"].to_numpy(), ranks_of(rows["right"])
+    gained = gains_by_chance(candidates, right, grade) if stage == "chance" else gains(right, grade)
     ties_hit = gained["top1"] if stage == "chance" else (rows["ties_hit"] == 1).to_numpy(dtype=float)
     low, high = interval(gained["top1"], rows["cluster"].to_numpy())
     measures = {name: _mean(values) for name, values in gained.items()}

@@ -13,7 +13,7 @@ from counterpoint.arguments.pool import Pool, clusters
 from counterpoint.arguments.seen import SEEN
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.sections import Relevance
-from counterpoint.evaluation.table import EVALUATED, relation
+from counterpoint.evaluation.table import EVALUATED, relation, right_cells
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
@@ -151,7 +151,7 @@ def ranks_table(task: Task, queries: Queries, columns: dict[str, Any], candidate
             "candidates": candidates,
             "rank": ranks.rank,
             "ties_hit": ranks.ties_hit,
-            "right": [" ".join(map(str, row[row > 0])) for row in ranks.right],
+            "right": [" ".join(cells) for cells in right_cells(ranks.right, ranks.grade)],
             "best": [f"{source} {(task.documents if source == 'document' else task.pairs)[row].id}" for source, row in top],
             "best_is": relation(pool, queries.point, ranks.best, ranks.best_right),
         }

@@ -11,7 +11,7 @@ from counterpoint.core.group import ALONE, Group
 from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator
 from counterpoint.core.similarity import similarity_at
-from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random
+from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random, is_eligible
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import nearest_eligible, search, window_of
 
@@ -40,12 +40,22 @@ class Negatives:
 class NegativeSampler:
     """Draws each point's negatives anew before every epoch, and keeps all draws.
 
-    pool holds the training arguments; initial (points, K) are the negatives of epoch 0, as pool positions; the processes of a
-    group search together. draws has an entry an epoch; a resumed run puts the earlier ones there.
+    pool holds the training arguments; initial (points, K) are the negatives of epoch 0, as pool positions; given (points, m)
+    those that people gave, padded with -1; the processes of a group search together. draws has an entry an epoch; a resumed run
+    puts the earlier ones there.
     """
 
-    def __init__(self, pool: Pool, schedule: Schedule, params: Params, initial: np.ndarray, group: Group = ALONE) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        schedule: Schedule,
+        params: Params,
+        initial: np.ndarray,
+        group: Group = ALONE,
+        given: np.ndarray | None = None,
+    ) -> None:
         self.pool, self.schedule, self.initial = pool, schedule, initial
+        self.given = np.full((len(initial), 0), -1) if given is None else given
         self.params, self.seed, self.normalized = params.negatives, params.seed, params.model.normalize
         self.search = partial(search, backend=params.negatives.search, group=group)
         self.excluded = excluded_groups(pool)
@@ -78,7 +88,7 @@ class NegativeSampler:
         return columns | {"distance": column("distance", np.float32)}
 
     def _draw(self, epoch: int, queries: torch.Tensor, vectors: torch.Tensor) -> Negatives:
-        """Each negative is random with probability rate, else mined.
+        """Each negative is random with probability rate; else given with negatives.given, where the point has any; else mined.
 
         queries (points, d) embed the points, vectors (n, d) the whole pool.
         """
@@ -86,17 +96,33 @@ class NegativeSampler:
         was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
         was_filtered = np.zeros_like(was_random)
         to_counter = _distance(queries, vectors[_at(self.pool.counter_of[self.pool.queries])])
-        if (points := np.flatnonzero((~was_random).any(1))).size:
-            window = self._window(points, ids[points], ~was_random[points], queries, vectors)
-            mined = window.draw(self._allowed(window, to_counter[points]), generator(self.seed, epoch, "window"))
-            ids[points] = np.where(was_random[points], ids[points], mined)
-            was_filtered = ~was_random & (ids < 0)
+        given = self._given(epoch, ids, ~was_random)
+        ids, mined = np.where(given < 0, ids, given), ~was_random & (given < 0)
+        if (points := np.flatnonzero(mined.any(1))).size:
+            window = self._window(points, ids[points], mined[points], queries, vectors)
+            drawn = window.draw(self._allowed(window, to_counter[points]), generator(self.seed, epoch, "window"))
+            ids[points] = np.where(mined[points], drawn, ids[points])
+            was_filtered = mined & (ids < 0)
             ids = fill_random(self.pool, self.excluded, ids, was_filtered, generator(self.seed, epoch, "filtered"))
         distance = _distance(queries[:, None], vectors[_at(ids)])
         return Negatives(ids, was_random | was_filtered, was_filtered, distance, to_counter)
 
     def _random(self, epoch: int) -> np.ndarray:
         return draw_random(self.pool, self.excluded, self.params.per_point, generator(self.seed, epoch, "negatives"))
+
+    def _given(self, epoch: int, ids: np.ndarray, empty: np.ndarray) -> np.ndarray:
+        """Return given negatives for a share of the empty places (points, K), -1 elsewhere; none is a duplicate in its row."""
+        if not self.given.size:
+            return np.full(ids.shape, -1)
+        missing = np.full((len(ids), max(0, ids.shape[1] - self.given.shape[1])), -1)
+        given = np.concatenate([self.given, missing], axis=1)  # as many as places, at least
+        rng = generator(self.seed, epoch, "given")
+        places = empty & (rng.random(ids.shape) < self.params.given)
+        others = np.where(empty, -1, self.pool.text_group[ids])
+        allowed = (given >= 0) & is_eligible(self.pool, others, given)
+        begin = np.zeros(len(ids), dtype=np.int64)
+        lots = Window(given, np.zeros(given.shape), begin, begin + given.shape[1], places)
+        return np.where(places, lots.draw(allowed, rng), -1)
 
     def _window(
         self, points: np.ndarray, ids: np.ndarray, empty: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor

@@ -1,6 +1,6 @@
 """Measures: each is the mean, over queries, of a query's gain from the ranks of its positives (from 1).
 
-right (queries, m) holds those ranks, rising, padded with 0.
+right (queries, m) holds those ranks, rising, padded with 0; grade (queries, m), which nDCG alone uses, is theirs, None for 1.
 """
 
 import numpy as np
@@ -10,15 +10,21 @@ RECALL_KS = (10, 100)
 DEPTH = 10  # of nDCG
 
 
-def gains(right: np.ndarray) -> dict[str, np.ndarray]:
+def gains(right: np.ndarray, grade: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return each query's gain by measure: (queries,) for top1, top3, top5, top10, mrr, ndcg10, recall10, recall100, map."""
     there, best = right > 0, right[:, 0]
     total, safe = there.sum(1), np.maximum(right, 1)
     top = {f"top{k}": (best <= k).astype(float) for k in KS}
-    dcg = np.where(there & (right <= DEPTH), 1 / np.log2(safe + 1), 0).sum(1)
+    gain = np.where(there, 1.0 if grade is None else grade, 0.0)
+    dcg = np.where(right <= DEPTH, gain / np.log2(safe + 1), 0).sum(1)
     recall = {f"recall{k}": (there & (right <= k)).sum(1) / total for k in RECALL_KS}
     precision = np.where(there, np.arange(1, right.shape[1] + 1) / safe, 0)  # at each positive
-    return top | {"mrr": 1 / best, "ndcg10": dcg / ideal(total)} | recall | {"map": precision.sum(1) / total}
+    return (
+        top
+        | {"mrr": 1 / best, "ndcg10": dcg / (ideal(total) if grade is None else ideal_of(gain))}
+        | recall
+        | {"map": precision.sum(1) / total}
+    )
 
 
 def ideal(total: np.ndarray) -> np.ndarray:
@@ -26,12 +32,24 @@ def ideal(total: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(1, DEPTH + 1) + 1))])[np.minimum(total, DEPTH)]
 
 
-def gains_by_chance(candidates: np.ndarray, total: np.ndarray) -> dict[str, np.ndarray]:
-    """Return each query's mean gain where its candidates (queries,), total of them positives, stand in random order."""
+def ideal_of(gain: np.ndarray) -> np.ndarray:
+    """Return the DCG at 10 of queries whose positives, of gains (queries, m), stand first, the highest before others."""
+    best = -np.sort(-gain, axis=1)[:, :DEPTH]
+    return (best / np.log2(np.arange(1, best.shape[1] + 1) + 1)).sum(1)
+
+
+def gains_by_chance(candidates: np.ndarray, right: np.ndarray, grade: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """Return each query's mean gain where its candidates (queries,) stand in random order."""
+    there = right > 0
+    total = there.sum(1)
     kinds, kind = np.unique(np.stack([candidates, total]), axis=1, return_inverse=True)
     means = [_by_chance(int(n), int(m)) for n, m in kinds.T]
     names = _by_chance(1, 1)
-    return {name: np.array([mean[name] for mean in means], dtype=float)[kind.ravel()] for name in names}
+    gained = {name: np.array([mean[name] for mean in means], dtype=float)[kind.ravel()] for name in names}
+    if grade is not None:  # a place has the mean grade
+        gain = np.where(there, grade, 0.0)
+        gained["ndcg10"] *= gain.sum(1) / total * ideal(total) / ideal_of(gain)
+    return gained
 
 
 def _by_chance(n: int, m: int) -> dict[str, float]:

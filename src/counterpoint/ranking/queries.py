@@ -20,7 +20,8 @@ class Queries:
 
     points (members,) are pool positions, those of a query together; start (queries,) tells where each query's begin. item (n,)
     is the answer of each argument, first (items,) the first argument of each answer. In the relevance mode "text" an answer is
-    a text group, in "row" an argument. right (queries, m) holds each query's positives, padded with -1.
+    a text group, in "row" an argument. right (queries, m) holds each query's positives, padded with -1; grade (queries, m) is
+    theirs, None where all are 1.
     """
 
     pool: Pool
@@ -30,6 +31,7 @@ class Queries:
     item: np.ndarray
     first: np.ndarray
     right: np.ndarray
+    grade: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -75,6 +77,7 @@ def by_text(pool: Pool, points: np.ndarray | None = None) -> Queries:
         if positives[group := int(pool.text_group[point])]:
             members.setdefault(group, []).append(int(point))
     sizes = np.array([len(positions) for positions in members.values()], dtype=np.int64)
+    right = padded([positives[group] for group in members])
     return Queries(
         pool,
         "text",
@@ -82,21 +85,49 @@ def by_text(pool: Pool, points: np.ndarray | None = None) -> Queries:
         start=np.cumsum(sizes) - sizes,
         item=pool.text_group,
         first=np.unique(pool.text_group, return_index=True)[1],
-        right=padded([positives[group] for group in members]),
+        right=right,
+        grade=_grades(pool, list(members), right),
     )
+
+
+def _grades(pool: Pool, points: list[int], right: np.ndarray) -> np.ndarray | None:
+    """The highest grade of each positive (queries, m) among the pairs of its query, points being the queries' text groups."""
+    if (pool.grade == 1).all():
+        return None
+    highest: dict[tuple[int, int], float] = {}
+    counters = pool.counter_of[pool.queries]
+    for point, counter, grade in zip(
+        pool.text_group[pool.queries], pool.text_group[counters], pool.grade[counters], strict=True
+    ):
+        highest[point, counter] = max(grade, highest.get((point, counter), 0.0))
+    return np.array([[highest.get((point, group), 0.0) for group in row] for point, row in zip(points, right, strict=True)])
 
 
 def by_row(pool: Pool) -> Queries:
     """Return a query for each pair, whose counter is the only positive; every argument is an answer."""
     arguments, points = np.arange(len(pool)), pool.queries
-    return Queries(pool, "row", points, np.arange(len(points)), arguments, arguments, pool.counter_of[points, None])
+    return Queries(
+        pool,
+        "row",
+        points,
+        np.arange(len(points)),
+        arguments,
+        arguments,
+        pool.counter_of[points, None],
+        _own_grade(pool, points),
+    )
 
 
 def by_row_among_texts(pool: Pool, points: np.ndarray) -> Queries:
     """Return a query for each of the points (positions), whose counter is the only positive; answers are distinct texts."""
     first = np.unique(pool.text_group, return_index=True)[1]
     right = pool.text_group[pool.counter_of[points], None]
-    return Queries(pool, "text", points, np.arange(len(points)), pool.text_group, first, right)
+    return Queries(pool, "text", points, np.arange(len(points)), pool.text_group, first, right, _own_grade(pool, points))
+
+
+def _own_grade(pool: Pool, points: np.ndarray) -> np.ndarray | None:
+    """The grade of each point's own counter (points, 1)."""
+    return None if (pool.grade == 1).all() else pool.grade[pool.counter_of[points], None]
 
 
 MODES: dict[Relevance, Callable[[Pool], Queries]] = {"text": by_text, "row": by_row}

@@ -96,12 +96,14 @@ class Ranks:
 
     right (queries, m) are the ranks of the positives, from 1 and rising, padded with 0; ties_hit (queries,) the rank of the
     best of them before all ties; best (queries,) the pool position of the first candidate; best_right marks a positive there.
+    grade (queries, m) is that of the positives, None where all are 1.
     """
 
     right: np.ndarray
     ties_hit: np.ndarray
     best: np.ndarray
     best_right: np.ndarray
+    grade: np.ndarray | None = None
 
     @property
     def rank(self) -> np.ndarray:
@@ -148,7 +150,8 @@ def rank(
 
 def _concatenated(parts: Sequence[Ranking]) -> Ranking:
     def ranks(stages: list[Ranks]) -> Ranks:
-        return Ranks(*(np.concatenate([getattr(stage, field.name) for stage in stages]) for field in fields(Ranks)))
+        columns = {field.name: [getattr(stage, field.name) for stage in stages] for field in fields(Ranks)}
+        return Ranks(**{name: np.concatenate(column) for name, column in columns.items() if column[0] is not None})
 
     candidates = np.concatenate([part.candidates for part in parts])
     return Ranking(candidates, ranks([part.retrieved for part in parts]), ranks([part.reranked for part in parts]))
@@ -203,12 +206,15 @@ class _Part:
 
     def ranks(self, order: _Order) -> Ranks:
         """Sort the ranks, and name the first argument in scope that has the best answer's text."""
-        ordered = np.sort(np.where(order.ranks > 0, order.ranks, np.iinfo(np.int64).max), axis=1)
+        places = np.where(order.ranks > 0, order.ranks, np.iinfo(np.int64).max)
+        rising, grade = np.argsort(places, axis=1, kind="stable"), self.queries.grade
+        ordered = np.take_along_axis(places, rising, 1)
         return Ranks(
             np.where(ordered < np.iinfo(np.int64).max, ordered, 0),
             order.ties_hit,
             self._standing(order.best),
             (self.positives == order.best[:, None]).any(1),
+            None if grade is None else np.take_along_axis(grade[self.chosen], rising, 1),
         )
 
     def _standing(self, best: np.ndarray) -> np.ndarray:
