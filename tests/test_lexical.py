@@ -104,7 +104,7 @@ def test_the_ranks_are_those_of_sorting_with_ties(seed):
 
 
 def weight_by(gained_and_lost):
-    """The weight where each one wins and loses so many of 100 queries against vectors alone, which have 50."""
+    """The weight where each one wins and loses so many of 100 queries against vectors alone, which have 50; others are second."""
     queries = by_text(WORLD)
     fusion = Fused(queries, euclidean(queries, vectors(WORLD)), lexical_of(GRID[0], 0.0))
     seen = []
@@ -129,6 +129,13 @@ def test_the_weight_is_the_least_within_a_standard_error_of_the_best():
     assert weight_by({0.1: (9, 0), 0.6: (10, 0)}) == 0.1  # against the best, 1 +- 1
     assert weight_by({0.1: (5, 0), 0.6: (10, 0)}) == 0.6  # 5 +- 2.2
     assert weight_by({0.1: (5, 0)}) == 0.1  # 5 +- 2.2 above vectors alone
+
+
+def test_ranks_behind_the_first_count():
+    queries = by_text(WORLD)
+    fusion = Fused(queries, euclidean(queries, vectors(WORLD)), lexical_of(GRID[0], 0.0))
+    ranks = iter([np.full(9, 4), np.full(9, 3), np.full(9, 2), *[np.full(9, 5)] * 10])
+    assert best_weight(fusion, lambda distance: next(ranks)) == WEIGHTS[2]
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
