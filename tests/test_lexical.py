@@ -104,7 +104,7 @@ def test_the_ranks_are_those_of_sorting_with_ties(seed):
 
 
 def weight_by(gained_and_lost):
-    """The weight where each one wins and loses so many of 100 queries against vectors alone, which have 50; others are second."""
+    """The weight where each one wins and loses so many of 100 queries against vectors alone, which have 50."""
     queries = by_text(WORLD)
     fusion = Fused(queries, euclidean(queries, vectors(WORLD)), lexical_of(GRID[0], 0.0))
     seen = []
