@@ -131,6 +131,13 @@ def test_the_weight_is_the_least_within_a_standard_error_of_the_best():
     assert weight_by({0.1: (5, 0)}) == 0.1  # 5 +- 2.2 above vectors alone
 
 
+def test_ranks_behind_the_first_count():
+    queries = by_text(WORLD)
+    fusion = Fused(queries, euclidean(queries, vectors(WORLD)), lexical_of(GRID[0], 0.0))
+    ranks = iter([np.full(9, 4), np.full(9, 3), np.full(9, 2), *[np.full(9, 5)] * 10])
+    assert best_weight(fusion, lambda distance: next(ranks)) == WEIGHTS[2]
+
+
 def test_it_is_read_as_it_was_written(tmp_path):
     lexical = lexical_of(GRID[-1], 0.15)
     lexical.save(tmp_path)

@@ -95,17 +95,17 @@ def fused(queries: Queries, distance: Distance, lexical: Lexical) -> Distance:
 
 
 def best_weight(fusion: Fused, ranks_under: Callable[[Distance], np.ndarray]) -> float:
-    """Return the least weight whose top1 is within one standard error of the highest; 0 = vectors alone.
+    """Return the least weight whose MRR is within one standard error of the highest; 0 = vectors alone.
 
-    ranks_under gives the ranks of the best positives (queries,) by a distance. Of b queries that the best alone answers and
-    c that the weight alone does, (b - c)^2 <= b + c: a paired difference within its error. The rule is Breiman et al.'s
-    (1984) for pruning trees: among few queries, the highest of 13 weights is the highest by chance.
+    ranks_under gives the ranks of the best positives (queries,) by a distance. The error is of the paired difference: with d
+    the differences of reciprocal ranks, (sum of d)^2 <= sum of d^2. The rule is Breiman et al.'s (1984) for pruning trees:
+    among few queries, the highest of 13 weights is the highest by chance. MRR changes less from weight to weight than top1.
     """
-    hits = {weight: (ranks_under(fusion.under(weight)) == 1).astype(int) for weight in WEIGHTS}
-    highest = max(hits.values(), key=np.sum)
+    gained = {weight: 1 / ranks_under(fusion.under(weight)) for weight in WEIGHTS}
+    highest = max(gained.values(), key=np.sum)
 
     def within(weight: float) -> bool:
-        difference = highest - hits[weight]
-        return difference.sum() ** 2 <= np.abs(difference).sum()
+        difference = highest - gained[weight]
+        return difference.sum() ** 2 <= np.square(difference).sum()
 
     return next(weight for weight in WEIGHTS if within(weight))
