@@ -25,7 +25,8 @@ from counterpoint.model.encoder import blind_spots
 from counterpoint.model.files import encoder_sha256, locate, save, weights_sha256
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.saved import tell_differences
-from counterpoint.negatives.eligible import given_negatives, negatives_of, redraw_ineligible
+from counterpoint.negatives.eligible import negatives_of, redraw_ineligible
+from counterpoint.negatives.provided import Provided
 from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import require_backend
@@ -45,7 +46,8 @@ def main() -> Callable[[], None]:
     require_backend(params.negatives.search)
     compute = choose(params.train.device, params.train.precision, launched=True)
     directory, group = locate(params.model.encoder), compute.group
-    refuse_differences(group, params, compute.local, data=TRIPLES, encoder=encoder_sha256(directory)[:12])
+    file, encoder = Path(params.negatives.file), encoder_sha256(directory)[:12]
+    refuse_differences(group, params, compute.local, data=TRIPLES, encoder=encoder, negatives=file)
     tell_differences(directory, params.model.pooling)
     seed_torch(params.seed, 0, "weights")
     model = build(params.model, directory, compute, with_head=params.trains_head)
@@ -56,8 +58,8 @@ def main() -> Callable[[], None]:
     initial, redrawn = redraw_ineligible(pool, negatives_of(triples.pairs["training"], pool), params.seed)
     if redrawn:
         logging.info("%d initial negatives have the tokens of a positive or of another negative: drawn again", redrawn)
-    given = given_negatives(pool, triples.pairs["training"], triples.given)
-    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group, given)
+    provided = Provided.of(pool, triples.pairs["training"], triples.given, file)
+    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group, provided)
     if sampler.fewest_eligible < (last := params.negatives.window[1]):
         logging.info("negatives.window: a point has as few as %d eligible negatives, not %d", sampler.fewest_eligible, last)
     checkpoint = Checkpoint.open(identity(params, directory), group, str(compute))
@@ -114,7 +116,7 @@ def encoder_facts(params: Params, directory: Path) -> dict:
 def identity(params: Params, directory: Path) -> str:
     """Return the fingerprint of all that this run's states depend on, but the device."""
     settings = params.model_dump(include=set(SETTINGS))
-    data = {file.name: sha256(file) for file in sorted(TRIPLES.glob("*.jsonl"))}
+    data = {file.name: sha256(file) for file in [*sorted(TRIPLES.glob("*.jsonl")), Path(params.negatives.file)]}
     facts = (settings, data, encoder_facts(params, directory), encoder_sha256(directory), torch.__version__)
     return fingerprint(Path(__file__).parent, *facts)
 

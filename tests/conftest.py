@@ -60,6 +60,12 @@ SPLIT_OF = ("training", "validation", "test")  # a theme's first, second and thi
 WORDS = sorted({*COMMON, *(word for debates in THEMES.values() for words in debates.values() for word in words.split())})
 
 
+def no_negatives(folder: Path) -> None:
+    """Write the default of negatives.file."""
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data/no_negatives.jsonl").touch()
+
+
 def usable(corpus: Path, split: str) -> list:
     """The pairs of a split of a corpus that names its splits."""
     from counterpoint.corpus.splits import read_splits
@@ -397,6 +403,7 @@ def stages_in(
     for name in ("CHECKPOINT_DIR", "STATES_DIR"):
         monkeypatch.setenv(name, str(folder / name))
     write_arguana(folder / "data/fixture")
+    no_negatives(folder)
 
     def stages(*verbs, **changes):
         (folder / "params.yaml").write_text(yaml.safe_dump(params or fixture_params(encoder, **changes)))

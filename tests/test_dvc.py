@@ -11,7 +11,18 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from conftest import EVERY_PART, ROOT, command, fixture_params, independent_pairs, outputs, restore, succeed, write_arguana
+from conftest import (
+    EVERY_PART,
+    ROOT,
+    command,
+    fixture_params,
+    independent_pairs,
+    no_negatives,
+    outputs,
+    restore,
+    succeed,
+    write_arguana,
+)
 from counterpoint.core import params as params_module
 from counterpoint.core.params import Params
 from counterpoint.evaluation.table import read_table
@@ -76,6 +87,7 @@ def test_the_params_of_a_stage_are_the_keys_it_reads(keys_read, tiny_bert, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
     write_arguana(tmp_path / "arguana")
+    no_negatives(tmp_path)
     write_pairs(tmp_path / "pairs.csv")
     for corpus in ("pairs.csv", "arguana"):  # the first has no splits of its own
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, corpus=corpus, train__epochs=1)))
@@ -96,6 +108,7 @@ def test_rank_reads_the_hidden_states_of_train_and_ranks_as_the_selection_scored
     for name in ("CHECKPOINT_DIR", "STATES_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
     write_arguana(tmp_path / "arguana")
+    no_negatives(tmp_path)
     changes = EVERY_PART | {"corpus": "arguana", "evaluate__beir": True, "select__queries": "all"}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(fixture_params(tiny_bert, **changes)))
     for verb in ("prepare", "train", "lexical", "rerank", "rank"):

@@ -3,6 +3,8 @@
 import json
 import logging
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,8 @@ from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.grades import judged
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.table import ranks_of, right_cells, summary
-from counterpoint.negatives.eligible import given_negatives, initial_negatives
+from counterpoint.negatives.eligible import initial_negatives
+from counterpoint.negatives.provided import Provided
 from counterpoint.ranking.metrics import gains, gains_by_chance
 from counterpoint.ranking.queries import by_row, by_text
 from test_sampler import sampler
@@ -197,26 +200,30 @@ def test_another_column_of_labels_leaves_label_an_ordinary_one(tmp_path, caplog)
     assert "ignored columns: gold" in caplog.text
 
 
+def given_ids(pool, pairs, answers):
+    return Provided.of(pool, pairs, answers, Path("/dev/null")).given
+
+
 PAIRS = [pair(f"{i}", f"p{i}", f"c{i}") for i in range(400)]
 ANSWERS = [Given(f"{i}", f"c{(i + 7) % 400}", "training") for i in range(200)]
 
 
 def test_given_negatives_are_the_share_of_mined_draws_that_is_asked_for():
     pool = Pool.of(PAIRS)
-    given = given_negatives(pool, PAIRS, ANSWERS)
+    given = given_ids(pool, PAIRS, ANSWERS)
     assert given[:200, 0].tolist() == [400 + (i + 7) % 400 for i in range(200)]
     assert (given[200:] == -1).all()
     place = torch.arange(800.0)[:, None]
     for share, rate in ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (1.0, 0.4)):
         one = sampler(pool, rate, initial_negatives(pool, 1, 0), given=share)
-        one.given = given
+        one.provided = replace(one.provided, given=given)
         drawn = one.draw(1, place, place)
         taken = drawn.ids[:200, 0] == given[:200, 0]
         assert not (taken & drawn.was_random[:200, 0]).sum() > 3  # by chance alone
         mined = ~drawn.was_random[:200, 0]
         assert taken[mined].mean() == pytest.approx(share, abs=0.09)
         again = sampler(pool, rate, one.initial, given=share)
-        again.given = given
+        again.provided = one.provided
         assert np.array_equal(again.draw(1, place, place).ids, drawn.ids)
 
 
@@ -230,10 +237,10 @@ def test_without_given_ones_the_draw_is_what_it_was():
 def test_several_negatives_of_a_point_differ():
     """Of two places with one given answer, one is given and the other mined."""
     pool = Pool.of(PAIRS)
-    given = given_negatives(pool, PAIRS, [*ANSWERS, Given("3", "c10", "training"), Given("3", "p9", "training")])
+    given = given_ids(pool, PAIRS, [*ANSWERS, Given("3", "c10", "training"), Given("3", "p9", "training")])
     place = torch.arange(800.0)[:, None]
     one = sampler(pool, 0.0, initial_negatives(pool, 3, 0), given=1.0)
-    one.given = given
+    one.provided = replace(one.provided, given=given)
     drawn = one.draw(1, place, place)
     assert all(len({pool.text_group[i] for i in row}) == 3 for row in drawn.ids)
     assert Counter((drawn.ids[:200] == given[:200, :1]).sum(1).tolist()) == {1: 200}
@@ -245,8 +252,8 @@ def test_a_right_answer_of_the_pool_is_never_given():
     """As where two texts have the same tokens, which prepare cannot know."""
     pool = Pool.of(PAIRS[:3])
     merged = pool.merged(np.array([0, 1, 2, 3, 4, 3]))  # c2 reads as c0
-    assert given_negatives(merged, PAIRS[:3], [Given("0", "c2", "training")]).tolist() == [[-1], [-1], [-1]]
-    assert given_negatives(pool, PAIRS[:3], [Given("0", "c2", "training")]).tolist() == [[5], [-1], [-1]]
+    assert given_ids(merged, PAIRS[:3], [Given("0", "c2", "training")]).shape == (3, 0)
+    assert given_ids(pool, PAIRS[:3], [Given("0", "c2", "training")]).tolist() == [[5], [-1], [-1]]
 
 
 def test_triples_without_given_ones_have_no_file(tmp_path):

@@ -135,7 +135,7 @@ def fixture():
 def sampler(pool, rate, initial, seed=0, normalized=False, **changes):
     """Return a sampler whose rate stays, over a pool without duplicates."""
     initial = np.asarray(initial)
-    values = {"search": "exact", "per_point": initial.shape[1], "window": [1, 1], "margin": None, "given": 0.5}
+    values = {"search": "exact", "per_point": initial.shape[1], "window": [1, 1], "margin": None, "given": 0.5, "file": "none"}
     model = fixture().model.model_copy(update={"normalize": normalized})
     params = fixture().model_copy(update={"seed": seed, "model": model, "negatives": NegativesParams(**(values | changes))})
     return NegativeSampler(pool, Schedule(rate, None, 0.0), params, initial)

@@ -26,8 +26,7 @@ Average = Annotated[AtLeastOne | Literal["greedy"], Field(union_mode="left_to_ri
 Weight = Annotated[Literal["auto"] | FromZero, Field(union_mode="left_to_right")]
 Frozen = Annotated[AtLeastOne | Literal["all"], Field(union_mode="left_to_right")]
 Text = Annotated[str, Field(pattern=r"\S")]
-# a header may be 2
-Column = Annotated[Text, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
+Column = Annotated[Text, BeforeValidator(lambda name: str(name) if type(name) in (int, float) else name)]  # such as 2
 Prompt = Annotated[str, Field(min_length=1)]
 
 
@@ -121,6 +120,7 @@ class NegativesParams(Section):
         "a mined negative's similarity to the point is at most s − margin · |s|, s being the positive's; a random negative "
         "stands in where the window has none; none = off, 0.05 = NV-Retriever's 95 %"
     )
+    file: Text = key("another miner's negatives; first for random ones, then in the window", added="data/no_negatives.jsonl")
     given: Share = key("share of mined draws taken from wrong answers that people gave to the point, if any", added=0.5)
 
 

@@ -1,13 +1,12 @@
 """The arguments that are eligible as negatives of a point, random draws of them, and the initial negatives on disk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from counterpoint.arguments.pairs import SOURCES, Given, Pair
+from counterpoint.arguments.pairs import SOURCES, Pair
 from counterpoint.arguments.pool import Pool, padded, positive_groups
-from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
 from counterpoint.core.seeds import generator
 
@@ -98,21 +97,3 @@ def redraw_ineligible(pool: Pool, ids: np.ndarray, seed: int) -> tuple[np.ndarra
     rows = bad.any(1)  # a row is drawn as a whole, so that its negatives stay distinct
     fresh = draw_random(pool, excluded, ids.shape[1], generator(seed, 0, "negatives"))
     return np.where(rows[:, None], fresh, ids), int(bad.sum())
-
-
-def given_negatives(pool: Pool, pairs: Sequence[Pair], given: Iterable[Given]) -> np.ndarray:
-    """Return the eligible ones of the wrong answers given to each query point: ids (points, m), padded with -1.
-
-    pairs are the pool's; all that have a query's point share its given answers. No two of a row are duplicates.
-    """
-    if not (given := list(given)):
-        return np.empty((len(pool.queries), 0), dtype=np.int64)
-    positions = {text_key(pool.texts[text]): i for i, text in reversed(list(enumerate(pool.text)))}
-    groups = dict(zip((pairs[row].id for row in pool.row[pool.queries]), pool.text_group[pool.queries].tolist(), strict=True))
-    of_point: dict[int, dict[int, int]] = {}  # text group of a point -> that of an answer -> its position
-    for answer in given:
-        if answer.query in groups:
-            position = positions[text_key(answer.text)]
-            of_point.setdefault(groups[answer.query], {}).setdefault(int(pool.text_group[position]), position)
-    ids = padded([list(of_point.get(point, {}).values()) for point in pool.text_group[pool.queries].tolist()])
-    return np.where((ids >= 0) & is_eligible(pool, excluded_groups(pool), ids), ids, -1)

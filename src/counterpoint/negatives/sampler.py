@@ -11,7 +11,8 @@ from counterpoint.core.group import ALONE, Group
 from counterpoint.core.params import Params
 from counterpoint.core.seeds import generator
 from counterpoint.core.similarity import similarity_at
-from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random, is_eligible
+from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random, is_eligible, is_first
+from counterpoint.negatives.provided import Provided
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import nearest_eligible, search, window_of
 
@@ -40,9 +41,9 @@ class Negatives:
 class NegativeSampler:
     """Draws each point's negatives anew before every epoch, and keeps all draws.
 
-    pool holds the training arguments; initial (points, K) are the negatives of epoch 0, as pool positions; given (points, m)
-    those that people gave, padded with -1; the processes of a group search together. draws has an entry an epoch; a resumed run
-    puts the earlier ones there.
+    pool holds the training arguments; initial (points, K) are the negatives of epoch 0, as pool positions, but for those of
+    negatives.file; the processes of a group search together. draws has an entry an epoch; a resumed run puts the earlier ones
+    there.
     """
 
     def __init__(
@@ -52,10 +53,10 @@ class NegativeSampler:
         params: Params,
         initial: np.ndarray,
         group: Group = ALONE,
-        given: np.ndarray | None = None,
+        provided: Provided | None = None,
     ) -> None:
         self.pool, self.schedule, self.initial = pool, schedule, initial
-        self.given = np.full((len(initial), 0), -1) if given is None else given
+        self.provided = provided or Provided.nothing(len(initial))
         self.params, self.seed, self.normalized = params.negatives, params.seed, params.model.normalize
         self.search = partial(search, backend=params.negatives.search, group=group)
         self.excluded = excluded_groups(pool)
@@ -90,9 +91,10 @@ class NegativeSampler:
     def _draw(self, epoch: int, queries: torch.Tensor, vectors: torch.Tensor) -> Negatives:
         """Each negative is random with probability rate; else given with negatives.given, where the point has any; else mined.
 
-        queries (points, d) embed the points, vectors (n, d) the whole pool.
+        queries (points, d) embed the points, vectors (n, d) the whole pool. In epoch 0 those of negatives.file stand for random
+        ones.
         """
-        ids = self.initial.copy() if epoch == 0 else self._random(epoch)
+        ids = self._random(epoch) if epoch else self._overridden()
         was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
         was_filtered = np.zeros_like(was_random)
         to_counter = _distance(queries, vectors[_at(self.pool.counter_of[self.pool.queries])])
@@ -105,19 +107,28 @@ class NegativeSampler:
             was_filtered = mined & (ids < 0)
             ids = fill_random(self.pool, self.excluded, ids, was_filtered, generator(self.seed, epoch, "filtered"))
         distance = _distance(queries[:, None], vectors[_at(ids)])
+        if epoch == 0:
+            was_random &= ids == self.initial
         return Negatives(ids, was_random | was_filtered, was_filtered, distance, to_counter)
+
+    def _overridden(self) -> np.ndarray:
+        """The initial negatives, behind those of negatives.file (points, K)."""
+        ids = np.concatenate([self.provided.mined, self.initial], axis=1)
+        late = (ids < 0) | ~is_first(np.where(ids < 0, -1, self.pool.text_group[ids]))
+        return np.take_along_axis(ids, np.argsort(late, axis=1, kind="stable"), 1)[:, : self.initial.shape[1]]
 
     def _random(self, epoch: int) -> np.ndarray:
         return draw_random(self.pool, self.excluded, self.params.per_point, generator(self.seed, epoch, "negatives"))
 
     def _given(self, epoch: int, ids: np.ndarray, empty: np.ndarray) -> np.ndarray:
         """Return given negatives for a share of the empty places (points, K), -1 elsewhere; none is a duplicate in its row."""
-        if not self.given.size:
+        given, share = self.provided.given, self.params.given
+        if not given.size:
             return np.full(ids.shape, -1)
-        missing = np.full((len(ids), max(0, ids.shape[1] - self.given.shape[1])), -1)
-        given = np.concatenate([self.given, missing], axis=1)  # as many as places, at least
+        missing = np.full((len(ids), max(0, ids.shape[1] - given.shape[1])), -1)
+        given = np.concatenate([given, missing], axis=1)  # as many as places, at least
         rng = generator(self.seed, epoch, "given")
-        places = empty & (rng.random(ids.shape) < self.params.given)
+        places = empty & (rng.random(ids.shape) < share)
         others = np.where(empty, -1, self.pool.text_group[ids])
         allowed = (given >= 0) & is_eligible(self.pool, others, given)
         begin = np.zeros(len(ids), dtype=np.int64)
@@ -127,12 +138,13 @@ class NegativeSampler:
     def _window(
         self, points: np.ndarray, ids: np.ndarray, empty: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor
     ) -> "Window":
-        """The eligible neighbours of some points, no duplicates of the ids that are not empty (points, K)."""
+        """The eligible neighbours of some points, with those of negatives.file; no duplicates of ids in places not empty."""
         groups = np.where(empty, -1, self.pool.text_group[ids])
         excluded = np.concatenate([self.excluded[points], groups], axis=1)
         begin, end = window_of(self.params.window, empty.sum(1), count_eligible(self.pool, excluded))
         neighbours = nearest_eligible(self.pool, excluded, queries[_at(points)], vectors, end, self.search)
-        return Window(*neighbours, begin, end, empty)
+        window = Window(*neighbours, begin, end, empty)
+        return window.joined(self.provided.mined[points], groups, self.pool, queries[_at(points)], vectors)
 
     def _allowed(self, window: "Window", to_counter: np.ndarray) -> np.ndarray:
         """Return which neighbours are below the margin: bool (points, k)."""
@@ -147,8 +159,8 @@ class NegativeSampler:
 class Window:
     """The ranks of some points' eligible neighbours that mined negatives are drawn from.
 
-    ids and distance are (points, k), nearest first; of row i the ranks from begin[i] to end[i] count; empty (points, K) marks
-    the places to fill.
+    ids and distance are (points, k), nearest first; of row i the ranks from begin[i] to end[i] count, and all that beside
+    (points, k) marks; empty (points, K) marks the places to fill.
     """
 
     ids: np.ndarray
@@ -156,11 +168,32 @@ class Window:
     begin: np.ndarray
     end: np.ndarray
     empty: np.ndarray
+    beside: np.ndarray | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Return which neighbours count: bool (points, k)."""
+        rank = np.arange(self.ids.shape[1])
+        inside = (rank >= self.begin[:, None]) & (rank < self.end[:, None])
+        return inside if self.beside is None else inside | self.beside
+
+    def joined(self, ids: np.ndarray, taken: np.ndarray, pool: Pool, queries: torch.Tensor, vectors: torch.Tensor) -> "Window":
+        """Return the window with other negatives (points, m), padded with -1, beside its ranks.
+
+        None is a duplicate of one that counts, or of the text groups that are taken (points, K).
+        """
+        if not ids.size:
+            return self
+        groups = np.where(self.counts, pool.text_group[self.ids], -1)
+        there = (ids >= 0) & is_eligible(pool, np.concatenate([groups, taken], axis=1), ids)
+        distance = _distance(queries[:, None], vectors[_at(np.maximum(ids, 0))])
+        beside = np.concatenate([np.zeros(self.ids.shape, dtype=bool), there], axis=1)
+        both = np.concatenate([self.ids, ids], axis=1), np.concatenate([self.distance, distance], axis=1)
+        return Window(*both, self.begin, self.end, self.empty, beside)
 
     def draw(self, allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return mined ids (points, K) for the empty places, -1 where the window has too few allowed ones (points, k)."""
-        rank = np.arange(self.ids.shape[1])
-        allowed = allowed & (rank >= self.begin[:, None]) & (rank < self.end[:, None])
+        rank, allowed = np.arange(self.ids.shape[1]), allowed & self.counts
         lot = np.where(allowed, rng.random(self.ids.shape), np.inf)
         ranks = np.argsort(lot, axis=1, kind="stable")[:, : self.empty.shape[1]]  # by lot
         count = np.minimum(self.empty.sum(1), allowed.sum(1))
