@@ -14,7 +14,7 @@ from counterpoint.core.files import write_series
 from counterpoint.core.params import load_params
 from counterpoint.corpus.splits import read_splits
 from counterpoint.negatives.eligible import initial_negatives, with_negatives
-from counterpoint.ranking.queries import count_pairs
+from counterpoint.ranking.counts import count_pairs
 
 TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 

@@ -10,8 +10,9 @@ from counterpoint.arguments.seen import UNSEEN
 from counterpoint.corpus.read import read_corpus
 from counterpoint.corpus.splits import count, mark_seen, split_rows
 from counterpoint.lexical.bm25 import bm25
+from counterpoint.ranking.counts import count_pairs
 from counterpoint.ranking.metrics import top_k
-from counterpoint.ranking.queries import SETTINGS, by_row, by_text, count_pairs
+from counterpoint.ranking.queries import SETTINGS, by_row, by_text
 from counterpoint.ranking.ranking import rank
 
 pytestmark = pytest.mark.skipif("ARGUANA" not in os.environ, reason="ARGUANA does not name the real corpus")

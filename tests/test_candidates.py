@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.text import text_key
 from counterpoint.corpus.read import read_corpus
 from counterpoint.ranking import queries as module
+from counterpoint.ranking.counts import count_pairs
 from counterpoint.ranking.queries import (
     SETTINGS,
     beir_setting,
     by_row,
     by_row_among_texts,
     by_text,
-    count_pairs,
     in_scope,
     is_candidate,
     settings_of,
@@ -95,6 +95,27 @@ def test_the_fixture_s_candidates_and_their_counts_are_brute_force_s(arguana, sp
         assert candidates == [sorted(members) for members in expected]
         assert counts[name] == sum(map(len, expected))
     assert list(counts) == list(SETTINGS)
+
+
+@pytest.mark.parametrize("world", range(300))
+def test_counts_by_groups_are_those_of_the_masks(world):
+    """Few texts, so that there are duplicates of all kinds; counterless points, documents, and some with the query's id."""
+    rng = np.random.default_rng(world)
+    texts = [f"text {i}" for i in range(rng.integers(3, 12))]
+    known = rng.random(3) < 0.8  # theme, debate, stance
+    pairs = []
+    for i in range(rng.integers(2, 14)):
+        theme, debate, side = (f"t{rng.integers(2)}", f"d{rng.integers(3)}", ("pro", "con")[rng.integers(2)])
+        point, counter, same = rng.choice(texts, 3)
+        place = [value if there else None for value, there in zip((theme, debate, side), known, strict=True)]
+        counter = None if i > 1 and rng.random() < 0.1 else str(counter)
+        pairs.append(Pair(str(i), *place, str(point), counter, same_id=str(same) if rng.random() < 0.2 else None))
+    pool = Pool.of(pairs, [Document(f"d{i}", f"text {i + 8}") for i in range(rng.integers(4))])
+    queries, chosen = by_row(pool), np.arange(len(pool.queries))
+    masks = {
+        name: is_candidate(queries, chosen, in_scope(queries, chosen, setting)) for name, setting in settings_of(pool).items()
+    }
+    assert count_pairs(pool) == {name: masks[name].sum() if name in masks else None for name in SETTINGS}
 
 
 def test_a_pool_has_the_settings_whose_columns_every_argument_has():

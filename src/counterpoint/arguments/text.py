@@ -43,9 +43,10 @@ def is_visible(text: str) -> bool:
 
 # Scripts that put no spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 
 def is_unspaced(text: str) -> bool:
     """Return whether at least half of a text's letters are of a script without spaces between words."""
-    letters = sum(character.isalpha() for character in text)
-    return letters > 0 and 2 * len(re.findall(f"[{UNSPACED}]", text)) >= letters
+    unspaced = len(UNSPACED_LETTER.findall(text))  # in most texts none, so that their letters need no count
+    return unspaced > 0 and 2 * unspaced >= sum(map(str.isalpha, text))

@@ -32,7 +32,7 @@ def judged(rows: Iterable[tuple[Hashable, Row]], min_grade: float, where: object
     judged: dict[Hashable, Row] = {}
     for i, (key, (split, pair)) in enumerate(rows):
         if pair.grade is None or pair.counter is None:
-            judged["row", i] = split, replace(pair, grade=None)
+            judged["row", i] = split, pair if pair.grade is None else replace(pair, grade=None)
         else:
             judged.setdefault(("pair", key), (split, pair))
             grades.setdefault(("pair", key), []).append(pair.grade)

@@ -41,7 +41,7 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str | None],
         _refuse_scores(values, column_of, label, where)
         grade = None if label is None else grade_of(values[label], f"{where}: {label}")
         pairs = list(_pairs(known, split, number, where))
-        yield from ((name, replace(pair, grade=grade)) for name, pair in pairs)
+        yield from pairs if grade is None else ((name, replace(pair, grade=grade)) for name, pair in pairs)
         if len(pairs) > 1:
             lists, listed = lists + 1, listed + len(pairs)
     if lists:

@@ -12,7 +12,7 @@ import numpy as np
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 from scipy.sparse import csr_array
 
-from counterpoint.arguments.text import UNSPACED
+from counterpoint.arguments.text import UNSPACED, UNSPACED_LETTER
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.metrics import mrr, top_k
 from counterpoint.ranking.queries import Queries
@@ -21,7 +21,6 @@ from counterpoint.ranking.queries import Queries
 MARKS = "".join(chr(code) for code in range(0x370, 0x10000) if unicodedata.category(chr(code)).startswith("M"))
 # In English [a-z0-9]+; in scripts without spaces between words, a run of letters.
 RUN = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}](?:[^\W_{UNSPACED}]|[{MARKS}])*")
-UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 
 def words(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from counterpoint.arguments.pairs import POINT
+from counterpoint.arguments.pairs import DOCUMENT, POINT
 from counterpoint.arguments.pool import UNKNOWN, Pool, padded, positive_groups
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.sections import Relevance, SettingName
@@ -169,8 +169,9 @@ def beir_setting(*, collection: bool) -> dict[str, Setting]:
 
 
 def settings_of(pool: Pool) -> dict[str, Setting]:
-    """Return those of SETTINGS whose columns are known of every argument of the pool."""
-    known = {name for name in ("debate", "theme", "side") if (getattr(pool, name) != UNKNOWN).all()}
+    """Return those of SETTINGS whose columns are known of every argument of the pool but its documents, which have none."""
+    arguments = pool.source != DOCUMENT
+    known = {name for name in ("debate", "theme", "side") if (getattr(pool, name)[arguments] != UNKNOWN).all()}
     return {name: setting for name, setting in SETTINGS.items() if known.issuperset(setting.needs)}
 
 
@@ -214,14 +215,3 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
     query, place = np.nonzero(right >= 0)
     allowed[query, right[query, place]] = True
     return allowed
-
-
-def count_pairs(pool: Pool) -> dict[str, int | None]:
-    """Return the number of pairs of query and candidate in each of SETTINGS, by row; None where the pool cannot have it."""
-    queries, settings = by_row(pool), settings_of(pool)
-    counts = [
-        [is_candidate(queries, chosen, in_scope(queries, chosen, setting)).sum() for setting in settings.values()]
-        for chosen in queries.chunks()
-    ]
-    totals = dict(zip(settings, np.sum(counts, axis=0, dtype=int).tolist(), strict=True))
-    return {name: totals.get(name) for name in SETTINGS}
