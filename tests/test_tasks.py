@@ -12,7 +12,7 @@ from counterpoint.lexical.bm25 import bm25
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.ranking.distance import euclidean
-from counterpoint.ranking.queries import SETTINGS
+from counterpoint.ranking.queries import SETTINGS, in_scope
 from counterpoint.ranking.ranking import Ranks, rank
 
 
@@ -136,7 +136,10 @@ def test_in_a_collection_every_split_searches_every_document(triples, tmp_path):
     write_triples(tmp_path, replace(triples, documents=[Document("d0", "salt"), Document("d1", "spoon")]))
     read = read_triples(tmp_path)
     test = read_tasks(read, beir=False)[1]
-    assert list(test.settings) == ["epc", "epa"]  # a document has no debate
+    queries, chosen = test.queries["text"], np.arange(2)
+    for name, setting in test.settings.items():  # a document has no debate, theme or side
+        scope = np.broadcast_to(in_scope(queries, chosen, setting), (2, len(test.pool)))
+        assert (scope & (test.pool.source == 2)).any() == (name in ("epc", "epa")), name
     assert texts(test, test.pool.source == 2) == ["salt", "spoon", "dog bark", "bone leash", "nest egg", "bird"]
     ranks = Ranks(np.ones((2, 1), dtype=int), np.ones(2), np.array([7, 9]), np.array([False, False]))
     rows = table(test, "text", [4, 4], ranks)
