@@ -24,7 +24,7 @@ matplotlib.rc("font", size=12)
 matplotlib.rc("grid", alpha=0.3)
 
 # The palette of Okabe and Ito for colour-blind readers; line styles differ too, for print in grey.
-BLUE, ORANGE, GREEN, PURPLE, GREY, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666", "#56B4E9"
+BLUE, ORANGE, GREEN, PURPLE, GREY, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666", "#56B4E9", "#000000"
 PERCENT = "{x:.0%}"
 TITLE_CHARACTERS = 8  # per inch
 RANKERS = {  # stage -> label, colour, marker
@@ -33,7 +33,7 @@ RANKERS = {  # stage -> label, colour, marker
     "bm25_classic": ("BM25, k1 0.9, b 0.4", GREEN, "1"),
     "zero_shot": ("zero-shot", PURPLE, "s"),
     "zero_shot_corrected": ("hubness-corrected zero-shot", SKY, "v"),
-    "retrieved_dense": ("retrieved by vectors alone", BLUE, "2"),
+    "retrieved_dense": ("retrieved by vectors alone", BLACK, "2"),
     "retrieved": ("retrieved", BLUE, "o"),
     "reranked": ("reranked", ORANGE, "D"),
 }
