@@ -1,4 +1,4 @@
-"""How many pairs of query and candidate each setting has, by the sizes of groups."""
+"""Counts of the pairs of query and candidate in each setting, by the sizes of groups."""
 
 from collections.abc import Sequence
 
