@@ -181,6 +181,7 @@ def test_the_stage_s_table_has_both_ranks_and_the_retriever_the_same(words_count
     assert {name: again.search([points[name]], k=1)[0] for name in first} == first
 
 
+@pytest.mark.slow
 def test_test_texts_and_labels_change_neither_weight_nor_constants(run):
     run("prepare", "train", "lexical", retrieve__lexical="auto", train__epochs=1)
     before = Path("lexical/lexical.json").read_bytes()

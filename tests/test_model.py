@@ -160,6 +160,7 @@ def test_the_same_model_gives_the_same_files(tiny_bert, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["shared", "projection", "separate"])
 def test_prompts_stand_before_points_and_counters_here_and_in_sentence_transformers(tiny_bert, tmp_path, sharing):
     prompts = {"point": "cat: ", "counter": "dog "}

@@ -69,6 +69,7 @@ def test_the_filters_leave_what_the_ranks_say(browse):
         assert count(browse(**link)) == wanted, link
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_query_opens_with_all_that_was_said_of_it(browse):
     pair = read_triples(Path("data/triples")).pairs["test"][0]
@@ -83,6 +84,7 @@ def test_a_query_opens_with_all_that_was_said_of_it(browse):
     assert re.search(r"BM25: rank \d+ of \d+, score \d+\.\d\d; top-ranked: .*, score \d+\.\d\d<", dom)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_training_point_opens_with_its_negatives(browse):
     pairs = read_triples(Path("data/triples")).pairs["training"]

@@ -274,6 +274,7 @@ def test_a_value_outside_the_rule_is_refused(kind, value):
         TypeAdapter(kind).validate_python(value)
 
 
+@pytest.mark.slow
 def test_every_key_has_a_sentence():
     def sentences(*path):
         for name, schema in schema_of(*path)["properties"].items():

@@ -13,6 +13,7 @@ from conftest import ROOT, fixture_params
 SCHEMA = json.loads((ROOT / "params.schema.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_schema_and_the_page_are_as_generated():
     code = "import sys; sys.path.insert(0, 'tools'); import params_docs as d; print(d.schema(), d.page(), sep='\\0', end='')"
     generated = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)

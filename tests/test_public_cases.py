@@ -72,7 +72,6 @@ def test_a_document_with_the_query_s_id_is_never_its_candidate(mode, setting):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_zero_shot_has_beir_s_figure_where_ids_agree():
     """nDCG@10 of trec_eval's run without documents of the query's id."""
     task = read_tasks(read_splits(CASES / "beir_same_ids", SHARES).triples, beir=False)[1]

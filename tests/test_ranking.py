@@ -212,6 +212,7 @@ def of_table(distances):
     return Distance.of(lambda queries: distances[queries], len(distances))
 
 
+@pytest.mark.slow
 @given(worlds())
 @settings(max_examples=100, deadline=None)
 def test_a_subset_setting_s_rank_is_never_worse_than_its_superset_s(world):
@@ -263,6 +264,7 @@ def test_another_order_of_the_pool_changes_nothing_but_ties(world, random):
         assert np.array_equal(before.retrieved.rank[order][~tied[order]], after.retrieved.rank[~tied[order]])
 
 
+@pytest.mark.slow
 @given(worlds(), st.integers(1, 12), st.data())
 @settings(max_examples=100, deadline=None)
 def test_reranking_only_permutes_the_first_min_depth_n(world, depth, data):

@@ -40,6 +40,7 @@ def test_reranking_never_loses_where_the_weight_was_chosen(run, kind):
         assert [top1(stage) for stage in STAGES] == pytest.approx([about["retrieved_top1"], about["reranked_top1"]])
 
 
+@pytest.mark.slow
 def test_without_a_reranker_reranked_repeats_retrieved(run):
     assert run("prepare", "train", "lexical", "rerank", "rank", rerank__kind="none")["kind"] == "none"
     assert [file.name for file in Path("reranker").iterdir()] == ["reranker.json"]
@@ -64,6 +65,7 @@ def test_a_depth_of_its_own_for_evaluation(run):
     assert by_stage["reranked"] != usual[usual["stage"] == "reranked"]["rank"].tolist()
 
 
+@pytest.mark.slow
 def test_its_files_are_the_same_in_a_second_run(run):
     run("prepare", "train", "lexical", "rerank")
     before = {file: file.read_bytes() for file in Path("reranker").rglob("*") if file.is_file()}

@@ -100,6 +100,7 @@ def test_an_index_is_saved_for_its_model_and_texts_alone(loaded, tmp_path, monke
     assert len(list(keep.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_another_model_has_another_index(run, tmp_path):
     for seed in (1, 2):
         run("prepare", "train", "lexical", "rerank", seed=seed, train__epochs=1, rerank__kind="none")
