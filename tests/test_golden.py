@@ -147,7 +147,9 @@ def threads(request):
 
 @pytest.mark.skipif("WRITE_GOLDEN" in os.environ, reason="golden.json is being written")
 @pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)], indirect=True)
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize(
+    "world", [pytest.param(name, marks=pytest.mark.slow) if name == "cross-encoder" else name for name in WORLDS]
+)
 def test_numbers_stand_while_the_version_does(world, threads, tiny_bert, tmp_path, monkeypatch):
     golden = json.loads(FILE.read_text())
     now = run(world, golden["worlds"][world]["seed"], tiny_bert, tmp_path, monkeypatch)
