@@ -62,7 +62,7 @@ class Beir(AbsTaskRetrieval):
         names = [str(number) for number in queries.item[queries.point]]
         texts = [{"id": str(number), "text": pool.texts[i], "title": ""} for number, i in enumerate(pool.text[queries.first])]
         points = [{"id": name, "text": pool.texts[i]} for name, i in zip(names, pool.text[queries.point], strict=True)]
-        positives = [{str(number): 1 for number in row if number >= 0} for row in queries.right]
+        positives = [{str(number): 1 for number in row} for row in queries.right.tolist()]
         self.dataset = {
             "default": {
                 "test": {

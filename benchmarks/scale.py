@@ -28,7 +28,7 @@ from counterpoint.negatives.search import exact
 
 CONSTANTS = Path(__file__).with_name("scale.json")
 LENGTH, LAYERS = 256, 2  # tokens of a text; timed layers, fewer than an encoder has
-PAIRS, DEVICES, BATCH, NEGATIVES = (10**6, 10**8), (1, 8, 64), 1024, 1
+PAIRS, DEVICES, BATCH, NEGATIVES = (10**6, 10**8), (1, 64), 1024, 1
 SENT = 2**24  # numbers in the timed gather
 GB, HOUR = 10**9, 3600
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.seen import UNSEEN
 from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.agreement import refuse_differences
@@ -20,7 +21,7 @@ from counterpoint.core.group import Group
 from counterpoint.core.params import load_params
 from counterpoint.core.sections import SelectParams
 from counterpoint.evaluation.table import EVALUATED, write_table
-from counterpoint.evaluation.tasks import Ranked, Task, embed_tasks, ranks_tables, read_tasks
+from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
 from counterpoint.lexical.bm25 import CLASSIC, Bm25, Constants, best_constants, bm25
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
@@ -28,11 +29,12 @@ from counterpoint.model.files import encoder_sha256, locate, weights_sha256
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import NAME, Correction, Distance, best_correction, euclidean
 from counterpoint.ranking.metrics import top_k
-from counterpoint.ranking.queries import SETTINGS, Queries
+from counterpoint.ranking.queries import SETTINGS, Queries, by_text, sampled
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.select import selection_queries, selection_setting
+from counterpoint.ranking.select import choosing, selection_setting
 
 TRIPLES, BASELINES, METRICS = Path("data/triples"), Path("data/baselines"), Path("metrics/baselines.json")
+MOST = 5_000  # validation queries, and training points, that choose the hubness correction
 
 
 def main() -> None:
@@ -43,11 +45,11 @@ def main() -> None:
     refuse_differences(compute.group, params, compute.local, data=TRIPLES, encoder=encoder_sha256(directory)[:12])
     model = zero_shot(directory, params.model.max_length, compute, params.model.prompts.both)
     triples = read_triples(TRIPLES)
-    tasks = read_tasks(triples, beir=params.evaluate.beir)
+    tasks = read_tasks(triples, beir=params.evaluate.beir, sample=params.evaluate.sample)
     logging.info("zero-shot: embedding %d splits on %s", len(EVALUATED), compute)
     embedded = embed_tasks(tasks, model)
-    correction = choose_correction(triples, tasks[0], embedded[0], model)
-    constants, about = choose_constants(triples, tasks[0].queries["text"], params.select, compute.group)
+    correction = choose_correction(triples, tasks[0].pool, embedded[0], model)
+    constants, about = choose_constants(triples, tasks[0].pool, params.select, compute.group)
 
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
         distances = {
@@ -70,36 +72,40 @@ def main() -> None:
     write_json(METRICS, {"bm25": about})
 
 
-def choose_constants(triples: Triples, queries: Queries, params: SelectParams, group: Group) -> tuple[Constants, dict]:
-    """Return BM25's constants, chosen on the queries and in the setting that choose the epoch, and their row of metrics."""
-    unseen = np.array([pair.seen in UNSEEN for pair in triples.pairs["validation"]])
-    chosen, mask = selection_queries(queries.of_members(unseen), params)
+def choose_constants(triples: Triples, pool: Pool, params: SelectParams, group: Group) -> tuple[Constants, dict]:
+    """Return BM25's constants, chosen on the queries and in the setting that choose the epoch, and their row of metrics.
+
+    pool is validation's.
+    """
+    chosen, queries = choosing(pool, np.array([pair.seen in UNSEEN for pair in triples.pairs["validation"]]), params)
     setting = selection_setting([triples.pool(split) for split in EVALUATED], params)
 
     def ranks_under(distance: Distance) -> np.ndarray:
         (ranking,) = rank(queries, distance, setting, None, group).values()
-        return ranking.retrieved.rank[mask]
+        return ranking.retrieved.rank
 
     constants = best_constants(Bm25(queries), ranks_under)
     before, after = (top_k(ranks_under(bm25(queries, values)), 1) for values in (CLASSIC, constants))
-    told = {"selection_queries": chosen, "selection_n": int(mask.sum()), "validation_top1": after, "classic_top1": before}
-    logging.info("BM25: %s; top1 of %d %s validation queries %.3f to %.3f", constants, mask.sum(), chosen, before, after)
+    told = {"selection_queries": chosen, "selection_n": len(queries), "validation_top1": after, "classic_top1": before}
+    logging.info("BM25: %s; top1 of %d %s validation queries %.3f to %.3f", constants, len(queries), chosen, before, after)
     return constants, asdict(constants) | told
 
 
-def choose_correction(triples: Triples, validation: Task, embedded: Embedded, model: BiEncoder) -> Correction:
-    """Return the hubness correction that is best on all of validation in epa; its bank are the training points.
+def choose_correction(triples: Triples, pool: Pool, embedded: Embedded, model: BiEncoder) -> Correction:
+    """Return the hubness correction that is best on validation in epa; its bank are training points.
 
-    It shows what training gains beyond keeping hubs away.
+    It looks at samples of MOST, of either. pool is validation's, embedded its vectors. The correction shows what training
+    gains beyond keeping hubs away.
     """
     points = list(dict.fromkeys(pair.point for pair in triples.pairs["training"]))
+    points = [points[i] for i in sampled(len(points), MOST)]
     bank = model.embed(model.point.encoder.tokenize(points)).points.embedding
-    queries, epa = validation.queries["text"], {"epa": SETTINGS["epa"]}
+    queries, epa = by_text(pool, most=MOST), {"epa": SETTINGS["epa"]}
 
-    def ranks_under(correction: Correction) -> np.ndarray:
-        return rank(queries, correction.distance(queries, embedded), epa, None, model.compute.group)["epa"].retrieved.rank
+    def ranks_under(distance: Distance) -> np.ndarray:
+        return rank(queries, distance, epa, None, model.compute.group)["epa"].retrieved.rank
 
-    return best_correction(bank, ranks_under)
+    return best_correction(bank, queries, embedded, ranks_under)
 
 
 if __name__ == "__main__":

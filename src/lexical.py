@@ -23,9 +23,8 @@ from counterpoint.model.files import load
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.ranking.distance import Distance, euclidean
 from counterpoint.ranking.metrics import top_k
-from counterpoint.ranking.queries import by_text
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.select import selection_queries, selection_setting
+from counterpoint.ranking.select import choosing, selection_setting
 
 TRIPLES, MODELS, LEXICAL, METRICS = Path("data/triples"), Path("models"), Path("lexical"), Path("metrics/lexical.json")
 MEASURED = ("selection_queries", "selection_n", "retrieved_dense_top1", "retrieved_top1")
@@ -49,13 +48,12 @@ def main() -> None:
 def chosen(triples: Triples, params: Params, compute: Compute) -> tuple[Lexical, dict]:
     """Return the words' part that is best on the queries and in the setting that choose the epoch, and what it gains there."""
     pool, pairs = triples.pool("validation"), triples.pairs["validation"]
-    queries = by_text(pool)
-    kind, mask = selection_queries(queries.of_members(np.array([pair.seen in UNSEEN for pair in pairs])), params.select)
+    kind, queries = choosing(pool, np.array([pair.seen in UNSEEN for pair in pairs]), params.select)
     setting = selection_setting([pool], params.select)
 
     def ranks_under(distance: Distance) -> np.ndarray:
         (ranking,) = rank(queries, distance, setting, None, compute.group).values()
-        return ranking.retrieved.rank[mask]
+        return ranking.retrieved.rank
 
     known = WordCounts.of(list(dict.fromkeys(text for pair in triples.pairs["training"] for text in pair.texts)))
     constants = best_constants(Bm25(queries, known), ranks_under)
@@ -66,8 +64,8 @@ def chosen(triples: Triples, params: Params, compute: Compute) -> tuple[Lexical,
     fusion = Fused(queries, distance, lexical)
     weight = best_weight(fusion, ranks_under) if params.retrieve.lexical == "auto" else params.retrieve.lexical or 0.0
     dense, fused = (top_k(ranks_under(fusion.under(value)), 1) for value in (0.0, weight))
-    logging.info("words' weight %.4g: top1 of %d %s validation queries %.3f to %.3f", weight, mask.sum(), kind, dense, fused)
-    return replace(lexical, weight=weight), dict(zip(MEASURED, (kind, int(mask.sum()), dense, fused), strict=True))
+    logging.info("words' weight %.4g: top1 of %d %s validation queries %.3f to %.3f", weight, len(queries), kind, dense, fused)
+    return replace(lexical, weight=weight), dict(zip(MEASURED, (kind, len(queries), dense, fused), strict=True))
 
 
 if __name__ == "__main__":

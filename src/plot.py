@@ -64,8 +64,9 @@ def write_page(answers: str, title: str, epa: list[dict], pictures: dict[str, by
     pairs, documents = triples.pairs["test"], triples.documents_of("test")
     with np.load("models/negatives.npz") as drawn:
         training = negatives(drawn, triples.pairs["training"], triples.documents_of("training"))
-    data = {"texts": texts_by_name(pairs, documents), "queries": query_rows(ranks, pairs), "training": training}
-    headline = [row for row in epa if row["queries"] == "all" or 0 < row["n"] < len(data["queries"])]
+    queries = query_rows(ranks, pairs)
+    data = {"texts": texts_by_name(pairs, documents, queries), "queries": queries, "training": training}
+    headline = [row for row in epa if row["queries"] == "all" or 0 < row["n"] < len(queries)]
     write_text(PLOTS / "report.html", page(title, headline, pictures, data))
 
 

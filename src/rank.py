@@ -37,7 +37,7 @@ def main() -> None:
     model = load(MODELS, compute)
     triples = read_triples(TRIPLES)
     cache = HiddenStateCache(triples.texts)
-    tasks = read_tasks(triples, beir=params.evaluate.beir)
+    tasks = read_tasks(triples, beir=params.evaluate.beir, sample=params.evaluate.sample)
     embedded = embed_tasks(tasks, model, lambda parts: cache.read(model.point.encoder, compute, parts))
     lexical, reranker = Lexical.load(LEXICAL), Reranker.load(RERANKER, model)
     depth = params.evaluate.rerank_depth or reranker.depth

@@ -58,7 +58,7 @@ def main() -> Callable[[], None]:
     trained = kind.train(Setup(params, model, splits["training"], embedded["training"], cache, identity(params)))
     logits = None if trained is None else trained.scorer.over(splits["validation"].pool.texts, embedded["validation"], cache)
     selection = Selection.of(splits, params.select)
-    queries = selection.queries["validation"]
+    queries = selection.choosing
     distance = fused(queries, euclidean(queries, embedded["validation"]), Lexical.load(LEXICAL))
     weight, before, after = weigh(selection, distance, logits, params.rerank.depth, compute.group)
     if compute.group.is_main:
@@ -82,13 +82,13 @@ def write(params: Params, trained: Trained | None, weight: float, *ranks: np.nda
 def weigh(
     selection: Selection, distance: Distance, logits: PairLogits | None, depth: int, group: Group
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the weight that validation chooses, and its ranks without and with it (chosen queries,)."""
-    queries, (setting,) = selection.queries["validation"], selection.setting.values()
+    """Return the weight that validation chooses, and its ranks without and with it (queries,)."""
+    queries, (setting,) = selection.choosing, selection.setting.values()
     (ranking,) = rank(queries, distance, selection.setting, None, group).values()
-    before = ranking.retrieved.rank[selection.mask]
+    before = ranking.retrieved.rank
     if logits is None:
         return 0.0, before, before
-    lists = Shortlister(queries, distance, setting, of_queries(queries, logits), depth).of(selection.mask, group)
+    lists = Shortlister(queries, distance, setting, of_queries(queries, logits), depth).all(group)
     weight = best_weight(lists)
     after = ranks_by(lists, weight)
     facts = (weight, len(before), selection.chosen, top_k(before, 1), top_k(after, 1))

@@ -19,10 +19,10 @@ from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import choose
 from counterpoint.model.files import load, save
-from counterpoint.ranking.metrics import mrr, top_k
+from counterpoint.ranking.metrics import top_k
 from counterpoint.reranking.reranker import Reranker
-from counterpoint.training.average import Weights, greedy, mean
-from counterpoint.training.selection import Selection, Split
+from counterpoint.training.average import Score, Weights, greedy, mean
+from counterpoint.training.selection import Selection, Split, score_of
 
 MODELS, TRIPLES = "models", Path("data/triples")
 DIFFER = ("epoch", "average", "epochs")  # keys of model.json in which the runs may differ
@@ -44,8 +44,12 @@ def main() -> None:
     model, about, weights = read(args.runs, params)
     measure = Measure(model, params)
     alone = [measure.ranks(one) for one in weights]
-    scores = [measure.score(ranks) for ranks in alone]
-    chosen = sorted(greedy(scores, lambda numbers: measure.score(measure.ranks(mean([weights[i] for i in numbers])))))
+    scores = [score_of(ranks["validation"]) for ranks in alone]
+
+    def score_of_mean(numbers: Sequence[int]) -> Score:
+        return score_of(measure.ranks(mean([weights[i] for i in numbers]))["validation"])
+
+    chosen = sorted(greedy(scores, score_of_mean))
     soup, best = mean([weights[i] for i in chosen]), max(range(len(scores)), key=lambda i: scores[i])
     for name, ranks in zip(args.runs, alone, strict=True):
         print(f"{name:<30} {measure.told(ranks)}")
@@ -100,12 +104,10 @@ class Measure:
     def ranks(self, weights: Weights) -> dict[str, np.ndarray]:
         """Return the ranks of the best positives of the queries that choose, and of the unseen test queries."""
         self.model.load_state_dict(weights)
-        ranks = {name: self.selection.ranks(self.model, self.splits, name) for name in self.splits}
-        return {"validation": ranks["validation"][self.selection.mask], "test": ranks["test"][self.test]}
-
-    def score(self, ranks: dict[str, np.ndarray]) -> tuple[float, float]:
-        """Return top1 and MRR of the queries that choose."""
-        return top_k(ranks["validation"], 1), mrr(ranks["validation"])
+        queries = {"validation": self.selection.choosing, "test": self.selection.queries["test"]}
+        vectors = {name: self.model.embed(split.texts) for name, split in self.splits.items()}
+        ranks = {name: self.selection.ranks(self.model, queries[name], vectors[name]) for name in queries}
+        return ranks | {"test": ranks["test"][self.test]}
 
     def told(self, ranks: dict[str, np.ndarray]) -> str:
         """Return both splits' top1 in words."""

@@ -96,7 +96,7 @@ def write_metrics(state: State, selection: Selection, params: Params, compute: C
         "epochs": len(state.epochs) if params.train.epochs else 0,
         "best_epoch": best,
         "selection_queries": selection.chosen,
-        "selection_n": int(selection.mask.sum()),
+        "selection_n": len(selection.choosing),
         "device": compute.device.type,
         "precision": "bf16" if compute.bf16 else "fp32",
     }

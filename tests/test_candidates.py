@@ -153,7 +153,7 @@ def test_the_counter_is_a_candidate_even_where_it_equals_the_point():
 def test_by_text_a_query_is_a_distinct_point_and_its_text_is_no_candidate():
     pool = Pool.of([*PAIRS, Pair("3", "u", "f", "pro", "C", "c")])  # the texts A, B, C; pair 3 has no positive
     queries = by_text(pool)
-    assert (queries.point.tolist(), queries.points.tolist(), queries.right.tolist()) == ([0, 2], [0, 1, 2], [[1], [2]])
+    assert (queries.point.tolist(), queries.points.tolist(), queries.right.tolist()) == ([0, 2], [[0, 1], [2]], [[1], [2]])
     assert [names(pool, SETTINGS["epa"], query, by_text) for query in range(2)] == [{1, 2}, {0, 2}]
     assert [names(pool, SETTINGS["sdc"], query, by_text) for query in range(2)] == [{1}, {2}]
     unseen = queries.of_members(np.array([True, False, True, True]))

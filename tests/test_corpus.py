@@ -211,7 +211,7 @@ def test_placeholders_are_listed(tmp_path, caplog):
 
 def test_the_bytes_of_a_corpus_are_bounded_as_declared_and_as_read(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "MAX_BYTES", 1000)
-    says = r"must hold at most 1,000 bytes in all; it has [12],\d{3} or more"
+    says = r"must hold at most 1,000 bytes in all, a sixteenth of this machine's memory; it has [12],\d{3} or more"
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for i in range(3):
             archive.writestr(f"training/t/d/pro/pro0{i}a-point.txt", "p" * 400)

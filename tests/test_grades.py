@@ -16,6 +16,7 @@ from counterpoint.arguments.pairs import Given, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
 from counterpoint.core.errors import InputError
+from counterpoint.core.ragged import Ragged
 from counterpoint.core.sections import SplitShares
 from counterpoint.corpus.grades import judged
 from counterpoint.corpus.splits import read_splits
@@ -104,31 +105,28 @@ def test_grades_of_qrels(beir, tmp_path):
 def test_ndcg_of_grades_is_that_of_trec_eval(beir):
     pool = read_splits(beir, None).triples.pool("test")
     queries = by_text(pool)
-    assert queries.grade.tolist() == [[1, 3, 2], [2, 1, 0]]
-    assert by_row(pool).grade.tolist() == [[1], [3], [2], [2], [1]]
+    assert replace(queries.right, values=queries.grade).tolist() == [[1, 3, 2], [2, 1]]
+    assert by_row(pool).grade.tolist() == [1, 3, 2, 2, 1]
     rng = np.random.default_rng(0)
     chance = []
     for _ in range(200):
-        places = np.stack([rng.permutation(12)[:3] + 1 for _ in range(2)])  # ranks of each query's positives among 12
-        right = np.where(queries.right >= 0, places, 99)
-        order = np.argsort(right, 1)
-        ranks, grade = np.take_along_axis(right, order, 1), np.take_along_axis(queries.grade, order, 1)
-        ranks[ranks == 99] = 0
+        places = [rng.permutation(12)[:n] + 1 for n in (3, 2)]  # ranks of each query's positives among 12
+        grades = np.split(queries.grade, [3])
+        ranks = Ragged.of(map(sorted, places))
+        grade = np.concatenate([values[np.argsort(of)] for values, of in zip(grades, places, strict=True)])
         ours = gains(ranks, grade)["ndcg10"]
-        qrels = {
-            str(i): {str(rank): int(value) for rank, value in zip(ranks[i], grade[i], strict=True) if rank} for i in range(2)
-        }
+        qrels = {str(i): {str(rank): int(value) for rank, value in zip(places[i], grades[i], strict=True)} for i in range(2)}
         run = {str(i): {str(r): float(-r) for r in range(1, 13)} for i in range(2)}
         theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut"}).evaluate(run)
         assert ours == pytest.approx([theirs[str(i)]["ndcg_cut_10"] for i in range(2)], abs=1e-6)
         chance.append(ours)
     mean = gains_by_chance(np.array([12, 12]), ranks, grade)["ndcg10"]
     assert np.mean(chance, axis=0) == pytest.approx(mean, abs=0.05)
-    cells = [" ".join(words) for words in right_cells(ranks, grade)]
+    cells = right_cells(ranks, grade)
     assert all("x" in cell for cell in cells)
     again = ranks_of(pd.Series(cells))
-    assert np.array_equal(again[0], ranks)
-    assert np.array_equal(np.where(again[0] > 0, again[1], 0), np.where(ranks > 0, grade, 0))
+    assert again[0].tolist() == ranks.tolist()
+    assert np.array_equal(again[1], grade)
     row = {"right": cells, "candidates": 12, "ties_hit": 1, "cluster": [0, 1], "seen": "none"}
     assert summary(pd.DataFrame(row), "retrieved")["ndcg10"] == pytest.approx(ours.mean())
 

@@ -146,7 +146,7 @@ def test_names_are_nouns_and_docstrings_begin_with_verbs(file):
 
 
 def test_params_and_pages_stay_within_their_size():
-    assert len(flat(load_params(ROOT / "params.yaml").model_dump())) <= 68
+    assert len(flat(load_params(ROOT / "params.yaml").model_dump())) <= 71
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 130
     assert len((ROOT / "README.md").read_text().split()) <= 900
     pages = [

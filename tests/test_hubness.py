@@ -61,7 +61,7 @@ def test_a_hub_goes_and_the_positives_come():
         return int((ranks(correction.distance(queries, embedded))[:n] == 1).sum())
 
     assert (ranks(euclidean(queries, embedded))[:n] > 1).all()
-    best = best_correction(points, lambda correction: ranks(correction.distance(queries, embedded)))
+    best = best_correction(points, queries, embedded, ranks)
     by_beta = {beta: hits(Correction(beta, points)) for beta in BETAS}
     assert hits(best) == n
     assert by_beta[best.beta] == max(by_beta.values())

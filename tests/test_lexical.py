@@ -96,8 +96,8 @@ def test_the_ranks_are_those_of_sorting_with_ties(seed):
     distance = fused(queries, euclidean(queries, embedded), lexical_of(Constants(2.0, 0.0, stop_words=False, counts=True), 0.5))
     ranking = rank(queries, distance, {"epa": SETTINGS["epa"]})["epa"]
     table = np.array([distance.between(np.full(len(pool), q), np.arange(len(pool))) for q in range(len(queries))])
-    for q, point in enumerate(queries.points):
-        right = int(queries.right[q, 0])
+    for q, point in enumerate(queries.point):
+        right = int(queries.right.first[q])
         twins = {i for i in range(len(pool)) if pool.text_group[i] == pool.text_group[right] and i != right}
         order = sorted((i for i in range(len(pool)) if i != point and i not in twins), key=lambda i: (table[q, i], i))
         assert 1 + order.index(right) == ranking.retrieved.rank[q]

@@ -14,6 +14,7 @@ import pytest
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.triples import read_triples
 from counterpoint.evaluation.table import read_table
+from counterpoint.plots import page as page_module
 from counterpoint.plots.page import EPOCHS, negatives, page, right_counters
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -115,7 +116,23 @@ def test_of_many_epochs_some_are_shown_the_first_and_the_last_among_them(report)
     assert (source, index, random) == tuple(int(many[name][-1, 3, 0]) for name in ("source", "index", "was_random"))
     assert shown["texts"][source][index] == pairs[index].texts[source]
     assert distance is None or distance == pytest.approx(many["distance"][-1, 3, 0], abs=5e-4)
+    assert set(shown["texts"][0]) >= set(shown["rows"]) == set(range(len(pairs)))
     assert "NaN" not in json.dumps(shown, allow_nan=False)
+
+
+def test_of_many_training_points_a_sample_is_shown_with_the_texts_it_needs(monkeypatch, report):
+    monkeypatch.setattr(page_module, "MOST", 5)
+    pairs = read_triples(Path("data/triples")).pairs["training"]
+    with np.load("models/negatives.npz") as drawn:
+        shown = negatives(drawn, pairs, [])
+        assert (len(shown["rows"]), shown["pairs"]) == (5, len(pairs))
+        for row, name, members in zip(shown["rows"], shown["ids"], shown["negatives"], strict=True):
+            assert name == pairs[row].id
+            assert [shown["texts"][0][row], shown["texts"][1][row]] == [*pairs[row].texts]
+            for place, epoch in enumerate(shown["epochs"]):
+                assert members[place][1] == drawn["index"][epoch, row, 0]
+                assert members[place][1] in shown["texts"][members[place][0]]
+    assert sum(map(len, shown["texts"])) <= 5 * (2 + len(shown["epochs"]))
 
 
 def test_the_right_counters_by_text_are_those_of_every_pair_with_the_point():

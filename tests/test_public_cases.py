@@ -278,7 +278,7 @@ def test_by_row_a_perfect_retriever_is_right_on_a_chain():
     pool = read_splits(CASES / "chain.csv", SHARES).triples
     for split in ("training", "test"):
         queries = by_row(pool.pool(split))
-        group, right = queries.pool.text_group, queries.right[:, 0]
+        group, right = queries.pool.text_group, queries.right.first
 
         def far(chosen, group=group, right=right):
             return (group[None, :] != group[right[chosen], None]).astype(float)

@@ -14,6 +14,7 @@ from counterpoint.corpus.read import read_corpus
 from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.ranking import distance as distance_module
 from counterpoint.ranking import queries as queries_module
+from counterpoint.ranking.counted import FEW
 from counterpoint.ranking.distance import Distance, euclidean
 from counterpoint.ranking.queries import (
     MODES,
@@ -390,7 +391,7 @@ def test_by_text_the_ranks_are_those_of_the_rules_in_words(world, depth, chunk, 
     for name, result in rankings.items():
         expected = list(by_text_in_words(pairs, name, distances, logits, weight, depth))
         assert [pairs[pool.row[i]].id for i in queries.point] == [row[0] for row in expected]
-        ranks = [[row[row > 0].tolist() for row in step.right] for step in (result.retrieved, result.reranked)]
+        ranks = [step.right.tolist() for step in (result.retrieved, result.reranked)]
         rows = zip(result.candidates, ranks[0], result.retrieved.ties_hit, ranks[1], result.reranked.best_right, strict=True)
         assert [(int(n), before, int(ties), after, bool(hit)) for n, before, ties, after, hit in rows] == [
             row[1:] for row in expected
@@ -408,13 +409,16 @@ def test_the_first_candidate_is_named_by_an_argument_in_scope():
 # --- counting against sorting ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["row", "text"])
+@pytest.mark.parametrize(("mode", "few"), [("row", 50), ("text", 50), ("text", 4)])
 @pytest.mark.parametrize("spacing", [1.0, 2.0**-12, 2.0**-20])
-def test_counting_gives_the_ranks_of_sorting_all_exact_distances(mode, spacing):
-    """On a grid, far from 0, distances tie exactly, or differ by less than float32's product of matrices can tell."""
+def test_counting_gives_the_ranks_of_sorting_all_exact_distances(mode, few, spacing):
+    """On a grid, far from 0, distances tie exactly, or differ by less than float32's product of matrices can tell.
+
+    Of 4 points each has 15 positives, for which a query's distances are sorted.
+    """
     rng = np.random.default_rng(5)
     n, d = 60, 4
-    pairs = [Pair(str(i), f"t{i % 2}", f"d{i % 5}", ("pro", "con")[i % 2], f"p{i % 50}", f"c{i % 45}") for i in range(n)]
+    pairs = [Pair(str(i), f"t{i % 2}", f"d{i % 5}", ("pro", "con")[i % 2], f"p{i % few}", f"c{i % 45}") for i in range(n)]
     pool = Pool.of(pairs)
     grid = [(7 + spacing * rng.integers(0, 3, size=(len(pool.texts), d))).astype(np.float32) for _ in range(2)]
     queries = MODES[mode](pool)
@@ -423,20 +427,21 @@ def test_counting_gives_the_ranks_of_sorting_all_exact_distances(mode, spacing):
     rankings = rank(queries, euclidean(queries, embedded_as(*grid)), SETTINGS, reordering)
     points, counters = (side.astype(float) for side in grid)
     distances = ((points[pool.text[queries.point], None] - counters[pool.text[queries.first]]) ** 2).sum(2)
-    assert len(np.unique(distances)) < distances.size / 20
-    chosen = np.arange(len(queries))
+    assert len(np.unique(distances)) < distances.size / 10
+    chosen, right_of = np.arange(len(queries)), queries.right.tolist()
+    assert (max(map(len, right_of)) > FEW) == (few == 4)
     for name, setting in SETTINGS.items():
         allowed = is_candidate(queries, chosen, in_scope(queries, chosen, setting))
         retrieved, reranked = rankings[name].retrieved, rankings[name].reranked
         for q in chosen:
             order = sorted(np.flatnonzero(allowed[q]), key=lambda item, q=q: (distances[q, item], item))
-            right = queries.right[q][queries.right[q] >= 0]
-            assert retrieved.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
+            right = right_of[q]
+            assert retrieved.right.tolist()[q] == sorted(1 + order.index(item) for item in right)
             nearest = min(distances[q, item] for item in right)
             assert retrieved.ties_hit[q] == 1 + sum(distances[q, item] < nearest for item in order)
             assert queries.item[retrieved.best[q]] == order[0]
             order[:7] = sorted(order[:7], key=lambda item, q=q: -logit[q, item])
-            assert reranked.right[q][: len(right)].tolist() == sorted(1 + order.index(item) for item in right)
+            assert reranked.right.tolist()[q] == sorted(1 + order.index(item) for item in right)
 
 
 def test_the_error_of_the_product_is_within_its_bound():

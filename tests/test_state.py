@@ -22,7 +22,7 @@ DRAW = Negatives(
     distance=np.array([[1.0], [2.0], [3.0], [4.0]], dtype=np.float32),
     to_counter=np.array([2.0, 2.0, 2.0, 2.0], dtype=np.float32),
 )
-SCORES = Scores(training=0.1, validation=0.2, test=0.3, unseen_test=0.35, selection=(0.4, 0.5))
+SCORES = Scores(training=0.1, validation=0.2, test=0.3, unseen_test=0.35, selection=(0.4, 0.5), n={"test": 7})
 
 
 def test_a_row_holds_the_make_up_of_the_negatives():
@@ -31,7 +31,7 @@ def test_a_row_holds_the_make_up_of_the_negatives():
         "epoch": 3, "random_rate": 0.7, "random_share": 0.5, "filtered_share": 0.25,
         "same_debate_share": 0.5, "point_share": 0.5,
         "hardness": 2 - 2.5, "loss": 1.0, "triplet_loss": 0.6, "pair_loss": None, "training_top1": 0.1,
-        "validation_top1": 0.2, "test_top1": 0.3, "unseen_test_top1": 0.35, "selection_score": 0.4,
+        "validation_top1": 0.2, "test_top1": 0.3, "unseen_test_top1": 0.35, "selection_score": 0.4, "test_n": 7,
     }  # fmt: skip
 
 

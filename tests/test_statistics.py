@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
+from counterpoint.evaluation import statistics
 from counterpoint.evaluation.statistics import interval, mcnemar
 
 
@@ -28,6 +29,16 @@ def test_clusters_of_one_are_scipy_s_bootstrap_of_a_mean():
     values = np.random.default_rng(2).normal(size=80)
     expected = bootstrap((values,), np.mean, n_resamples=9999, rng=np.random.default_rng(3)).confidence_interval
     assert interval(values, np.arange(80)) == pytest.approx(tuple(expected), abs=0.02)
+
+
+def test_many_clusters_are_drawn_in_groups_with_the_same_interval(monkeypatch):
+    hits, clusters = world(clusters=900, of=3)
+    one_by_one = interval(hits, clusters)
+    monkeypatch.setattr(statistics, "GROUPS", 300)
+    grouped = interval(hits, clusters)
+    assert grouped == pytest.approx(one_by_one, abs=0.006)
+    assert grouped != one_by_one
+    assert interval(hits, clusters) == grouped
 
 
 def test_clusters_of_unequal_size_weigh_by_their_queries():

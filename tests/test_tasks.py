@@ -7,6 +7,7 @@ import torch
 
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
+from counterpoint.core.ragged import Ragged
 from counterpoint.evaluation.tasks import Ranked, distances, embed_tasks, query_columns, ranks_table, read_tasks
 from counterpoint.lexical.bm25 import bm25
 from counterpoint.model.bi_encoder import zero_shot
@@ -45,7 +46,7 @@ def test_the_splits_have_all_settings_and_beir_its_own(triples):
     assert len(offered) == 15 - 2  # one duplicate of a point, one point said twice
     assert offered.count("soup broth") == 1
     by_text = beir.queries["text"]
-    answers = [{texts(beir, by_text.first)[item] for item in row if item >= 0} for row in by_text.right]
+    answers = [{texts(beir, by_text.first)[item] for item in row} for row in by_text.right]
     assert answers == [{"pear peel", "salt"}, {"juice seed", "dog bark"}]  # training's counter is right, too
     assert read_tasks(triples, beir=False)[1].pool.texts == test.pool.texts
 
@@ -77,7 +78,7 @@ def table(task, answers, candidates, ranks):
 
 def test_the_table_names_the_top_ranked_argument(triples):
     _, test = read_tasks(triples, beir=False)
-    ranks = Ranks(np.array([[1], [2], [3]]), np.array([1, 1, 3]), np.array([3, 0, 4]), np.array([True, False, False]))
+    ranks = Ranks(Ragged.of([[1], [2], [3]]), np.array([1, 1, 3]), np.array([3, 0, 4]), np.array([True, False, False]))
     rows = table(test, "row", [5, 5, 5], ranks)
     assert rows.to_dict("list") == {
         "answers": ["row"] * 3,
@@ -98,7 +99,7 @@ def test_the_table_names_the_top_ranked_argument(triples):
 def test_by_text_a_query_is_named_after_its_first_pair_and_seen_as_any_of_its_pairs(triples):
     pairs = [*triples.pairs["test"][:2], replace(triples.pairs["test"][2], seen="counter")]
     _, test, _ = read_tasks(replace(triples, pairs=triples.pairs | {"test": pairs}), beir=True)
-    ranks = Ranks(np.array([[2, 5], [1, 0]]), np.array([2, 1]), np.array([4, 4]), np.array([False, True]))
+    ranks = Ranks(Ragged.of([[2, 5], [1]]), np.array([2, 1]), np.array([4, 4]), np.array([False, True]))
     rows = table(test, "text", [4, 4], ranks)
     assert rows[["id", "seen", "rank", "right", "best_is"]].to_dict("list") == {
         "id": ["t0", "t1"],
@@ -127,7 +128,7 @@ def test_distances_are_those_of_the_vectors_and_of_the_nearest_right_answer(trip
         for place, setting in enumerate(test.settings):
             top = test.pool.text[rankings[setting].retrieved.best]
             assert best[place] == pytest.approx(far[test.pool.text[queries.point], top], abs=2e-6)
-        answers = [test.pool.text[queries.first][row[row >= 0]] for row in queries.right]
+        answers = [test.pool.text[queries.first][row] for row in queries.right]
         nearest = [far[point, texts].min() for point, texts in zip(test.pool.text[queries.point], answers, strict=True)]
         assert right == pytest.approx(nearest, abs=2e-6)
 
@@ -141,7 +142,7 @@ def test_in_a_collection_every_split_searches_every_document(triples, tmp_path):
         scope = np.broadcast_to(in_scope(queries, chosen, setting), (2, len(test.pool)))
         assert (scope & (test.pool.source == 2)).any() == (name in ("epc", "epa")), name
     assert texts(test, test.pool.source == 2) == ["salt", "spoon", "dog bark", "bone leash", "nest egg", "bird"]
-    ranks = Ranks(np.ones((2, 1), dtype=int), np.ones(2), np.array([7, 9]), np.array([False, False]))
+    ranks = Ranks(Ragged.of([[1], [1]]), np.ones(2), np.array([7, 9]), np.array([False, False]))
     rows = table(test, "text", [4, 4], ranks)
     assert rows["best"].tolist() == ["document d1", "document r1"]
     assert rows["best_is"].tolist() == ["a document"] * 2

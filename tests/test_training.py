@@ -93,7 +93,7 @@ def test_a_run_has_a_row_and_a_draw_an_epoch(world):
         "epoch", "random_rate", "random_share", "filtered_share", "same_debate_share", "point_share",
         "hardness", "loss",
         *(f"{name}_loss" for name in LOSSES), "training_top1", "validation_top1", "test_top1", "unseen_test_top1",
-        "selection_score",
+        "selection_score", "training_n", "validation_n", "test_n",
     ]  # fmt: skip
     assert [step["step"] for step in run.steps] == [1, 2, 3, 4, 5, 6, 7, 8, 9]  # 3 batches an epoch
     for row, draw in zip(run.epochs, run.draws, strict=True):
@@ -361,7 +361,7 @@ def test_the_learning_rate_warms_up_over_its_share_of_all_steps_then_stays(world
 
 def test_the_epoch_is_chosen_by_unseen_queries_where_there_are_enough():
     def select(queries):
-        return SelectParams(setting="epa", queries=queries, average=None)
+        return SelectParams(setting="epa", queries=queries, sample=None, average=None)
 
     for unseen, name, n in ((49, "all", 60), (50, "unseen", 50)):
         queries, mask = selection_queries(np.arange(60) < unseen, select("auto"))

@@ -12,22 +12,18 @@ from counterpoint.core.sections import (
     EvaluateParams,
     FetchParams,
     LossParams,
-    Maybe,
     ModelParams,
     NegativesParams,
-    Number,
     PrepareParams,
     RerankParams,
     RetrieveParams,
     Section,
-    Seed,
     SelectParams,
     Shape,
-    Share,
-    Text,
     TrainParams,
     key,
 )
+from counterpoint.core.values import Maybe, Number, Seed, Share, Text
 
 
 class Params(Section):

@@ -1,48 +1,28 @@
-"""The kinds of values and the sections of params.yaml: type, range and meaning of every key, once."""
+"""The sections of params.yaml: kind and meaning of every key, once."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-
-def _no_flag(value: Any) -> Any:
-    if isinstance(value, bool):  # to Python it is a number
-        raise ValueError
-    return value
-
-
-NUMBER = BeforeValidator(_no_flag)
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMBER]
-PositiveShare = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False), NUMBER]
-DropoutRate = Annotated[float, Field(ge=0, le=0.9, allow_inf_nan=False), NUMBER]
-Number = Annotated[float, Field(allow_inf_nan=False), NUMBER]
-FromZero = Annotated[float, Field(ge=0, allow_inf_nan=False), NUMBER]
-AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False), NUMBER]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1), NUMBER]
-Count = Annotated[int, Field(ge=0), NUMBER]
-AtLeastOne = Annotated[int, Field(ge=1), NUMBER]
-Tokens = Annotated[int, Field(ge=3), NUMBER]
-Average = Annotated[AtLeastOne | Literal["greedy"], Field(union_mode="left_to_right")]
-Weight = Annotated[Literal["auto"] | FromZero, Field(union_mode="left_to_right")]
-Frozen = Annotated[AtLeastOne | Literal["all"], Field(union_mode="left_to_right")]
-Text = Annotated[str, Field(pattern=r"\S")]
-Column = Annotated[Text, BeforeValidator(lambda name: str(name) if type(name) in (int, float) else name)]  # such as 2
-Prompt = Annotated[str, Field(min_length=1)]
-
-
-def _window(value: Any) -> Any:
-    if not (isinstance(value, list | tuple) and len(value) == 2 and all(type(rank) is int for rank in value)):
-        raise ValueError
-    if not 1 <= value[0] <= value[1]:
-        raise ValueError
-    return tuple(value)
-
-
-Window = Annotated[tuple[int, int], BeforeValidator(_window)]
-
-T = TypeVar("T")
-Maybe = Annotated[T | None, BeforeValidator(lambda value: None if value == "none" else value)]  # `dvc exp run -S key=none`
-
+from counterpoint.core.values import (
+    AboveZero,
+    AtLeastOne,
+    Average,
+    Column,
+    Count,
+    DropoutRate,
+    FromZero,
+    Frozen,
+    Maybe,
+    PositiveShare,
+    Prompt,
+    Seed,
+    Share,
+    Text,
+    Tokens,
+    Weight,
+    Window,
+)
 
 SPLITS = ("training", "validation", "test")
 
@@ -221,6 +201,10 @@ class RerankParams(Section):
 class SelectParams(Section):
     setting: SettingName = key("setting in which validation queries choose the epoch")
     queries: Literal["auto", "all", "unseen"] = key("which validation queries; `auto` = unseen where there are at least 50")
+    sample: Maybe[AtLeastOne] = key(
+        "queries of each split that are ranked each epoch, and that choose: of more, the same sample in all runs; none = all",
+        added=None,
+    )
     average: Maybe[Average] = key(
         "weights that models/ holds: none = those of the best epoch; a number = the mean of so many last epochs, of all where "
         "there are fewer; `greedy` = the mean of those of the ten best epochs that make it no worse, one after the other",
@@ -241,6 +225,9 @@ class EvaluateParams(Section):
     answers: Relevance = key(
         "relevance mode: `text` = a query a distinct point, the texts of all its counters are positives; `row` = a query a "
         "pair, its counter is the positive, as published"
+    )
+    sample: Maybe[AtLeastOne] = key(
+        "queries of each split that are ranked in the end: of more, the same sample in all runs; none = all", added=None
     )
     beir: StrictBool = key("also BEIR's protocol: test points search the distinct arguments of all splits")
 

@@ -20,6 +20,8 @@ PURPOSES = (
     "list negatives",
     "topics",
     "given",
+    "queries",
+    "groups",
 )
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,8 @@ from pathlib import Path
 from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.core.errors import InputError
 
-MAX_BYTES = 500_000_000  # unpacked; a corpus is held in memory, with its vectors
+MEMORY = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+MAX_BYTES = MEMORY // 16  # unpacked; a corpus is held in memory, with its vectors
 
 
 class Budget:
@@ -23,7 +25,8 @@ class Budget:
         """Raise InputError where `size` more bytes, declared but not read yet, are too many."""
         if size > self.left:
             total = MAX_BYTES - self.left + size
-            raise InputError(f"corpus: {self.corpus} must hold at most {MAX_BYTES:,} bytes in all; it has {total:,} or more")
+            bound = f"{MAX_BYTES:,} bytes in all, a sixteenth of this machine's memory"
+            raise InputError(f"corpus: {self.corpus} must hold at most {bound}; it has {total:,} or more")
 
     def spend(self, size: int) -> None:
         """Count `size` bytes that were read; raise InputError where they are too many."""

@@ -3,7 +3,7 @@
 import csv
 import logging
 from collections.abc import Iterator
-from itertools import product, zip_longest
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +14,7 @@ from counterpoint.arguments.pairs import DOCUMENT, POINT
 from counterpoint.arguments.pool import UNKNOWN, Pool
 from counterpoint.arguments.seen import QUERIES
 from counterpoint.core.files import write_text
+from counterpoint.core.ragged import Ragged
 from counterpoint.evaluation.statistics import interval
 from counterpoint.ranking.metrics import gains, gains_by_chance
 
@@ -47,20 +48,21 @@ RANKED = (DENSE, *MODEL_STAGES)
 STAGES = ("bm25", "bm25_classic", "zero_shot", "zero_shot_corrected", *RANKED)  # values of the column stage
 
 
-def right_cells(right: np.ndarray, grade: np.ndarray | None) -> Iterator[list[str]]:
-    """Yield the words of the column right: the ranks of a query's positives, with a grade that is not 1 as in 3x2.5."""
-    for i, row in enumerate(right):
-        grades = np.ones(len(row)) if grade is None else grade[i]
-        yield [str(rank) + ("" if value == 1 else f"x{value:g}") for rank, value in zip(row, grades, strict=True) if rank > 0]
+def right_cells(right: Ragged, grade: np.ndarray | None) -> list[str]:
+    """Return the column right: the ranks of a query's positives, with a grade that is not 1 as in 3x2.5."""
+    grades = np.ones(len(right.values)) if grade is None else grade
+    words = [str(rank) + ("" if value == 1 else f"x{value:g}") for rank, value in zip(right.values, grades, strict=True)]
+    return [" ".join(words[begin:end]) for begin, end in pairwise(right.start)]
 
 
-def ranks_of(cells: pd.Series) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return the ranks (queries, m), padded with 0, and grades of the column right, None where all are 1."""
-    words = np.array([*zip_longest(*cells.str.split(), fillvalue="0")] or [()], dtype=str).T
+def ranks_of(cells: pd.Series) -> tuple[Ragged, np.ndarray | None]:
+    """Return the ranks and grades (ranks,) of the column right; no grades where all are 1."""
+    words = np.array(" ".join(cells).split(), dtype=str)
+    sizes = cells.str.count(" ").to_numpy() + 1
     if not cells.str.contains("x").any():
-        return words.astype(np.int64), None
+        return Ragged.cut(words.astype(np.int64), sizes), None
     ranks, _, grades = (np.char.partition(words, "x")[..., i] for i in range(3))
-    return ranks.astype(np.int64), np.where(grades == "", "1", grades).astype(float)
+    return Ragged.cut(ranks.astype(np.int64), sizes), np.where(grades == "", "1", grades).astype(float)
 
 
 def write_table(file: Path, rows: pd.DataFrame) -> None:

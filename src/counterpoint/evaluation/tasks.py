@@ -45,26 +45,27 @@ class Task:
     queries: dict[Relevance, Queries]
 
 
-def read_tasks(triples: Triples, *, beir: bool) -> list[Task]:
-    """Return a task for validation and one for test; with beir, also that of BEIR."""
+def read_tasks(triples: Triples, *, beir: bool, sample: int | None = None) -> list[Task]:
+    """Return a task for validation and one for test, of `sample` queries at most; with beir, also that of BEIR."""
     tasks: list[Task] = []
     for split in EVALUATED:
         pool, pairs = triples.pool(split), triples.pairs[split]
-        queries = {answers: queries_of(pool) for answers, queries_of in MODES.items()}
+        queries = {answers: queries_of(pool, most=sample) for answers, queries_of in MODES.items()}
         tasks.append(Task(split, pairs, triples.documents_of(split), pool, settings_of(pool), queries))
         if left_out := [name for name in SETTINGS if name not in tasks[-1].settings]:
             logging.info("%s: not every pair says its debate, theme and stance: no %s", split, ", ".join(left_out))
-    return [*tasks, _beir(triples)] if beir else tasks
+    return [*tasks, _beir(triples, sample)] if beir else tasks
 
 
-def _beir(triples: Triples) -> Task:
+def _beir(triples: Triples, most: int | None) -> Task:
     """The test points search a collection's documents, else all arguments, counterless points too."""
     before = [*triples.pairs["training"], *triples.pairs["validation"]]
     pairs = [*before, *triples.pairs["test"], *triples.unpaired]
     documents = list(triples.documents or ())
     pool = Pool.of(pairs, documents)  # points stand first, so the i-th pair's point has position i
     points = len(before) + np.arange(len(triples.pairs["test"]))
-    queries: dict[Relevance, Queries] = {"text": by_text(pool, points), "row": by_row_among_texts(pool, points)}
+    modes: dict[Relevance, Callable[..., Queries]] = {"text": by_text, "row": by_row_among_texts}
+    queries = {answers: queries_of(pool, points, most) for answers, queries_of in modes.items()}
     return Task("test", pairs, documents, pool, beir_setting(collection=triples.documents is not None), queries)
 
 
@@ -119,10 +120,10 @@ def distances(queries: Queries, ranked: Ranked) -> tuple[np.ndarray, np.ndarray]
 
     They are the squared distances of the ranking stage, any hubness correction included, and BM25's negated scores.
     """
-    rows, columns = np.nonzero(queries.right >= 0)
+    rows, answers = queries.right.row, queries.right.values
     best = [queries.item[ranks.best] for _, ranks in ranked.settings.values()]
     chosen = np.concatenate([rows, *[np.arange(len(queries))] * len(best)])
-    far = ranked.distance.between(chosen, np.concatenate([queries.right[rows, columns], *best])).round(DECIMALS)
+    far = ranked.distance.between(chosen, np.concatenate([answers, *best])).round(DECIMALS)
     right = np.full(len(queries), np.inf)
     np.minimum.at(right, rows, far[: len(rows)])
     return far[len(rows) :].reshape(len(best), len(queries)), right
@@ -133,9 +134,9 @@ def query_columns(task: Task, queries: Queries) -> dict[str, Any]:
 
     id is the query's first pair; seen is the highest value of all its pairs; the bootstrap draws a cluster's queries together.
     """
-    pairs = [task.pairs[i] for i in task.pool.row[queries.points]]
-    seen = np.maximum.reduceat([SEEN.index(pair.seen or "none") for pair in pairs], queries.start)
-    return {"id": [pairs[i].id for i in queries.start], "seen": np.array(SEEN)[seen], "cluster": clusters(pairs)[queries.start]}
+    pairs, start = [task.pairs[i] for i in task.pool.row[queries.points.values]], queries.points.start[:-1]
+    seen = np.maximum.reduceat([SEEN.index(pair.seen or "none") for pair in pairs], start)
+    return {"id": [pairs[i].id for i in start], "seen": np.array(SEEN)[seen], "cluster": clusters(pairs)[start]}
 
 
 def ranks_table(task: Task, queries: Queries, columns: dict[str, Any], candidates: np.ndarray, ranks: Ranks) -> pd.DataFrame:
@@ -151,7 +152,7 @@ def ranks_table(task: Task, queries: Queries, columns: dict[str, Any], candidate
             "candidates": candidates,
             "rank": ranks.rank,
             "ties_hit": ranks.ties_hit,
-            "right": [" ".join(cells) for cells in right_cells(ranks.right, ranks.grade)],
+            "right": right_cells(ranks.right, ranks.grade),
             "best": [f"{source} {(task.documents if source == 'document' else task.pairs)[row].id}" for source, row in top],
             "best_is": relation(pool, queries.point, ranks.best, ranks.best_right),
         }

@@ -14,10 +14,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import AutoLocator, MultipleLocator
 
-from counterpoint.arguments.pairs import COUNTER, POINT, SOURCES, Document, Pair
+from counterpoint.arguments.pairs import COUNTER, DOCUMENT, POINT, SOURCES, Document, Pair
 from counterpoint.arguments.text import text_key
 from counterpoint.evaluation.table import DUPLICATE, RELATIONS
 from counterpoint.plots.figures import BLUE, GREY, PERCENT, RANKERS, finish, legend_below
+from counterpoint.ranking.queries import sampled
 
 LABELS = {relation: relation for relation in RELATIONS} | {DUPLICATE: "duplicate of the point"}  # as shown
 POINTS, COUNTERS = "#A63A00 #E68A4F #D55E00 #F7D3BD #F0B089", "#00543D #2FA585 #007A5A #BFE6DA #8CCFBC"  # warm, green
@@ -81,13 +82,20 @@ def reranking(changes: Sequence[dict], names: Sequence[str], title: str) -> Figu
 
 EPOCHS = 12  # the most epochs whose negatives are shown
 CUT = 300  # characters shown of a training text
+MOST = 2_000  # the most training points that are shown
 TEMPLATE = Path(__file__).with_name("page.html")
 
 
-def texts_by_name(pairs: Sequence[Pair], documents: Sequence[Document]) -> dict[str, str]:
-    """Return all texts by their names in a table of ranks: point ID, counter ID, document ID."""
-    names = {f"{source} {pair.id}": text for pair in pairs for source, text in zip(SOURCES, pair.texts, strict=False)}
-    return names | {f"document {document.id}": document.text for document in documents}
+def texts_by_name(pairs: Sequence[Pair], documents: Sequence[Document], queries: Sequence[dict]) -> dict[str, str]:
+    """Return the texts that rows of `query_rows` name, by name: point ID, counter ID, document ID."""
+    texts = {f"{source} {pair.id}": text for pair in pairs for source, text in zip(SOURCES, pair.texts, strict=False)}
+    texts |= {f"document {document.id}": document.text for document in documents}
+    named = {
+        name
+        for query in queries
+        for name in (f"point {query['id']}", *query["counters"], *(best for _, _, best, *_ in query["stages"].values()))
+    }
+    return {name: text for name, text in texts.items() if name in named}
 
 
 def right_counters(pairs: Sequence[Pair], by_text: bool) -> dict[str, list[str]]:
@@ -116,21 +124,27 @@ def query_rows(ranks: pd.DataFrame, pairs: Sequence[Pair]) -> list[dict]:
 
 
 def negatives(drawn: Mapping[str, np.ndarray], pairs: Sequence[Pair], documents: Sequence[Document]) -> dict[str, list]:
-    """Return the epochs that are shown, the training pairs' ids, texts by source, and each pair's first negative by epoch.
+    """Return the epochs that are shown, how many training pairs there are, and of those that are shown, at most MOST:
 
-    drawn is models/negatives.npz. A negative is [source, index, was_random, distance or None].
+    their rows and ids, each one's first negative by epoch, and by source the texts by row. drawn is models/negatives.npz. A
+    negative is [source, row, was_random, distance or None].
     """
-    epochs = len(drawn["index"])
+    epochs, rows = len(drawn["index"]), sampled(len(pairs), MOST)
     shown = sorted({round(epoch) for epoch in np.linspace(0, epochs - 1, min(epochs, EPOCHS))})
-    texts = [[pair.texts[source] for pair in pairs] for source in (POINT, COUNTER)] + [[row.text for row in documents]]
-    *columns, far = (drawn[name][shown, :, 0] for name in ("source", "index", "was_random", "distance"))  # (epochs, pairs)
+    names = ("source", "index", "was_random", "distance")
+    source, index, was_random, far = (drawn[name][shown][:, rows, 0] for name in names)  # (epochs, rows)
     distance = far.astype(float).round(3).astype(object)
     distance[np.isnan(far)] = None
+    named = [sorted({*index[source == kind].tolist(), *(rows.tolist() if kind != DOCUMENT else ())}) for kind in range(3)]
+    texts = [{i: pairs[i].texts[kind] for i in named[kind]} for kind in (POINT, COUNTER)]
+    texts.append({i: documents[i].text for i in named[DOCUMENT]})
     return {
         "epochs": shown,
-        "ids": [pair.id for pair in pairs],
-        "texts": [[text if len(text) <= CUT else text[:CUT] + "…" for text in column] for column in texts],
-        "negatives": np.stack([*columns, distance], axis=-1).swapaxes(0, 1).tolist(),  # (pairs, epochs, 4)
+        "pairs": len(pairs),
+        "rows": rows.tolist(),
+        "ids": [pairs[i].id for i in rows],
+        "texts": [{i: text if len(text) <= CUT else text[:CUT] + "…" for i, text in column.items()} for column in texts],
+        "negatives": np.stack([source, index, was_random, distance], axis=-1).swapaxes(0, 1).tolist(),  # (rows, epochs, 4)
     }
 
 

@@ -3,7 +3,7 @@
 The correction adds a penalty to texts that are near to all training points.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,32 +118,37 @@ class Correction:
     beta: float
     bank: torch.Tensor
 
-    @torch.no_grad()
-    def penalty(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the value added to the squared distance of each candidate text (texts,), float64.
-
-        vectors (texts, d) have unit length. Inverted softmax (Smith et al. 2017) ranks by exp(beta s) divided by its sum over
-        the bank, s being the cosine; the squared distance is 2 - 2 s.
-        """
-        parts = []
-        for part in vectors.split(max(1, CHUNK // max(1, len(self.bank)))):
-            cosines = similarities(part.double(), self.bank.double(), normalized=True)
-            parts.append((self.beta * cosines).logsumexp(1) / self.beta)
-        return torch.cat(parts) * 2
-
     def distance(self, queries: Queries, embedded: Embedded) -> Distance:
         """Return corrected distances from queries to answers."""
-        return euclidean(queries, embedded, self.penalty(embedded.counters.embedding))
+        (penalty,) = penalties(self.bank, embedded.counters.embedding, (self.beta,))
+        return euclidean(queries, embedded, penalty)
 
 
-def best_correction(bank: torch.Tensor, ranks_under: Callable[[Correction], np.ndarray]) -> Correction:
+@torch.no_grad()
+def penalties(bank: torch.Tensor, vectors: torch.Tensor, betas: Sequence[float]) -> list[torch.Tensor]:
+    """Return for each beta the value added to the squared distance of each candidate text (texts,), float64.
+
+    bank (points, d) and vectors (texts, d) have unit length. Inverted softmax (Smith et al. 2017) ranks by exp(beta s) divided
+    by its sum over the bank, s being the cosine; the squared distance is 2 - 2 s. The cosines are computed once for all betas.
+    """
+    parts: list[list[torch.Tensor]] = [[] for _ in betas]
+    for part in vectors.split(max(1, CHUNK // max(1, len(bank)))):
+        cosines = similarities(part.double(), bank.double(), normalized=True)
+        for of_beta, beta in zip(parts, betas, strict=True):
+            of_beta.append((beta * cosines).logsumexp(1) / beta)
+    return [torch.cat(of_beta) * 2 for of_beta in parts]
+
+
+def best_correction(
+    bank: torch.Tensor, queries: Queries, embedded: Embedded, ranks_under: Callable[[Distance], np.ndarray]
+) -> Correction:
     """Return the correction of the highest top1, then MRR; the first of equals.
 
-    ranks_under gives the ranks of the best positives (queries,) under a correction.
+    bank (points, d) has unit length, as embedded has, the vectors of the queries' pool. ranks_under gives the ranks of the best
+    positives (queries,) by a distance.
     """
-
-    def score(correction: Correction) -> tuple[float, float]:
-        ranks = ranks_under(correction)
-        return top_k(ranks, 1), mrr(ranks)
-
-    return max((Correction(beta, bank) for beta in BETAS), key=score)
+    scores = {}
+    for beta, penalty in zip(BETAS, penalties(bank, embedded.counters.embedding, BETAS), strict=True):
+        ranks = ranks_under(euclidean(queries, embedded, penalty))
+        scores[beta] = top_k(ranks, 1), mrr(ranks)
+    return Correction(max(BETAS, key=lambda beta: scores[beta]), bank)

@@ -1,29 +1,32 @@
 """Measures: each is the mean, over queries, of a query's gain from the ranks of its positives (from 1).
 
-right (queries, m) holds those ranks, rising, padded with 0; grade (queries, m), which nDCG alone uses, is theirs, None for 1.
+right holds those ranks, rising, a row a query; grade (ranks,), which nDCG alone uses, is theirs, None for 1.
 """
 
+from dataclasses import replace
+
 import numpy as np
+
+from counterpoint.core import ties
+from counterpoint.core.ragged import Ragged
 
 KS = (1, 3, 5, 10)
 RECALL_KS = (10, 100)
 DEPTH = 10  # of nDCG
 
 
-def gains(right: np.ndarray, grade: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def gains(right: Ragged, grade: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return each query's gain by measure: (queries,) for top1, top3, top5, top10, mrr, ndcg10, recall10, recall100, map."""
-    there, best = right > 0, right[:, 0]
-    total, safe = there.sum(1), np.maximum(right, 1)
+    ranks, best, total = right.values, right.first, right.sizes
     top = {f"top{k}": (best <= k).astype(float) for k in KS}
-    gain = np.where(there, 1.0 if grade is None else grade, 0.0)
-    dcg = np.where(right <= DEPTH, gain / np.log2(safe + 1), 0).sum(1)
-    recall = {f"recall{k}": (there & (right <= k)).sum(1) / total for k in RECALL_KS}
-    precision = np.where(there, np.arange(1, right.shape[1] + 1) / safe, 0)  # at each positive
+    gain = np.ones(len(ranks)) if grade is None else grade
+    dcg = right.sum(np.where(ranks <= DEPTH, gain / np.log2(ranks + 1), 0))
+    recall = {f"recall{k}": right.sum(ranks <= k) / total for k in RECALL_KS}
     return (
         top
-        | {"mrr": 1 / best, "ndcg10": dcg / (ideal(total) if grade is None else ideal_of(gain))}
+        | {"mrr": 1 / best, "ndcg10": dcg / (ideal(total) if grade is None else ideal_of(replace(right, values=gain)))}
         | recall
-        | {"map": precision.sum(1) / total}
+        | {"map": right.sum(right.place / ranks) / total}  # the mean of the precision at each positive
     )
 
 
@@ -32,23 +35,21 @@ def ideal(total: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(1, DEPTH + 1) + 1))])[np.minimum(total, DEPTH)]
 
 
-def ideal_of(gain: np.ndarray) -> np.ndarray:
-    """Return the DCG at 10 of queries whose positives, of gains (queries, m), stand first, the highest before others."""
-    best = -np.sort(-gain, axis=1)[:, :DEPTH]
-    return (best / np.log2(np.arange(1, best.shape[1] + 1) + 1)).sum(1)
+def ideal_of(gain: Ragged) -> np.ndarray:
+    """Return the DCG at 10 of queries whose positives, a row of gains a query, stand first, the highest before others."""
+    best = gain.values[ties.order_by(-gain.values, gain.place, gain.row)]
+    return gain.sum(np.where(gain.place <= DEPTH, best / np.log2(gain.place + 1), 0))
 
 
-def gains_by_chance(candidates: np.ndarray, right: np.ndarray, grade: np.ndarray | None = None) -> dict[str, np.ndarray]:
+def gains_by_chance(candidates: np.ndarray, right: Ragged, grade: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Return each query's mean gain where its candidates (queries,) stand in random order."""
-    there = right > 0
-    total = there.sum(1)
+    total = right.sizes
     kinds, kind = np.unique(np.stack([candidates, total]), axis=1, return_inverse=True)
     means = [_by_chance(int(n), int(m)) for n, m in kinds.T]
     names = _by_chance(1, 1)
     gained = {name: np.array([mean[name] for mean in means], dtype=float)[kind.ravel()] for name in names}
     if grade is not None:  # a place has the mean grade
-        gain = np.where(there, grade, 0.0)
-        gained["ndcg10"] *= gain.sum(1) / total * ideal(total) / ideal_of(gain)
+        gained["ndcg10"] *= right.sum(grade) / total * ideal(total) / ideal_of(replace(right, values=grade))
     return gained
 
 

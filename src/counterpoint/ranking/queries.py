@@ -1,15 +1,17 @@
 """The queries of a pool, their answers and positives, by text or by row; and the settings, which name their candidates."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from counterpoint.arguments.pairs import DOCUMENT, POINT
-from counterpoint.arguments.pool import UNKNOWN, Pool, padded, positive_groups
+from counterpoint.arguments.pool import UNKNOWN, Pool, positive_groups
 from counterpoint.core.group import ALONE, Group
+from counterpoint.core.ragged import Ragged
 from counterpoint.core.sections import Relevance, SettingName
+from counterpoint.core.seeds import generator
 
 CHUNK = 2**23  # queries x arguments looked at together
 
@@ -18,28 +20,26 @@ CHUNK = 2**23  # queries x arguments looked at together
 class Queries:
     """The queries of a pool and their answers, each numbered from 0.
 
-    points (members,) are pool positions, those of a query together; start (queries,) tells where each query's begin. item (n,)
-    is the answer of each argument, first (items,) the first argument of each answer. In the relevance mode "text" an answer is
-    a text group, in "row" an argument. right (queries, m) holds each query's positives, padded with -1; grade (queries, m) is
-    theirs, None where all are 1.
+    points holds each query's points, as pool positions. item (n,) is the answer of each argument, first (items,) the first
+    argument of each answer. In the relevance mode "text" an answer is a text group, in "row" an argument. right holds each
+    query's positives; grade (positives,) is theirs, None where all are 1.
     """
 
     pool: Pool
     relevance: Relevance
-    points: np.ndarray
-    start: np.ndarray
+    points: Ragged
     item: np.ndarray
     first: np.ndarray
-    right: np.ndarray
+    right: Ragged
     grade: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.start)
+        return len(self.points)
 
     @property
     def point(self) -> np.ndarray:
         """Return the pool position of each query's first point (queries,), which is embedded and names the query."""
-        return self.points[self.start]
+        return self.points.first
 
     @cached_property
     def by_item(self) -> tuple[np.ndarray, np.ndarray]:
@@ -47,51 +47,52 @@ class Queries:
         order = np.argsort(self.item, kind="stable")
         return order, np.searchsorted(self.item[order], np.arange(len(self.first) + 1))
 
-    def members(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the points of some queries, one query's after another's, and the start of each."""
-        sizes = np.diff(self.start, append=len(self.points))[chosen]
-        begin = np.cumsum(sizes) - sizes
-        within = np.arange(sizes.sum()) - np.repeat(begin, sizes)
-        return self.points[np.repeat(self.start[chosen], sizes) + within], begin
-
     def of_members(self, values: np.ndarray) -> np.ndarray:
         """Return whether a bool of each argument's row (rows,) holds for all points of each query: (queries,)."""
-        return np.logical_and.reduceat(values[self.pool.row[self.points]], self.start)
+        return np.logical_and.reduceat(values[self.pool.row[self.points.values]], self.points.start[:-1])
 
     def chunks(self, group: Group = ALONE) -> Iterator[np.ndarray]:
         """Yield the queries, or this process's shard, in runs: a mask over their points and all arguments stays small."""
         local = group.local_slice(np.arange(len(self)))
-        parts = -(-len(self.points) * len(self.pool) // (CHUNK * group.size))
+        parts = -(-len(self.points.values) * len(self.pool) // (CHUNK * group.size))
         if len(local) or group.is_main:
             yield from np.array_split(local, max(1, min(len(local), parts)))
 
 
-def by_text(pool: Pool, points: np.ndarray | None = None) -> Queries:
+def sampled(queries: int, most: int | None) -> np.ndarray:
+    """Return the numbers of all queries, or of `most` of them, drawn by a constant seed and so the same in all runs."""
+    if most is None or queries <= most:
+        return np.arange(queries)
+    return np.sort(generator(0, 0, "queries").permutation(queries)[:most])
+
+
+def by_text(pool: Pool, points: np.ndarray | None = None, most: int | None = None) -> Queries:
     """Return a query for each distinct text of the points (positions; default: all with a counter), in order of appearance.
 
     Positives are the texts of the counters of any pair with that point, but for its own text; a point without one is no query.
+    Of more than `most` queries, a sample of so many.
     """
     positives = {group: [p for p in counters if p != group] for group, counters in positive_groups(pool).items()}
     members: dict[int, list[int]] = {}
     for point in pool.queries if points is None else points:
         if positives[group := int(pool.text_group[point])]:
             members.setdefault(group, []).append(int(point))
-    sizes = np.array([len(positions) for positions in members.values()], dtype=np.int64)
-    right = padded([positives[group] for group in members])
+    groups = list(members)
+    groups = [groups[i] for i in sampled(len(groups), most)]
+    right = Ragged.of(positives[group] for group in groups)
     return Queries(
         pool,
         "text",
-        points=np.array([point for positions in members.values() for point in positions], dtype=np.int64),
-        start=np.cumsum(sizes) - sizes,
+        points=Ragged.of(members[group] for group in groups),
         item=pool.text_group,
         first=np.unique(pool.text_group, return_index=True)[1],
         right=right,
-        grade=_grades(pool, list(members), right),
+        grade=_grades(pool, groups, right),
     )
 
 
-def _grades(pool: Pool, points: list[int], right: np.ndarray) -> np.ndarray | None:
-    """The highest grade of each positive (queries, m) among the pairs of its query, points being the queries' text groups."""
+def _grades(pool: Pool, points: list[int], right: Ragged) -> np.ndarray | None:
+    """The highest grade of each positive (m,) among the pairs of its query, points being the queries' text groups."""
     if (pool.grade == 1).all():
         return None
     highest: dict[tuple[int, int], float] = {}
@@ -100,37 +101,29 @@ def _grades(pool: Pool, points: list[int], right: np.ndarray) -> np.ndarray | No
         pool.text_group[pool.queries], pool.text_group[counters], pool.grade[counters], strict=True
     ):
         highest[point, counter] = max(grade, highest.get((point, counter), 0.0))
-    return np.array([[highest.get((point, group), 0.0) for group in row] for point, row in zip(points, right, strict=True)])
+    return np.array([highest[points[query], group] for query, group in zip(right.row, right.values, strict=True)])
 
 
-def by_row(pool: Pool) -> Queries:
-    """Return a query for each pair, whose counter is the only positive; every argument is an answer."""
-    arguments, points = np.arange(len(pool)), pool.queries
-    return Queries(
-        pool,
-        "row",
-        points,
-        np.arange(len(points)),
-        arguments,
-        arguments,
-        pool.counter_of[points, None],
-        _own_grade(pool, points),
-    )
+def by_row(pool: Pool, points: np.ndarray | None = None, most: int | None = None) -> Queries:
+    """Return a query for each pair, whose counter is the only positive; every argument is an answer.
+
+    points are positions (default: all with a counter). Of more than `most` queries, a sample of so many.
+    """
+    arguments, points = np.arange(len(pool)), pool.queries if points is None else points
+    points = points[sampled(len(points), most)]
+    counters, one = pool.counter_of[points], np.ones(len(points))
+    grade = None if (pool.grade == 1).all() else pool.grade[counters]
+    return Queries(pool, "row", Ragged.cut(points, one), arguments, arguments, Ragged.cut(counters, one), grade)
 
 
-def by_row_among_texts(pool: Pool, points: np.ndarray) -> Queries:
-    """Return a query for each of the points (positions), whose counter is the only positive; answers are distinct texts."""
-    first = np.unique(pool.text_group, return_index=True)[1]
-    right = pool.text_group[pool.counter_of[points], None]
-    return Queries(pool, "text", points, np.arange(len(points)), pool.text_group, first, right, _own_grade(pool, points))
+def by_row_among_texts(pool: Pool, points: np.ndarray, most: int | None = None) -> Queries:
+    """Return the queries of `by_row`, whose answers are distinct texts."""
+    rows, first = by_row(pool, points, most), np.unique(pool.text_group, return_index=True)[1]
+    right = replace(rows.right, values=pool.text_group[rows.right.values])
+    return replace(rows, relevance="text", item=pool.text_group, first=first, right=right)
 
 
-def _own_grade(pool: Pool, points: np.ndarray) -> np.ndarray | None:
-    """The grade of each point's own counter (points, 1)."""
-    return None if (pool.grade == 1).all() else pool.grade[pool.counter_of[points], None]
-
-
-MODES: dict[Relevance, Callable[[Pool], Queries]] = {"text": by_text, "row": by_row}
+MODES: dict[Relevance, Callable[..., Queries]] = {"text": by_text, "row": by_row}
 
 
 @dataclass(frozen=True)
@@ -177,7 +170,8 @@ def settings_of(pool: Pool) -> dict[str, Setting]:
 
 def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarray:
     """Return which arguments are in the scope of any of a query's points: bool (chosen, n), or (1, n) where all share one."""
-    pool, (points, begin) = queries.pool, queries.members(chosen)
+    pool, members = queries.pool, queries.points[chosen]
+    points = members.values
     if setting.scope is None and not setting.opposing_only:
         return ((pool.source != POINT) | (not setting.counters_only))[None]
     allowed = np.ones((len(points), len(pool)), dtype=bool)
@@ -188,7 +182,7 @@ def in_scope(queries: Queries, chosen: np.ndarray, setting: Setting) -> np.ndarr
         allowed &= pool.source != POINT
     if setting.opposing_only:
         allowed &= pool.side != pool.side[points, None]
-    return allowed if len(begin) == len(points) else np.logical_or.reduceat(allowed, begin, axis=0)
+    return allowed if len(members) == len(points) else np.logical_or.reduceat(allowed, members.start[:-1], axis=0)
 
 
 def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.ndarray:
@@ -205,13 +199,12 @@ def is_candidate(queries: Queries, chosen: np.ndarray, scope: np.ndarray) -> np.
         allowed = np.logical_or.reduceat(scope[:, order], begin[:-1], axis=1)
         allowed = np.repeat(allowed, len(chosen) // len(allowed), axis=0)
         allowed[rows, queries.item[point]] = False
-        points, begin = queries.members(chosen)
-        row, same = np.repeat(rows, np.diff(begin, append=len(points))), pool.same_id[points]
-        allowed[row[same >= 0], same[same >= 0]] = False
+        points = queries.points[chosen]
+        same = pool.same_id[points.values]
+        allowed[points.row[same >= 0], same[same >= 0]] = False
     else:
-        allowed = scope & (pool.text_group != pool.text_group[right[:, 0], None])
+        allowed = scope & (pool.text_group != pool.text_group[right.values, None])
         allowed &= pool.text_group != pool.same_id[point, None]
         allowed[rows, point] = False
-    query, place = np.nonzero(right >= 0)
-    allowed[query, right[query, place]] = True
+    allowed[right.row, right.values] = True
     return allowed

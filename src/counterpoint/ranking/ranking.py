@@ -1,82 +1,21 @@
-"""Ranking: retrieve by distance, rerank the first candidates; ranks come from counting nearer candidates, not from sorting."""
+"""Ranking: retrieve by distance, rerank the first candidates."""
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
-import torch
 
 from counterpoint.core import ties
 from counterpoint.core.group import ALONE, Group
+from counterpoint.core.ragged import Ragged
+from counterpoint.ranking.counted import Counted
 from counterpoint.ranking.distance import Distance
 from counterpoint.ranking.queries import Queries, Setting, in_scope, is_candidate
 
-
-class Counted:
-    """The distances of some queries' candidates, to count and pick from; ties keep the order of answers.
-
-    chosen (c,) are numbers of queries, distances (c, answers) come from `Distance.approximate`, allowed (c, answers) marks the
-    candidates. Where rounding leaves the order open, the exact distance decides. Rows are visited one by one, since a row stays
-    in the processor's cache.
-    """
-
-    def __init__(self, distance: Distance, chosen: np.ndarray, distances: np.ndarray, allowed: np.ndarray) -> None:
-        self.distance, self.chosen = distance, chosen
-        self.distances = np.where(allowed, distances, distances.dtype.type(np.inf))
-        self.slack = distance.error[chosen]
-
-    def ranks(self, rows: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the ranks, from 1, of candidates (m,) in rows (m,), and their ranks before all ties."""
-        exact = self.exact(rows, answers)
-        centre, slack = exact - self.distance.shift[self.chosen[rows]], self.slack[rows]
-        low, high = self._outward(centre - slack, centre + slack)
-        nearer = np.array(
-            [np.count_nonzero(self.distances[row] < end) for row, end in zip(rows, low, strict=True)], dtype=np.int64
-        )
-        at, rivals = _flat([self._within(row, *ends) for row, *ends in zip(rows, low, high, strict=True)])
-        at, rivals = at[rivals != answers[at]], rivals[rivals != answers[at]]
-        theirs, mine = self.exact(rows[at], rivals), exact[at]
-        before, tied = theirs < mine, (theirs == mine) & ties.loses_tie(answers[at], to=rivals)
-        ties_hit = 1 + nearer + np.bincount(at[before], minlength=len(rows))
-        return ties_hit + np.bincount(at[tied], minlength=len(rows)), ties_hit
-
-    def nearest(self, k: int) -> list[np.ndarray]:
-        """Return the first k candidates of each query, nearest first; fewer where there are fewer."""
-        k = min(k, self.distances.shape[1])
-        last = (
-            self.distances.min(1) if k == 1 else torch.from_numpy(self.distances).topk(k, largest=False).values[:, -1].numpy()
-        )
-        _, high = self._outward(last.astype(np.float64), last + 2 * self.slack)
-        rows, answers = _flat([self._within(row, -np.inf, end) for row, end in enumerate(high)])
-        exact = np.zeros(len(rows))  # of a row's only one it does not matter
-        several = np.bincount(rows, minlength=len(high))[rows] > 1
-        exact[several] = self.exact(rows[several], answers[several])
-        answers = answers[ties.order_by(exact, answers, rows)]
-        return [part[:k] for part in np.split(answers, np.searchsorted(rows, np.arange(1, len(high))))]
-
-    def _within(self, row: int, low: float, high: float) -> np.ndarray:
-        """The candidates of a row from low to high."""
-        distances = self.distances[row]
-        return np.flatnonzero((distances <= high) & (distances >= low) & (distances < np.inf))
-
-    def exact(self, rows: np.ndarray, answers: np.ndarray) -> np.ndarray:
-        """Return the distances of candidates (m,) from the queries in rows (m,), in float64."""
-        if self.distance.exact is None:
-            return self.distances[rows, answers].astype(np.float64)
-        return self.distance.exact(self.chosen[rows], answers)
-
-    def _outward(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds (m,) in the precision of the distances, rounded away from each other."""
-        down, up = low.astype(self.distances.dtype), high.astype(self.distances.dtype)
-        if self.distance.exact is None:
-            return down, up
-        return np.nextafter(down, down.dtype.type(-np.inf)), np.nextafter(up, up.dtype.type(np.inf))
-
-
-def _flat(lists: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the list of each value, and the values."""
-    sizes = [len(values) for values in lists]
-    return np.repeat(np.arange(len(lists)), sizes), np.concatenate([np.zeros(0, dtype=np.int64), *lists])
+LONG = 600  # seconds of ranking, above which a line says so beforehand
 
 
 @dataclass(frozen=True)
@@ -94,12 +33,12 @@ class Reordering:
 class Ranks:
     """The result of one stage for each query.
 
-    right (queries, m) are the ranks of the positives, from 1 and rising, padded with 0; ties_hit (queries,) the rank of the
-    best of them before all ties; best (queries,) the pool position of the first candidate; best_right marks a positive there.
-    grade (queries, m) is that of the positives, None where all are 1.
+    right are the ranks of each query's positives, from 1 and rising; ties_hit (queries,) the rank of the best of them before
+    all ties; best (queries,) the pool position of the first candidate; best_right marks a positive there. grade (positives,) is
+    that of the positives, None where all are 1.
     """
 
-    right: np.ndarray
+    right: Ragged
     ties_hit: np.ndarray
     best: np.ndarray
     best_right: np.ndarray
@@ -108,7 +47,7 @@ class Ranks:
     @property
     def rank(self) -> np.ndarray:
         """Return the rank of the best positive (queries,)."""
-        return self.right[:, 0]
+        return self.right.first
 
 
 @dataclass(frozen=True)
@@ -133,7 +72,11 @@ def rank(
     repeats retrieved. Each process of a group ranks its shard of the queries.
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
-    for chosen in queries.chunks(group):
+    began, done = time.monotonic(), 0
+    for number, chosen in enumerate(queries.chunks(group)):
+        if number == 1:  # the first part is done
+            announce((time.monotonic() - began) / done * len(queries) / group.size, queries)
+        done += len(chosen)
         distances = distance.approximate(chosen)  # (c, answers)
         for name, setting in settings.items():
             scope = in_scope(queries, chosen, setting)
@@ -148,10 +91,18 @@ def rank(
     return {name: _concatenated([ranking for shard in shards for ranking in shard[name]]) for name in settings}
 
 
+def announce(seconds: float, queries: Queries) -> None:
+    """Log how long a ranking will take, where that is long."""
+    if seconds > LONG:
+        about = (len(queries), len(queries.first), seconds / 60)
+        logging.info("ranking %d queries among %d answers takes about %.0f minutes: evaluate.sample ranks fewer", *about)
+
+
 def _concatenated(parts: Sequence[Ranking]) -> Ranking:
     def ranks(stages: list[Ranks]) -> Ranks:
         columns = {field.name: [getattr(stage, field.name) for stage in stages] for field in fields(Ranks)}
-        return Ranks(**{name: np.concatenate(column) for name, column in columns.items() if column[0] is not None})
+        right = Ragged.concatenated(columns.pop("right"))
+        return Ranks(right, **{name: np.concatenate(column) for name, column in columns.items() if column[0] is not None})
 
     candidates = np.concatenate([part.candidates for part in parts])
     return Ranking(candidates, ranks([part.retrieved for part in parts]), ranks([part.reranked for part in parts]))
@@ -159,7 +110,7 @@ def _concatenated(parts: Sequence[Ranking]) -> Ranking:
 
 @dataclass(frozen=True)
 class _Order:
-    """ranks (c, m) of the positives, in their own order, ties_hit (c,), and the best answer (c,)."""
+    """ranks (m,) of the positives, in their own order, ties_hit (c,), and the best answer (c,)."""
 
     ranks: np.ndarray
     ties_hit: np.ndarray
@@ -174,17 +125,15 @@ class _Part:
     chosen: np.ndarray
     scope: np.ndarray
 
-    @property
-    def positives(self) -> np.ndarray:
+    @cached_property
+    def positives(self) -> Ragged:
         return self.queries.right[self.chosen]
 
     def retrieve(self, counted: Counted, top: list[np.ndarray]) -> _Order:
         """Rank by distance; top holds the first answers of each query, nearest first."""
-        ranks, ties_hit = np.zeros_like(self.positives), np.full(len(self.chosen), np.iinfo(np.int64).max)
-        for column, answers in enumerate(self.positives.T):
-            rows = np.flatnonzero(answers >= 0)
-            ranks[rows, column], before_ties = counted.ranks(rows, answers[rows])
-            ties_hit[rows] = np.minimum(ties_hit[rows], before_ties)
+        ranks, before_ties = counted.ranks(self.positives.row, self.positives.values)
+        ties_hit = np.full(len(self.chosen), np.iinfo(np.int64).max)
+        np.minimum.at(ties_hit, self.positives.row, before_ties)
         return _Order(ranks, ties_hit, np.array([answers[0] for answers in top]))
 
     def rerank(self, counted: Counted, top: list[np.ndarray], retrieved: _Order, reordering: Reordering) -> _Order:
@@ -193,28 +142,28 @@ class _Part:
         rows, flat = np.repeat(np.arange(len(top)), sizes), np.concatenate(top)
         scores = np.split(reordering.score(self.chosen[rows], flat, counted.exact(rows, flat)), np.cumsum(sizes)[:-1])
         ranks, ties_hit, best = retrieved.ranks.copy(), retrieved.ties_hit.copy(), retrieved.best.copy()
-        for i, (answers, score, positives) in enumerate(zip(top, scores, self.positives, strict=True)):
+        for i, (answers, score) in enumerate(zip(top, scores, strict=True)):
             order = ties.order(-score)
             answers, score = answers[order], score[order]
             best[i] = answers[0]
-            here = answers[:, None] == positives[positives >= 0]  # (depth, positives)
+            begin, end = self.positives.start[i : i + 2]
+            here = answers[:, None] == self.positives.values[begin:end]  # (depth, positives)
             moved = np.flatnonzero(here.any(0))
-            ranks[i, moved] = 1 + here.argmax(0)[moved]
+            ranks[begin + moved] = 1 + here.argmax(0)[moved]
             if moved.size:
                 ties_hit[i] = 1 + (score > score[here.any(1)].max()).sum()
         return _Order(ranks, ties_hit, best)
 
     def ranks(self, order: _Order) -> Ranks:
         """Sort the ranks, and name the first argument in scope that has the best answer's text."""
-        places = np.where(order.ranks > 0, order.ranks, np.iinfo(np.int64).max)
-        rising, grade = np.argsort(places, axis=1, kind="stable"), self.queries.grade
-        ordered = np.take_along_axis(places, rising, 1)
+        positives, grade = self.positives, self.queries.grade
+        rising = ties.order_by(order.ranks, np.arange(len(order.ranks)), positives.row)
         return Ranks(
-            np.where(ordered < np.iinfo(np.int64).max, ordered, 0),
+            replace(positives, values=order.ranks[rising]),
             order.ties_hit,
             self._standing(order.best),
-            (self.positives == order.best[:, None]).any(1),
-            None if grade is None else np.take_along_axis(grade[self.chosen], rising, 1),
+            positives.sum(positives.values == order.best[positives.row]) > 0,
+            None if grade is None else replace(self.queries.right, values=grade)[self.chosen].values[rising],
         )
 
     def _standing(self, best: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.sections import SelectParams
-from counterpoint.ranking.queries import Setting, settings_of
+from counterpoint.ranking.queries import Queries, Setting, by_text, settings_of
 
 ENOUGH_UNSEEN = 50  # validation queries, for select.queries: auto
 
@@ -19,6 +19,16 @@ def selection_queries(unseen: np.ndarray, params: SelectParams) -> tuple[str, np
     if not unseen.any():
         raise InputError("params.yaml: select.queries must be all or auto: no validation query is unseen; got 'unseen'")
     return "unseen", unseen
+
+
+def choosing(pool: Pool, unseen: np.ndarray, params: SelectParams) -> tuple[str, Queries]:
+    """Return the validation queries that choose the epoch, at most params.sample of them, and the word all or unseen.
+
+    pool is validation's; unseen marks its pairs (pairs,) without a text in training.
+    """
+    queries = by_text(pool)
+    kind, mask = selection_queries(queries.of_members(unseen), params)
+    return kind, by_text(pool, queries.points[mask].values, params.sample)
 
 
 def selection_setting(pools: Iterable[Pool], params: SelectParams) -> dict[str, Setting]:

@@ -13,9 +13,10 @@ from counterpoint.core.group import ALONE, Group
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.towers import Embedded
+from counterpoint.ranking.counted import Counted
 from counterpoint.ranking.distance import Distance, PairValues
 from counterpoint.ranking.queries import Queries, Setting, in_scope, is_candidate
-from counterpoint.ranking.ranking import Counted, Reordering
+from counterpoint.ranking.ranking import Reordering
 from counterpoint.reranking.kinds import KINDS
 from counterpoint.reranking.scorer import PairLogits, Scorer, of_queries
 
@@ -50,9 +51,9 @@ class Shortlister:
     logit: PairValues
     depth: int
 
-    def of(self, mask: np.ndarray, group: Group = ALONE) -> Shortlists:
-        """Return the shortlists of the queries in a mask (queries,); each process of a group makes its shard."""
-        shards = [self._part(part) for chosen in self.queries.chunks(group) if len(part := chosen[mask[chosen]])]
+    def all(self, group: Group = ALONE) -> Shortlists:
+        """Return the shortlists of all queries; each process of a group makes its shard."""
+        shards = [self._part(chosen) for chosen in self.queries.chunks(group) if len(chosen)]
         parts = [part for shard in group.all_gather(shards) for part in shard]
         return Shortlists(*(np.concatenate([part[i] for part in parts]) for i in range(4)))
 
@@ -66,11 +67,11 @@ class Shortlister:
         distance, logit = np.full((len(top), self.depth), np.inf), np.zeros((len(top), self.depth))
         distance[rows, place], logit[rows, place] = counted.exact(rows, answers), self.logit(chosen[rows], answers)
         right = np.zeros(distance.shape, dtype=bool)
-        right[rows, place] = (queries.right[chosen][rows] == answers[:, None]).any(1)
-        row, column = np.nonzero(queries.right[chosen] >= 0)
-        ranks, _ = counted.ranks(row, queries.right[chosen][row, column])
+        positives, n = queries.right[chosen], len(queries.first)
+        right[rows, place] = np.isin(rows * n + answers, positives.row * n + positives.values)
+        ranks, _ = counted.ranks(positives.row, positives.values)
         best = np.full(len(chosen), np.iinfo(np.int64).max)
-        np.minimum.at(best, row, ranks)
+        np.minimum.at(best, positives.row, ranks)
         return distance, logit, right, best
 
 

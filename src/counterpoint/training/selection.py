@@ -16,9 +16,9 @@ from counterpoint.model.texts import Texts, Tokens
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import euclidean
 from counterpoint.ranking.metrics import mrr, top_k
-from counterpoint.ranking.queries import by_text
+from counterpoint.ranking.queries import Queries, by_text
 from counterpoint.ranking.ranking import rank
-from counterpoint.ranking.select import selection_queries, selection_setting
+from counterpoint.ranking.select import choosing, selection_setting
 from counterpoint.training.average import Score
 
 
@@ -52,29 +52,33 @@ class Split:
 
 @dataclass(frozen=True)
 class Scores:
-    """The top1 of each split, of the unseen test queries (None without any), and (top1, mrr) of the selection's queries."""
+    """The top1 of each split, of the unseen test queries (None without any), and (top1, mrr) of the selection's queries.
+
+    n counts the queries of each split that were ranked.
+    """
 
     training: float
     validation: float
     test: float
     unseen_test: float | None
-    selection: tuple[float, float]
+    selection: Score
+    n: Mapping[str, int]
 
 
 class Selection:
-    """The queries of each split, by text, and those of validation (mask) that choose the epoch, all or unseen.
+    """The queries of each split, by text, and those of validation that choose the epoch, all or unseen.
 
-    unseen marks, by split, the pairs (pairs,) without a text in training; validation's must be there. Raise InputError where no
-    query is left, or a split cannot have the setting.
+    There are at most params.sample of each. unseen marks, by split, the pairs (pairs,) without a text in training;
+    validation's must be there. Raise InputError where no query is left, or a split cannot have the setting.
     """
 
     def __init__(self, pools: Mapping[str, Pool], unseen: Mapping[str, np.ndarray], params: SelectParams) -> None:
-        self.queries = {name: by_text(pool) for name, pool in pools.items()}
+        self.queries = {name: by_text(pool, most=params.sample) for name, pool in pools.items()}
         for name, queries in self.queries.items():
             if not len(queries):
                 raise InputError(f"corpus: each split must have a point whose counter is another text; {name} has none")
         self.unseen = {name: self.queries[name].of_members(pairs) for name, pairs in unseen.items()}
-        self.chosen, self.mask = selection_queries(self.unseen["validation"], params)
+        self.chosen, self.choosing = choosing(pools["validation"], unseen["validation"], params)
         self.setting = selection_setting(pools.values(), params)
 
     @classmethod
@@ -86,19 +90,23 @@ class Selection:
     def score(self, model: BiEncoder, splits: Mapping[str, Split], training: Embedded) -> Scores:
         """Return the scores of a model; training are its vectors of the training texts."""
         model.eval()
-        ranks = {name: self.ranks(model, splits, name, training if name == "training" else None) for name in self.queries}
+        embedded = {name: training if name == "training" else model.embed(splits[name].texts) for name in self.queries}
+        ranks = {name: self.ranks(model, queries, embedded[name]) for name, queries in self.queries.items()}
         unseen, top1 = ranks["test"][self.unseen["test"]], {name: top_k(values, 1) for name, values in ranks.items()}
-        return Scores(**top1, unseen_test=top_k(unseen, 1) if len(unseen) else None, selection=self._score(ranks["validation"]))
+        selection = score_of(self.ranks(model, self.choosing, embedded["validation"]))
+        n = {name: len(queries) for name, queries in self.queries.items()}
+        return Scores(**top1, unseen_test=top_k(unseen, 1) if len(unseen) else None, selection=selection, n=n)
 
     def score_validation(self, model: BiEncoder, splits: Mapping[str, Split]) -> Score:
         """Return the selection score of a model, for which validation alone is embedded."""
-        return self._score(self.ranks(model, splits, "validation"))
+        return score_of(self.ranks(model, self.choosing, model.embed(splits["validation"].texts)))
 
-    def ranks(self, model: BiEncoder, splits: Mapping[str, Split], name: str, embedded: Embedded | None = None) -> np.ndarray:
-        """Return the ranks of the best positives of a split's queries (queries,); embedded are its vectors, if at hand."""
-        queries, embedded = self.queries[name], embedded or model.embed(splits[name].texts)
+    def ranks(self, model: BiEncoder, queries: Queries, embedded: Embedded) -> np.ndarray:
+        """Return the ranks of the best positives of queries (queries,) whose pool's vectors are embedded."""
         (ranking,) = rank(queries, euclidean(queries, embedded), self.setting, None, model.compute.group).values()
         return ranking.retrieved.rank
 
-    def _score(self, ranks: np.ndarray) -> Score:
-        return top_k(ranks[self.mask], 1), mrr(ranks[self.mask])
+
+def score_of(ranks: np.ndarray) -> Score:
+    """Return top1 and MRR of ranks (queries,)."""
+    return top_k(ranks, 1), mrr(ranks)

@@ -101,7 +101,8 @@ def epoch_row(epoch: int, rate: float, negatives: Negatives | None, means: dict,
             "hardness": negatives.hardness,
         }
     top1 = {f"{name}_top1": getattr(scores, name) for name in ("training", "validation", "test", "unseen_test")}
-    return {"epoch": epoch, "random_rate": rate} | make_up | by_name(means) | top1 | {"selection_score": scores.selection[0]}
+    top1 |= {"selection_score": scores.selection[0]} | {f"{name}_n": n for name, n in scores.n.items()}
+    return {"epoch": epoch, "random_rate": rate} | make_up | by_name(means) | top1
 
 
 # --- for a checkpoint ------------------------------------------------------------------------------------------------
