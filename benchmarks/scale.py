@@ -16,6 +16,7 @@ if __name__ == "__main__":
     process.begin()  # before torch is imported, as in a stage
 
 import torch
+from growth import grow
 from timing import interleaved, machine, max_tokens
 from torch import distributed
 from transformers import BertConfig, BertModel
@@ -26,7 +27,7 @@ from counterpoint.model.compute import Compute, choose
 from counterpoint.model.cpu import place
 from counterpoint.negatives.search import exact
 
-CONSTANTS = Path(__file__).with_name("scale.json")
+CONSTANTS, GROWTH = (Path(__file__).with_name(name) for name in ("scale.json", "growth.json"))
 LENGTH, LAYERS = 256, 2  # tokens of a text; timed layers, fewer than an encoder has
 PAIRS, DEVICES, BATCH, NEGATIVES = (10**6, 10**8), (1, 64), 1024, 1
 SENT = 2**24  # numbers in the timed gather
@@ -187,9 +188,16 @@ def _rounded(number: float) -> str:
 def main() -> None:
     """Print the table of every measured machine; with --measure, time the pieces here first."""
     parser = argparse.ArgumentParser(prog="scale.py", description=__doc__)
+    parser.add_argument(
+        "--run", type=int, nargs="+", metavar="PAIRS", help=f"run the pipeline on so many pairs, into {GROWTH.name}"
+    )
     parser.add_argument("--measure", action="store_true", help=f"time the pieces here, into {CONSTANTS.name}")
     machines = read_json(CONSTANTS) if CONSTANTS.exists() else {}
-    if parser.parse_args().measure:
+    args = parser.parse_args()
+    if args.run:
+        write_json(GROWTH, {"machine": machine()} | grow(sorted(args.run)))
+        return
+    if args.measure:
         facts = measure()
         machines[facts["machine"]["gpu"] or facts["machine"]["processor"]] = facts
         write_json(CONSTANTS, machines)

@@ -73,6 +73,7 @@ def check_encoder(params: Params, triples: Triples | None) -> None:
         for line in blind_spots(pool.texts, tokens, encoder):
             logging.info("%s: %s", name, line)
         if name == "training":
+            require_backend(params.negatives.search, len(pool))
             for group in tokens.groups:
                 pool = pool.merged(group)
             initial_negatives(pool, params.negatives.per_point, params.prepare.seed)

@@ -55,6 +55,7 @@ def main() -> Callable[[], None]:
     triples = read_triples(TRIPLES)
     splits = read_splits(triples, model)
     pool = splits["training"].pool
+    require_backend(params.negatives.search, len(pool))
     initial, redrawn = redraw_ineligible(pool, negatives_of(triples.pairs["training"], pool), params.seed)
     if redrawn:
         logging.info("%d initial negatives have the tokens of a positive or of another negative: drawn again", redrawn)

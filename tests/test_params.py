@@ -91,7 +91,7 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("seed", "x", "seed must be an integer"),
         ("corpus", "", "corpus must be a non-empty string; got ''"),
         ("corpus", 3, "corpus must be a non-empty string; got 3"),
-        ("negatives.search", "fais", "negatives.search must be one of exact, balltree, faiss; got 'fais'"),
+        ("negatives.search", "fais", "negatives.search must be one of auto, exact, balltree, faiss; got 'fais'"),
         ("negatives.per_point", 0, "negatives.per_point must be an integer of at least 1; got 0"),
         ("negatives.window", [0, 1], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [0, 1]"),
         ("negatives.window", [3, 2], "negatives.window must be two ranks [first, last], 1 <= first <= last; got [3, 2]"),

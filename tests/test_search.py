@@ -71,6 +71,28 @@ def test_faiss_probes_all_lists_where_too_few_hold_k_vectors(monkeypatch):
     assert (np.sort(ids) >= 0).all()
 
 
+def test_exact_search_in_tiles_finds_what_one_product_finds(monkeypatch):
+    queries, pool = vectors(40, 8, 0), vectors(300, 8, 1)
+    expected = search(queries, pool, 7)
+    monkeypatch.setattr(module, "TILE", 64)
+    monkeypatch.setattr(module, "CHUNK", 640)
+    for k in (7, 290):  # more than a tile has
+        distances, ids = search(queries, pool, k)
+        far = np.linalg.norm(queries.numpy()[:, None] - pool.numpy(), axis=2)
+        np.testing.assert_allclose(distances, np.sort(far, axis=1)[:, :k], rtol=1e-5)
+        np.testing.assert_allclose(np.take_along_axis(far, ids, 1), distances, rtol=1e-5)
+    assert (search(queries, pool, 7)[1] == expected[1]).all()
+
+
+def test_auto_is_exact_for_few_and_needs_faiss_for_many(monkeypatch):
+    queries, pool = vectors(4, 3, 0), vectors(30, 3, 1)
+    assert (search(queries, pool, 3, "auto")[1] == search(queries, pool, 3)[1]).all()
+    assert module.require_backend("auto", 200_000) is None
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(InputError, match=r"negatives\.search: auto, above 200,000 arguments, needs faiss"):
+        module.require_backend("auto", 200_001)
+
+
 def test_faiss_that_is_not_installed_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(

@@ -28,7 +28,7 @@ SPLITS = ("training", "validation", "test")
 
 # The names of each choice. The tables that give them meaning stand in rooms that stages open one by one; params, which every
 # stage opens, must not import them all. A test holds names and tables together.
-Search = Literal["exact", "balltree", "faiss"]
+Search = Literal["auto", "exact", "balltree", "faiss"]
 Pooling = Literal["cls", "mean", "pooler"]
 Fusion = Literal["embedding", "cls", "concat"]
 Shape = Literal["linear", "exponential", "cosine"]
@@ -89,7 +89,8 @@ class PrepareParams(Section):
 
 class NegativesParams(Section):
     search: Search = key(
-        "nearest neighbours by matrix product, ball tree or FAISS, which above 200,000 arguments has .99 of them"
+        "nearest neighbours by matrix product, ball tree or FAISS, which above 200,000 arguments has .99 of them; `auto` = "
+        "exact up to so many, FAISS above"
     )
     per_point: AtLeastOne = key("negatives of each point")
     window: Window = key(

@@ -14,23 +14,33 @@ from counterpoint.core.sections import Search
 from counterpoint.negatives.eligible import is_eligible, is_first
 
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
+TILE = 2**16  # vectors in one product: the sides of a product must both be long for speed
 WHOLE = 2**21  # vectors up to which each process searches them all, for its queries
 APPROXIMATE, SAMPLE, RECALL = 200_000, 200, 0.99  # FAISS approximates above so many vectors, with such a recall
 
 
-def require_backend(search: Search) -> Any:
-    """Return the package that a backend needs, None for none; raise InputError where it is not installed."""
+def require_backend(search: Search, arguments: int = 0) -> Any:
+    """Return the package that a backend needs for so many arguments, None for none; raise InputError where there is none."""
+    if search == "auto" and arguments > APPROXIMATE:
+        return require("faiss", f"negatives.search: auto, above {APPROXIMATE:,} arguments,")
     return require("faiss", "negatives.search: faiss") if search == "faiss" else None
 
 
 def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search by brute force, in chunks of one matrix product, on the device of the vectors."""
+    """Search by brute force, in tiles of one matrix product, on the device of the vectors."""
     distances = np.empty((len(queries), k), dtype=np.float32)
     ids = np.empty((len(queries), k), dtype=np.int64)
     squares = (pool * pool).sum(1)
-    for chunk in torch.arange(len(queries)).split(max(1, CHUNK // len(pool))):
+    for chunk in torch.arange(len(queries)).split(max(1, CHUNK // min(len(pool), TILE))):
         q = queries[chunk.to(queries.device)]
-        nearest = torch.addmm(squares, q, pool.T, alpha=-2).topk(k, largest=False).indices  # (chunk, k), without |q|^2
+        far, nearest = q.new_zeros(len(q), 0), torch.zeros(len(q), 0, dtype=torch.long, device=q.device)
+        for start in range(0, len(pool), TILE):
+            tile = slice(start, start + TILE)
+            here = torch.addmm(squares[tile], q, pool[tile].T, alpha=-2)  # (chunk, tile), without |q|^2
+            values, places = here.topk(min(k, here.shape[1]), largest=False)
+            far, nearest = torch.cat([far, values], 1), torch.cat([nearest, places + start], 1)
+            far, first = far.topk(min(k, far.shape[1]), largest=False)
+            nearest = nearest.gather(1, first)
         distances[chunk], ids[chunk] = _distances(q, pool, nearest), nearest.cpu().numpy()
     return distances, ids
 
@@ -78,9 +88,14 @@ def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
     return _distances(queries, pool, torch.as_tensor(ids, device=pool.device)), ids
 
 
+def auto(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Search by brute force up to APPROXIMATE vectors, else by FAISS."""
+    return (exact if len(pool) <= APPROXIMATE else faiss)(queries, pool, k)
+
+
 # (queries (q, d), pool (n, d), k) -> distances and ids (q, k), in any order
 Searcher = Callable[[torch.Tensor, torch.Tensor, int], tuple[np.ndarray, np.ndarray]]
-BACKENDS: dict[Search, Searcher] = {"exact": exact, "balltree": balltree, "faiss": faiss}
+BACKENDS: dict[Search, Searcher] = {"auto": auto, "exact": exact, "balltree": balltree, "faiss": faiss}
 
 
 def search(
