@@ -41,6 +41,10 @@ def test_ragged_rows_are_those_of_lists(rows, data):
     mask = np.array([len(row) > 1 for row in rows])
     assert ragged[mask].tolist() == [row for row in rows if len(row) > 1]
     assert Ragged.concatenated([ragged, ragged]).tolist() == rows + rows
+    assert ragged.joined(ragged).tolist() == [row + row for row in rows]
+    assert Ragged.unpadded(ragged.padded()).tolist() == rows
+    values = np.arange(12).reshape(1, -1).repeat(len(rows), 0)
+    assert ragged.holds(values).tolist() == [[value in row for value in range(12)] for row in rows]
 
 
 @pytest.mark.parametrize("mode", ["text", "row"])

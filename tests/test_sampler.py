@@ -41,7 +41,7 @@ def test_eligible_negatives_are_neither_the_point_nor_a_positive_nor_a_duplicate
     excluded = excluded_groups(DUPLICATES)
     everything = np.tile(np.arange(len(DUPLICATES)), (4, 1))
     for row, (point, eligible) in zip(is_eligible(DUPLICATES, excluded, everything), ELIGIBLE.items(), strict=True):
-        assert {i for i in range(len(DUPLICATES)) if DUPLICATES.text_group[i] not in excluded[point]} == eligible
+        assert {i for i in range(len(DUPLICATES)) if DUPLICATES.text_group[i] not in [*excluded][point]} == eligible
         assert set(np.flatnonzero(row)) == eligible
 
 
@@ -206,7 +206,7 @@ def test_of_several_negatives_the_mined_ones_are_the_nearest_that_are_not_among_
     for i in range(len(queries)):
         random = drawn.was_random[i]
         assert drawn.ids[i, random].tolist() == initial[i, random].tolist()
-        taken = {*excluded[i], *pool.text_group[initial[i, random]]}
+        taken = {*[*excluded][i], *pool.text_group[initial[i, random]]}
         left = {
             pool.text_group[j]: float((queries[i] - vectors[j]).norm())
             for j in range(len(pool))

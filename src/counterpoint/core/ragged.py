@@ -34,6 +34,11 @@ class Ragged:
         """Return the rows of all parts, one part's after another's."""
         return cls.cut(np.concatenate([part.values for part in parts]), np.concatenate([part.sizes for part in parts]))
 
+    @classmethod
+    def unpadded(cls, rows: np.ndarray) -> "Ragged":
+        """Return the rows of an array (rows, k) without its -1."""
+        return cls.cut(rows[rows >= 0], (rows >= 0).sum(1))
+
     def __len__(self) -> int:
         return len(self.start) - 1
 
@@ -63,6 +68,34 @@ class Ragged:
         cut = Ragged.cut(np.zeros(0), sizes)
         within = np.arange(cut.start[-1]) - np.repeat(cut.start[:-1], sizes)
         return Ragged(self.values[np.repeat(self.start[:-1][rows], sizes) + within], cut.start)
+
+    def joined(self, other: "Ragged") -> "Ragged":
+        """Return the rows with those of another behind them."""
+        order = np.argsort(np.concatenate([self.row, other.row]), kind="stable")
+        return Ragged.cut(np.concatenate([self.values, other.values])[order], self.sizes + other.sizes)
+
+    def padded(self) -> np.ndarray:
+        """Return the rows as one array (rows, longest), padded with -1."""
+        rows = np.full((len(self), max(self.sizes, default=0)), -1)
+        rows[self.row, self.place - 1] = self.values
+        return rows
+
+    def holds(self, values: np.ndarray) -> np.ndarray:
+        """Return whether each row has the values of the same row of an array (rows, k): bool (rows, k).
+
+        All numbers must be at least 0.
+        """
+        if not len(self.values):
+            return np.zeros(values.shape, dtype=bool)
+        span, keys = self._keys
+        wanted = np.arange(len(self))[:, None] * span + values
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        return (keys[place] == wanted) & (values < span)
+
+    @cached_property
+    def _keys(self) -> tuple[int, np.ndarray]:
+        span = int(self.values.max()) + 1
+        return span, np.sort(self.row * span + self.values)
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Return the sum over each row (rows,) of numbers that belong to its values (m,)."""

@@ -50,8 +50,8 @@ def near_right(pool: Pool, near: float = NEAR) -> csr_array:
         cosine = (vectors[begin : begin + ROWS] @ vectors.T).tocoo()
         close = (cosine.data >= near) & (groups[begin + cosine.row] != groups[cosine.col])
         answers.append(pairs(cosine.row[close], cosine.col[close], cosine.shape) @ counters)
-    rows, column = np.nonzero((right := excluded_groups(pool)) >= 0)
-    return csr_array((csr_array(vstack(answers)) > 0) > (pairs(rows, right[rows, column], shape) > 0))
+    right = excluded_groups(pool)
+    return csr_array((csr_array(vstack(answers)) > 0) > (pairs(right.row, right.values, shape) > 0))
 
 
 def positions(pool: Pool, source: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -6,26 +6,24 @@ from dataclasses import replace
 import numpy as np
 
 from counterpoint.arguments.pairs import SOURCES, Pair
-from counterpoint.arguments.pool import Pool, padded, positive_groups
+from counterpoint.arguments.pool import Pool, positive_groups
 from counterpoint.core.errors import InputError
+from counterpoint.core.ragged import Ragged
 from counterpoint.core.seeds import generator
 
 
-def excluded_groups(pool: Pool) -> np.ndarray:
-    """Return the text groups excluded for each query point: its own, its positives' and that of the document with its id.
-
-    They are (points, m), padded with -1.
-    """
+def excluded_groups(pool: Pool) -> Ragged:
+    """Return the text groups excluded for each query point: its own, its positives' and that of the document with its id."""
     rows = {point: {point, *groups} for point, groups in positive_groups(pool).items()}
     for point, same in zip(pool.text_group[pool.queries].tolist(), pool.same_id[pool.queries].tolist(), strict=True):
         if same >= 0:
             rows[point].add(same)
-    return padded([sorted(rows[int(point)]) for point in pool.text_group[pool.queries]])
+    return Ragged.of(sorted(rows[int(point)]) for point in pool.text_group[pool.queries])
 
 
-def is_eligible(pool: Pool, excluded: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return which arguments (points, k) may be negatives, where excluded (points, m) holds text groups: bool (points, k)."""
-    return (pool.text_group[ids][:, :, None] != excluded[:, None, :]).all(2)  # (points, k, m) -> (points, k)
+def is_eligible(pool: Pool, excluded: Ragged, ids: np.ndarray) -> np.ndarray:
+    """Return which arguments (points, k) may be negatives, where excluded has each point's text groups: bool (points, k)."""
+    return ~excluded.holds(pool.text_group[ids])
 
 
 def is_first(groups: np.ndarray) -> np.ndarray:
@@ -37,12 +35,12 @@ def is_first(groups: np.ndarray) -> np.ndarray:
     return first
 
 
-def count_eligible(pool: Pool, excluded: np.ndarray) -> np.ndarray:
-    """Return how many distinct texts are eligible for each point (points,), where excluded (points, m) holds text groups."""
-    return pool.text_group.max() + 1 - (excluded >= 0).sum(1)
+def count_eligible(pool: Pool, excluded: Ragged) -> np.ndarray:
+    """Return how many distinct texts are eligible for each point (points,), where excluded has its text groups."""
+    return pool.text_group.max() + 1 - excluded.sizes
 
 
-def draw_random(pool: Pool, excluded: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+def draw_random(pool: Pool, excluded: Ragged, k: int, rng: np.random.Generator) -> np.ndarray:
     """Draw k eligible arguments for each point, uniformly, no two of them duplicates: ids (points, k).
 
     Raise InputError where a point has fewer than k distinct eligible texts.
@@ -57,7 +55,7 @@ def draw_random(pool: Pool, excluded: np.ndarray, k: int, rng: np.random.Generat
     return fill_random(pool, excluded, np.zeros(shape, dtype=np.int64), np.ones(shape, dtype=bool), rng)
 
 
-def fill_random(pool: Pool, excluded: np.ndarray, ids: np.ndarray, empty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def fill_random(pool: Pool, excluded: Ragged, ids: np.ndarray, empty: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return ids (points, k) with random eligible arguments where they are empty (points, k), no duplicates in a row."""
     order = np.argsort(empty, axis=1, kind="stable")  # what stays comes first, so that of duplicates the new one goes
     ids, redraw = np.take_along_axis(ids, order, 1), np.take_along_axis(empty, order, 1)

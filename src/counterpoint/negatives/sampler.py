@@ -9,6 +9,7 @@ import torch
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.params import Params
+from counterpoint.core.ragged import Ragged
 from counterpoint.core.seeds import generator
 from counterpoint.core.similarity import similarity_at
 from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random, is_eligible, is_first
@@ -129,7 +130,7 @@ class NegativeSampler:
         given = np.concatenate([given, missing], axis=1)  # as many as places, at least
         rng = generator(self.seed, epoch, "given")
         places = empty & (rng.random(ids.shape) < share)
-        others = np.where(empty, -1, self.pool.text_group[ids])
+        others = Ragged.unpadded(np.where(empty, -1, self.pool.text_group[ids]))
         allowed = (given >= 0) & is_eligible(self.pool, others, given)
         begin = np.zeros(len(ids), dtype=np.int64)
         lots = Window(given, np.zeros(given.shape), begin, begin + given.shape[1], places)
@@ -140,7 +141,7 @@ class NegativeSampler:
     ) -> "Window":
         """The eligible neighbours of some points, with those of negatives.file; no duplicates of ids in places not empty."""
         groups = np.where(empty, -1, self.pool.text_group[ids])
-        excluded = np.concatenate([self.excluded[points], groups], axis=1)
+        excluded = self.excluded[points].joined(Ragged.unpadded(groups))
         begin, end = window_of(self.params.window, empty.sum(1), count_eligible(self.pool, excluded))
         neighbours = nearest_eligible(self.pool, excluded, queries[_at(points)], vectors, end, self.search)
         window = Window(*neighbours, begin, end, empty)
@@ -185,7 +186,7 @@ class Window:
         if not ids.size:
             return self
         groups = np.where(self.counts, pool.text_group[self.ids], -1)
-        there = (ids >= 0) & is_eligible(pool, np.concatenate([groups, taken], axis=1), ids)
+        there = (ids >= 0) & is_eligible(pool, Ragged.unpadded(np.concatenate([groups, taken], axis=1)), ids)
         distance = _distance(queries[:, None], vectors[_at(np.maximum(ids, 0))])
         beside = np.concatenate([np.zeros(self.ids.shape, dtype=bool), there], axis=1)
         both = np.concatenate([self.ids, ids], axis=1), np.concatenate([self.distance, distance], axis=1)

@@ -10,6 +10,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core import ties
 from counterpoint.core.environment import require
 from counterpoint.core.group import ALONE, Group
+from counterpoint.core.ragged import Ragged
 from counterpoint.core.sections import Search
 from counterpoint.negatives.eligible import is_eligible, is_first
 
@@ -129,11 +130,11 @@ def _nearest(k: int, distances: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray
 
 
 def nearest_eligible(
-    pool: Pool, excluded: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor, k: np.ndarray, search: Searcher
+    pool: Pool, excluded: Ragged, queries: torch.Tensor, vectors: torch.Tensor, k: np.ndarray, search: Searcher
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ids and distances (points, max(k)) of each point's nearest eligible arguments, no two of them duplicates.
 
-    excluded (points, m) holds text groups, padded with -1; queries (points, d); vectors (n, d), one for each argument. Of row i
+    excluded has each point's text groups; queries (points, d); vectors (n, d), one for each argument. Of row i
     the first k[i] are valid. The search is repeated for more neighbours while any point is short, so every point must have as
     many distinct eligible texts as it asks for.
     """

@@ -94,8 +94,6 @@ class Learner:
         if self.model.head is not None:
             place = np.concatenate([np.arange(size), np.repeat(np.arange(size), k)])  # the point of each of counters
             logits = self.model.logits(points[torch.as_tensor(place, device=device)], counters)
-        excluded = self.excluded[rows]
-        excluded = excluded[:, : (excluded >= 0).sum(1).max()]  # padding goes, as far as no row needs it
         groups = [torch.as_tensor(pool.text_group[ids], device=device) for ids in (anchor, positive, negative)]
         return Batch(
             anchor=points.embedding,
@@ -107,7 +105,7 @@ class Learner:
             anchor_group=groups[0],
             positive_group=groups[1],
             negative_group=groups[2],
-            excluded_group=torch.as_tensor(excluded, device=device),
+            excluded_group=torch.as_tensor(self.excluded[rows].padded(), device=device),
             normalized=self.params.model.normalize,
         )
 
