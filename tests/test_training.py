@@ -20,7 +20,8 @@ from counterpoint.model import texts as text_module
 from counterpoint.model.bi_encoder import build
 from counterpoint.model.compute import Compute, choose, micro_batches, same_draws
 from counterpoint.model.hidden_states import HiddenStateCache
-from counterpoint.negatives.eligible import excluded_groups
+from counterpoint.negatives.eligible import draw_random, excluded_groups
+from counterpoint.negatives.provided import Provided
 from counterpoint.ranking.select import selection_queries
 from counterpoint.training import loop
 from counterpoint.training.average import greedy
@@ -71,8 +72,8 @@ def world(arguana, tiny_bert, tmp_path, monkeypatch):
     monkeypatch.setenv("STATES_DIR", str(tmp_path / "states"))
     pairs = read_splits(arguana, None).triples.pairs
 
-    def train(progress=None, name="run", pairs=pairs, **changes):
-        here = ready(tmp_path / "params.yaml", tiny_bert, pairs, **changes)
+    def train(progress=None, name="run", pairs=pairs, provided=None, **changes):
+        here = ready(tmp_path / "params.yaml", tiny_bert, pairs, provided=provided, **changes)
         checkpoint = Checkpoint.open(name)
         try:
             learner = Learner(here.model, here.splits["training"], here.params, checkpoint)
@@ -278,8 +279,29 @@ def test_retrieval_alone_has_no_head(world):
     assert run.epochs[0]["loss"] == pytest.approx(run.epochs[0]["triplet_loss"])
 
 
+def some_provided(pool):
+    """Two negatives by people and one of a file for each point."""
+    ids = draw_random(pool, excluded_groups(pool), 3, np.random.default_rng(7))
+    return Provided(ids[:, :2], ids[:, 2:])
+
+
+PROVIDED = {"provided": some_provided, "random_rate": 0.4, "decay": None, "negatives__given": 0.5, "negatives__window": [1, 3]}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [{}, EVERY_PART], ids=["plain", "everything"])
+def test_negatives_of_people_and_of_a_file_are_trained_on(world):
+    run = world(**PROVIDED)
+    pool = run.splits["training"].pool
+    provided = some_provided(pool)
+    assert (run.draws[0].ids == provided.mined).mean() > 0.3  # in place of the random ones
+    for draw in run.draws[1:]:
+        given = (draw.ids == provided.given).any(1)
+        assert 0.1 < given.mean() < 0.6
+        assert not (given & draw.was_random[:, 0]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, EVERY_PART, PROVIDED], ids=["plain", "everything", "provided"])
 @pytest.mark.parametrize("stop_after", [1, 2, 4])
 def test_a_resumed_run_equals_an_uninterrupted_one(world, stop_after, changes, tmp_path):
     changes = changes | {"train__epochs": 4}

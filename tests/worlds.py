@@ -19,8 +19,11 @@ from counterpoint.negatives.schedule import Schedule
 from counterpoint.training.selection import Split
 
 
-def ready(file, encoder, pairs, group=ALONE, **changes):
-    """Return params (written to file), model, splits and sampler; pairs are by split, changes as of fixture_params."""
+def ready(file, encoder, pairs, group=ALONE, provided=None, **changes):
+    """Return params (written to file), model, splits and sampler; pairs are by split, changes as of fixture_params.
+
+    provided makes the negatives of people and of a file, for a pool.
+    """
     file.write_text(yaml.safe_dump(fixture_params(encoder, **changes)))
     params = load_params(file)
     seed_torch(params.seed, 0, "weights")
@@ -32,5 +35,5 @@ def ready(file, encoder, pairs, group=ALONE, **changes):
     splits = {name: replace(split, texts=texts) for (name, split), texts in zip(splits.items(), inputs, strict=True)}
     pool = splits["training"].pool
     initial = initial_negatives(pool, params.negatives.per_point, params.prepare.seed)
-    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group)
+    sampler = NegativeSampler(pool, Schedule.of(params), params, initial, group, provided and provided(pool))
     return SimpleNamespace(params=params, model=model, splits=splits, sampler=sampler)
