@@ -22,7 +22,7 @@ from counterpoint.core.params import load_params
 from counterpoint.core.sections import SelectParams
 from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
-from counterpoint.lexical.bm25 import CLASSIC, Bm25, Constants, best_constants, bm25
+from counterpoint.lexical.bm25 import CLASSIC, QUERIES, Bm25, Constants, best_constants, bm25
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import encoder_sha256, locate, weights_sha256
@@ -77,7 +77,8 @@ def choose_constants(triples: Triples, pool: Pool, params: SelectParams, group: 
 
     pool is validation's.
     """
-    chosen, queries = choosing(pool, np.array([pair.seen in UNSEEN for pair in triples.pairs["validation"]]), params)
+    unseen = np.array([pair.seen in UNSEEN for pair in triples.pairs["validation"]])
+    chosen, queries = choosing(pool, unseen, params, most=QUERIES)
     setting = selection_setting([triples.pool(split) for split in EVALUATED], params)
 
     def ranks_under(distance: Distance) -> np.ndarray:

@@ -16,7 +16,7 @@ from counterpoint.arguments.triples import Triples, read_triples
 from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import replacing_directory, write_json
 from counterpoint.core.params import Params, load_params
-from counterpoint.lexical.bm25 import Bm25, Collection, WordCounts, best_constants
+from counterpoint.lexical.bm25 import QUERIES, Bm25, Collection, WordCounts, best_constants
 from counterpoint.lexical.fusion import Fused, Lexical, best_weight
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.files import load
@@ -48,7 +48,7 @@ def main() -> None:
 def chosen(triples: Triples, params: Params, compute: Compute) -> tuple[Lexical, dict]:
     """Return the words' part that is best on the queries and in the setting that choose the epoch, and what it gains there."""
     pool, pairs = triples.pool("validation"), triples.pairs["validation"]
-    kind, queries = choosing(pool, np.array([pair.seen in UNSEEN for pair in pairs]), params.select)
+    kind, queries = choosing(pool, np.array([pair.seen in UNSEEN for pair in pairs]), params.select, most=QUERIES)
     setting = selection_setting([pool], params.select)
 
     def ranks_under(distance: Distance) -> np.ndarray:

@@ -45,6 +45,7 @@ class Constants:
     counts: bool
 
 
+QUERIES = 2_000  # queries that choose, since each choice is a ranking
 CLASSIC = Constants(0.9, 0.4, stop_words=False, counts=False)  # as in Anserini and BEIR
 GRID = [Constants(*values) for values in product((0.9, 2.0, 4.0), (0.4, 0.75, 1.0), (False, True), (False, True))]
 

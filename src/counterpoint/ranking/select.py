@@ -21,14 +21,15 @@ def selection_queries(unseen: np.ndarray, params: SelectParams) -> tuple[str, np
     return "unseen", unseen
 
 
-def choosing(pool: Pool, unseen: np.ndarray, params: SelectParams) -> tuple[str, Queries]:
-    """Return the validation queries that choose the epoch, at most params.sample of them, and the word all or unseen.
+def choosing(pool: Pool, unseen: np.ndarray, params: SelectParams, *, most: int | None = None) -> tuple[str, Queries]:
+    """Return the validation queries that choose the epoch, and the word all or unseen.
 
-    pool is validation's; unseen marks its pairs (pairs,) without a text in training.
+    There are at most params.sample and `most` of them. pool is validation's; unseen marks its pairs (pairs,) without a text in
+    training.
     """
     queries = by_text(pool)
     kind, mask = selection_queries(queries.of_members(unseen), params)
-    return kind, by_text(pool, queries.points[mask].values, params.sample)
+    return kind, by_text(pool, queries.points[mask].values, min(filter(None, (params.sample, most)), default=None))
 
 
 def selection_setting(pools: Iterable[Pool], params: SelectParams) -> dict[str, Setting]:
