@@ -135,7 +135,8 @@ def fixture():
 def sampler(pool, rate, initial, seed=0, normalized=False, **changes):
     """Return a sampler whose rate stays, over a pool without duplicates."""
     initial = np.asarray(initial)
-    values = {"search": "exact", "per_point": initial.shape[1], "window": [1, 1], "margin": None, "given": 0.5, "file": "none"}
+    values = {"search": "exact", "per_point": initial.shape[1], "window": [1, 1], "margin": None, "share": 1.0}
+    values |= {"given": 0.5, "file": "none"}
     model = fixture().model.model_copy(update={"normalize": normalized})
     params = fixture().model_copy(update={"seed": seed, "model": model, "negatives": NegativesParams(**(values | changes))})
     return NegativeSampler(pool, Schedule(rate, None, 0.0), params, initial)
@@ -344,3 +345,35 @@ def test_the_lowest_number_of_eligible_texts():
     ladder = draw_random(LADDER, excluded_groups(LADDER), 1, np.random.default_rng(0))
     assert sampler(DUPLICATES, 1.0, [[3], [3], [5], [0]]).fewest_eligible == 3  # of the groups A B C D E F, A's points: D E F
     assert sampler(LADDER, 1.0, ladder).fewest_eligible == 22
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_share_of_the_points_is_mined_for_by_turns_and_the_others_keep_theirs(k):
+    pool = pool_of(*[(f"p{i}", f"c{i}") for i in range(60)])
+    initial = draw_random(pool, excluded_groups(pool), k, np.random.default_rng(1))
+    one = sampler(pool, 0.0, initial, share=0.25)
+    whole = sampler(pool, 0.0, initial)
+    latest = np.full(initial.shape, -1)
+    seen = []
+    for epoch in range(8):
+        place = torch.tensor(np.random.default_rng(epoch).normal(size=(len(pool.texts), 3)), dtype=torch.float32)
+        drawn, nearest = one.draw(epoch, place, place), whole.draw(epoch, place, place)
+        turn = one._turn(epoch)
+        seen.append(turn)
+        assert turn.sum() == 15
+        assert not drawn.was_random[turn].any()
+        assert np.array_equal(drawn.ids[turn], nearest.ids[turn])
+        others = ~turn & ~drawn.was_random.any(1)
+        assert np.array_equal(drawn.ids[others], latest[others])
+        assert (drawn.was_random[~turn] == (latest[~turn] < 0)).all() or k > 1  # of two, one may be the other's duplicate
+        np.testing.assert_allclose(
+            drawn.distance, (place[pool.text[pool.queries], None] - place[pool.text[drawn.ids]]).norm(dim=2), rtol=1e-5
+        )
+        latest = np.where(drawn.was_random, latest, drawn.ids)
+    assert (np.sum(seen[:4], axis=0) == 1).all()
+    assert (latest >= 0).all()
+    again = sampler(pool, 0.0, initial, share=0.25)
+    again.draws = one.draws[:5]
+    for epoch in range(5, 8):
+        place = torch.tensor(np.random.default_rng(epoch).normal(size=(len(pool.texts), 3)), dtype=torch.float32)
+        assert np.array_equal(again.draw(epoch, place, place).ids, one.draws[epoch].ids)

@@ -102,6 +102,11 @@ class NegativesParams(Section):
         "stands in where the window has none; none = off, 0.05 = NV-Retriever's 95 %"
     )
     file: Text = key("another miner's negatives; first for random ones, then in the window", added="data/no_negatives.jsonl")
+    share: PositiveShare = key(
+        "share of the points that are mined for anew in an epoch, by turns; the others keep what was mined for them, and are "
+        "random before",
+        added=1.0,
+    )
     given: Share = key("share of mined draws taken from wrong answers that people gave to the point, if any", added=0.5)
 
 

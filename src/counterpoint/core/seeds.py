@@ -22,6 +22,7 @@ PURPOSES = (
     "given",
     "queries",
     "groups",
+    "turns",
 )
 
 

@@ -93,7 +93,7 @@ class NegativeSampler:
         """Each negative is random with probability rate; else given with negatives.given, where the point has any; else mined.
 
         queries (points, d) embed the points, vectors (n, d) the whole pool. In epoch 0 those of negatives.file stand for random
-        ones.
+        ones. Points whose turn it is not keep what was mined for them before.
         """
         ids = self._random(epoch) if epoch else self._overridden()
         was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
@@ -101,6 +101,10 @@ class NegativeSampler:
         to_counter = _distance(queries, vectors[_at(self.pool.counter_of[self.pool.queries])])
         given = self._given(epoch, ids, ~was_random)
         ids, mined = np.where(given < 0, ids, given), ~was_random & (given < 0)
+        if self.params.share < 1:
+            waiting = mined & ~self._turn(epoch)[:, None]
+            ids, kept = self._kept(ids, waiting, mined)
+            was_random, mined = was_random | (waiting & ~kept), mined & ~waiting
         if (points := np.flatnonzero(mined.any(1))).size:
             window = self._window(points, ids[points], mined[points], queries, vectors)
             drawn = window.draw(self._allowed(window, to_counter[points]), generator(self.seed, epoch, "window"))
@@ -111,6 +115,26 @@ class NegativeSampler:
         if epoch == 0:
             was_random &= ids == self.initial
         return Negatives(ids, was_random | was_filtered, was_filtered, distance, to_counter)
+
+    def _turn(self, epoch: int) -> np.ndarray:
+        """Return whether each point is mined for in an epoch: a share is, by turns (after ANCE, Xiong et al. 2021)."""
+        place: np.ndarray = generator(self.seed, 0, "turns").permutation(len(self.initial)) / len(self.initial)
+        return (place - epoch * self.params.share) % 1 < self.params.share
+
+    def _kept(self, ids: np.ndarray, waiting: np.ndarray, mined: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids with the latest mined ones in waiting places, and where they stand (points, K).
+
+        Not where nothing was mined, nor in a row in which one would be a duplicate; places to be mined are open.
+        """
+        latest = np.full(ids.shape, -1)
+        for draw in self.draws:
+            latest = np.where(draw.was_random, latest, draw.ids)
+        kept = waiting & (latest >= 0)
+        groups = self.pool.text_group[np.where(kept, latest, ids)]
+        open_ = mined & ~waiting
+        distinct = is_first(np.where(open_, -1 - np.arange(ids.shape[1]), groups)).all(1, keepdims=True)
+        kept &= distinct
+        return np.where(kept, latest, ids), kept
 
     def _overridden(self) -> np.ndarray:
         """The initial negatives, behind those of negatives.file (points, K)."""
