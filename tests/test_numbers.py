@@ -38,27 +38,40 @@ def table_of(page: str, heading: str) -> list[list[str]]:
     return cells
 
 
-def test_the_table_of_readme_is_the_default_s_mean_over_seeds():
-    runs = [row for row in rows("default") if row["arm"] == "linear"]
+def means(name: str, queries: str) -> list[list[float]]:
+    """The mean over a study's seeds of the default, its arm linear, by stage: n, top1 and the ends of its interval."""
+    runs = [row for row in rows(name) if row["arm"] == "linear"]
+    known = json.loads((RESULTS / name / runs[0]["queries"]).read_text())
+    seen, cluster = (np.array(known[key]) for key in ("seen", "cluster"))
+    mask = seen == "none" if queries == "unseen_by_both" else np.isin(seen, ("none", "validation"))
+    found = []
+    for stage in ("zero_shot", "bm25"):  # their ranks are in no row; they know no seed
+        (of,) = [row for row in runs[0]["settings"] if row_is(row, stage) and row["queries"] == queries]
+        found.append([of[key] for key in ("n", "top1", "top1_low", "top1_high")])
+    for stage in ("retrieved_dense", "retrieved"):
+        hits = np.mean([np.array(row["ranks"]["epa"][stage]) == 1 for row in runs], axis=0)[mask]
+        found.append([len(hits), hits.mean(), *interval(hits, cluster[mask])])
+    return found
+
+
+def test_the_tables_of_readme_are_the_default_s_means_over_seeds():
+    runs = {name: [row for row in rows(name) if row["arm"] == "linear"] for name in ("default", "carry-over")}
     page = (ROOT / "README.md").read_text()
     words = " ".join(page.split())
-    queries = json.loads((RESULTS / "default" / runs[0]["queries"]).read_text())
-    seen, cluster = (np.array(queries[name]) for name in ("seen", "cluster"))
-    by_both, unseen = seen == "none", np.isin(seen, ("none", "validation"))
+    by_both, unseen, other = means("default", "unseen_by_both"), means("default", "unseen"), means("carry-over", "unseen")
     expected = []
-    for stage in ("zero_shot", "bm25"):  # their ranks are in no row; they know no seed
-        of = {row["queries"]: row for row in runs[0]["settings"] if row_is(row, stage)}
-        ends = [figure(of["unseen_by_both"][name]) for name in ("top1", "top1_low", "top1_high")]
-        expected.append([ends[0], f"{ends[1]} to {ends[2]}", figure(of["unseen"]["top1"])])
-    for stage in ("retrieved_dense", "retrieved"):
-        hits = np.mean([np.array(row["ranks"]["epa"][stage]) == 1 for row in runs], axis=0)
-        low, high = interval(hits[by_both], cluster[by_both])
-        expected.append([figure(hits[by_both].mean()), f"{figure(low)} to {figure(high)}", figure(hits[unseen].mean())])
-    assert [cells[1:] for cells in table_of(page, "| | top1")] == expected
-    assert f"{by_both.sum()} test points" in words
+    for (_, top1, low, high), (_, of_all, *_), ends in zip(by_both, unseen, other, strict=True):
+        perspectrum = f"{figure(ends[1])}, {figure(ends[2])} to {figure(ends[3])}"
+        expected.append([figure(top1), f"{figure(low)} to {figure(high)}", figure(of_all), perspectrum])
+    assert [[cell.strip(" *") for cell in cells[1:]] for cells in table_of(page, "| | top1")] == expected
+    assert f"{by_both[0][0]} test points" in words
+    assert f"| {unseen[0][0]} unseen in training |" in words
+    assert f"{other[0][0]} unseen claims" in words
     told = re.search(r"seeds ([\d, and]+), some 40 minutes of two busy cores each, commits ([\w, ]+) \(", words)
-    assert {row["commit"][:7] for row in runs} == set(told[2].split(", "))
-    assert {row["seed"] for row in runs} == set(map(int, re.findall(r"\d+", told[1])))
+    assert {row["commit"][:7] for row in runs["default"]} == set(told[2].split(", "))
+    assert {row["seed"] for row in runs["default"]} == set(map(int, re.findall(r"\d+", told[1])))
+    told = re.search(r"N19-1053\), seeds? ([\d, and]+) \(", words)
+    assert {row["seed"] for row in runs["carry-over"]} == set(map(int, re.findall(r"\d+", told[1])))
 
 
 def row_is(row: dict, stage: str) -> bool:
