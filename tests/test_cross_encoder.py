@@ -186,7 +186,8 @@ def many_pairs(n=400):
 
 
 def test_random_lists_come_first_and_then_mined_ones(tiny_bert, tmp_path):
-    params = params_of(tiny_bert, tmp_path, random_rate=1.0, decay=0.0, rerank__decay=2.0, rerank__depth=4, rerank__negatives=2)
+    changes = {"rerank__decay": 2.0, "rerank__depth": 4, "rerank__negatives": 2, "negatives__share": 0.1}  # not of lists
+    params = params_of(tiny_bert, tmp_path, random_rate=1.0, decay=0.0, **changes)
     pool, embedded = many_pairs()
     turns = np.random.default_rng(0).permutation(400) / 400
     sampler = ListSampler(pool, embedded, params)

@@ -57,7 +57,7 @@ class ListSampler:
         self.schedule = Schedule(params.random_rate, params.rerank.decay, params.floor)
         self.excluded = excluded_groups(pool)
         self.k = min(params.rerank.negatives, int(count_eligible(pool, self.excluded).min()))
-        rules = {"per_point": self.k, "window": (1, params.rerank.depth), "margin": None}
+        rules = {"per_point": self.k, "window": (1, params.rerank.depth), "margin": None, "share": 1.0}
         mined_only = params.model_copy(update={"negatives": params.negatives.model_copy(update=rules)})
         self.sampler = NegativeSampler(pool, Schedule(0.0, None, 0.0), mined_only, self._random(0), group)
 
