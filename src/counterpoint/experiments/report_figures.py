@@ -42,6 +42,7 @@ def accuracy_by_arm(rows: Sequence[dict], panels: Mapping[str, str], title: str)
                 axes.plot([place - 0.14, place + 0.14], [row[column]["mean"]] * 2, color=colour, lw=3, label=label)
         axes.set_title(panels[column], fontsize=13)
         axes.yaxis.set_major_formatter(PERCENT)
+        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole per cents
     all_axes[0].set_ylabel("top1")
     handles = dict(zip(*reversed(all_axes[0].get_legend_handles_labels()), strict=True))
     for seed, mark in marks.items():
@@ -49,7 +50,7 @@ def accuracy_by_arm(rows: Sequence[dict], panels: Mapping[str, str], title: str)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=6, fontsize=12, frameon=False)
     finish(figure, all_axes[0], "Accuracy by arm, means over seeds as bars", title, x="arm")
     for axes in all_axes:
-        axes.set_xticks(range(len(labels)), labels, rotation=90 if sum(map(len, labels)) > 70 else 0)
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if sum(map(len, labels)) > 48 else 0)
         axes.set_xlabel("arm", fontsize=13)
         axes.grid(False, axis="x")
     return figure
