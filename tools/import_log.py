@@ -31,7 +31,8 @@ NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|[-+]?inf)(?
 
 # The keys of a row of history.json that such a log lacks.
 SHARES = ("random_share", "filtered_share", "same_debate_share", "point_share")
-UNTOLD = ("random_rate", *SHARES, "hardness", "triplet_loss", "contrastive_loss", "pair_loss")
+COUNTS = ("training_n", "validation_n", "test_n")
+UNTOLD = ("random_rate", *SHARES, *COUNTS, "hardness", "triplet_loss", "contrastive_loss", "pair_loss")
 Series = tuple[list[dict], list[dict]]  # the rows of history.json and of steps.json
 
 
