@@ -124,10 +124,10 @@ def query_rows(ranks: pd.DataFrame, pairs: Sequence[Pair]) -> list[dict]:
 
 
 def negatives(drawn: Mapping[str, np.ndarray], pairs: Sequence[Pair], documents: Sequence[Document]) -> dict[str, list]:
-    """Return the epochs that are shown, how many training pairs there are, and of those that are shown, at most MOST:
+    """Return the epochs that are shown, the number of training pairs, and at most MOST of the pairs with their negatives.
 
-    their rows and ids, each one's first negative by epoch, and by source the texts by row. drawn is models/negatives.npz. A
-    negative is [source, row, was_random, distance or None].
+    A pair has its row, its id and its first negative by epoch, [source, row, was_random, distance or None]. texts has by source
+    those that are named, by row. drawn is models/negatives.npz.
     """
     epochs, rows = len(drawn["index"]), sampled(len(pairs), MOST)
     shown = sorted({round(epoch) for epoch in np.linspace(0, epochs - 1, min(epochs, EPOCHS))})

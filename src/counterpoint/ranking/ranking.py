@@ -95,7 +95,8 @@ def announce(seconds: float, queries: Queries) -> None:
     """Log how long a ranking will take, where that is long."""
     if seconds > LONG:
         about = (len(queries), len(queries.first), seconds / 60)
-        logging.info("ranking %d queries among %d answers takes about %.0f minutes: evaluate.sample ranks fewer", *about)
+        line = "ranking %d queries among %d answers takes about %.0f minutes: evaluate.sample, in training select.sample, helps"
+        logging.info(line, *about)
 
 
 def _concatenated(parts: Sequence[Ranking]) -> Ranking:
