@@ -30,7 +30,7 @@ def top1(stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["head", "joint"])
+@pytest.mark.parametrize("kind", ["head", "joint", "cross_fitted"])
 def test_reranking_never_loses_where_the_weight_was_chosen(run, kind):
     run("prepare")
     for seed in (13, 1, 2):
@@ -74,7 +74,7 @@ def test_its_files_are_the_same_in_a_second_run(run):
 
 
 def test_an_encoder_with_other_weights_is_refused(run):
-    run("prepare", "train")
+    run("prepare", "train", "lexical")
     about = json.loads(Path("models/model.json").read_text())
     Path("models/model.json").write_text(json.dumps(about | {"encoder_sha256": "0" * 64}))
     with pytest.raises(InputError, match=r"model.encoder: its weights must be the ones that models/ was trained from"):
@@ -100,7 +100,7 @@ class SharedWords(Scorer):
 
 class SharedWordsKind(Kind):
     def train(self, setup):
-        assert len(setup.embedded.points.embedding) == len(setup.training.pool.texts)
+        assert setup.triples.pairs["training"]
         return Trained(SharedWords(), [{"step": 1, "epoch": 0, "loss": 0.5}], 2.0)
 
     def load(self, directory, model):

@@ -9,6 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from counterpoint.arguments.pairs import COUNTER, DOCUMENT, POINT, Document, Pair
 from counterpoint.arguments.text import text_key
+from counterpoint.core.seeds import generator
 
 SIDES = {"pro": 0, "con": 1}
 UNKNOWN = -1  # in debate, theme and side, where the corpus does not name them
@@ -137,3 +138,18 @@ def clusters(pairs: Sequence[Pair]) -> np.ndarray:
         edges += [(i, len(pairs) + keys.setdefault(key, len(keys))) for key in shared]
     component = _connected(edges, len(pairs) + len(keys))[: len(pairs)]
     return np.unique(component, return_inverse=True)[1]
+
+
+def halves(pairs: Sequence[Pair], seed: int) -> np.ndarray:
+    """Return the half of each pair, 0 or 1 (pairs,); pairs of a cluster share a half, so one cluster makes no second half.
+
+    Each cluster goes to the half with fewer pairs, the largest first, equal ones in random order.
+    """
+    cluster = clusters(pairs)
+    sizes = np.bincount(cluster)
+    order = generator(seed, 0, "halves").permutation(len(sizes))
+    half, pairs_of = np.zeros(len(sizes), dtype=np.int64), np.zeros(2, dtype=np.int64)
+    for number in order[np.argsort(-sizes[order], kind="stable")]:
+        half[number] = pairs_of.argmin()
+        pairs_of[half[number]] += sizes[number]
+    return half[cluster]

@@ -23,6 +23,7 @@ PURPOSES = (
     "queries",
     "groups",
     "turns",
+    "halves",
 )
 
 

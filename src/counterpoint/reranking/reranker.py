@@ -40,6 +40,10 @@ class Shortlists:
     right: np.ndarray
     rank: np.ndarray
 
+    def __getitem__(self, chosen: np.ndarray) -> "Shortlists":
+        """Return the shortlists of some queries."""
+        return Shortlists(self.distance[chosen], self.logit[chosen], self.right[chosen], self.rank[chosen])
+
 
 @dataclass(frozen=True)
 class Shortlister:
@@ -121,6 +125,18 @@ def ranks_by(lists: Shortlists, weight: float) -> np.ndarray:
     ranks = lists.rank.copy()
     here = lists.right.any(1)
     ranks[here] = _ranks(combined(lists.distance, lists.logit, weight), lists.right)[here]
+    return ranks
+
+
+def cross_weighed(lists: Shortlists, half: np.ndarray) -> np.ndarray:
+    """Return the rank of each query's best positive, each half (queries,), 0 or 1, by the weight that the other half chooses.
+
+    A weight flatters the queries that chose it; this one does not. Queries without another half choose for themselves.
+    """
+    ranks = lists.rank.copy()
+    for number in np.unique(half):
+        here = half == number
+        ranks[here] = ranks_by(lists[here], best_weight(lists if here.all() else lists[~here]))
     return ranks
 
 

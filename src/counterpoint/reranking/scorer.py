@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from counterpoint.arguments.triples import Triples
 from counterpoint.core.params import Params
+from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.encoder import Encoder
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.towers import Embedded
 from counterpoint.ranking.distance import PairValues, once_a_pair
 from counterpoint.ranking.queries import Queries
-from counterpoint.training.selection import Split
 
 # places of texts as points and as answers, (m,) each -> the logit that each pair is a right one (m,)
 PairLogits = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -34,15 +35,15 @@ class Scorer(ABC):
 
 @dataclass(frozen=True)
 class Setup:
-    """The inputs for making a scorer: params, the trained model, the training split with its vectors, and the cache.
+    """The inputs for making a scorer: params, the trained model, the words' part of retrieval, the triples, and the cache.
 
     identity is a hash of all inputs, to name checkpoints.
     """
 
     params: Params
     model: BiEncoder
-    training: Split
-    embedded: Embedded
+    lexical: Lexical
+    triples: Triples
     cache: HiddenStateCache
     identity: str
 
