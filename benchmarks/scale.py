@@ -22,6 +22,7 @@ from torch import distributed
 from transformers import BertConfig, BertModel
 
 from counterpoint.core.files import read_json, write_json
+from counterpoint.core.rows import Rows
 from counterpoint.experiments import markdown
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.cpu import place
@@ -92,7 +93,7 @@ def pieces(shape: Shape, compute: Compute) -> dict[str, float]:
 
     pool = torch.randn(100_000, shape.width, device=compute.device)
     queries = pool[:2_000]
-    seconds = interleaved({"train": train, "embed": embed, "search": lambda: exact(queries, pool, 10)})
+    seconds = interleaved({"train": train, "embed": embed, "search": lambda: exact(Rows(queries), Rows(pool), 10)})
     flops = Shape(shape.width, shape.heads, LAYERS).flops(texts * LENGTH)
     return {
         "train": 3 * flops / seconds["train"],
@@ -144,10 +145,10 @@ def gather(rank: int, kind: str, results: multiprocessing.Queue) -> None:
 
 
 def epoch(pairs: int, name: str, devices: int, constants: dict) -> dict[str, float]:
-    """Return the seconds of an epoch by part, nothing frozen, and the bytes that each process holds.
+    """Return the seconds of an epoch by part, nothing frozen, and the bytes of vectors on disk and in each process.
 
-    Every device computes its shard of the texts and queries. All vectors and gradients reach every process; the gradients of a
-    step travel twice.
+    Every device computes its shard of the texts and queries. The vectors and gradients of each batch reach every process; the
+    gradients of a step travel twice. The vectors of all texts lie in a file that all processes map.
     """
     shape, per_second = SHAPES[name], constants[name]
     texts, trained = 2 * pairs, (2 + NEGATIVES) * pairs
@@ -157,8 +158,9 @@ def epoch(pairs: int, name: str, devices: int, constants: dict) -> dict[str, flo
         "embed": shape.flops(texts * LENGTH) / per_second["embed"] / devices,
         "search": 2.0 * pairs * texts * shape.width / per_second["search"] / devices,
         "gradients": pairs / BATCH * 2 * 4 * shape.weights * received / bandwidth,
-        "vectors": 4 * shape.width * (texts + trained) * received / bandwidth,
-        "held": 4.0 * shape.width * texts,
+        "vectors": 4 * shape.width * trained * received / bandwidth,
+        "file": 4.0 * shape.width * texts,
+        "held": 4.0 * shape.width * texts / devices,
     }
 
 
@@ -177,7 +179,7 @@ def table(constants: dict) -> str:
     for pairs, name, devices in itertools.product(PAIRS, SHAPES, DEVICES):
         cost = epoch(pairs, name, devices, constants)
         numbers = [_rounded(cost[part] / HOUR) for part in parts]
-        cells.append([f"{pairs:,}", name, str(devices), *numbers, _rounded(cost["held"] / GB), breaks(cost, constants)])
+        cells.append([f"{pairs:,}", name, str(devices), *numbers, _rounded(cost["file"] / GB), breaks(cost, constants)])
     return markdown.table(cells)
 
 

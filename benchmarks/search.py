@@ -14,6 +14,7 @@ from timing import in_child, interleaved, not_run, peak_kib
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
+from counterpoint.core.rows import Rows
 from counterpoint.core.sections import Search
 from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
@@ -40,7 +41,7 @@ def _row(case: str, least: float, pool: Pool, points: torch.Tensor, counters: to
         "original": lambda: nearest_of_other_pairs(points.numpy(), counters.numpy(), part),
     }
     for name in FASTER:
-        work[name] = partial(nearest_eligible, pool, excluded, points, vectors, one, partial(search, backend=name))
+        work[name] = partial(nearest_eligible, pool, excluded, Rows(points), Rows(vectors), one, partial(search, backend=name))
     seconds = interleaved(work)
     seconds["original"] *= TENTH  # building its trees is little of it
     return {
@@ -96,10 +97,10 @@ def once(n: int, backend: Search) -> tuple[float, float, float]:
     queries = pool[torch.randperm(n, generator=generator)[:10_000]] + 0.1 * torch.randn(10_000, WIDTH, generator=generator)
     before = peak_kib()
     start = time.perf_counter()
-    _, ids = search(queries, pool, 10, backend)
+    _, ids = search(Rows(queries), Rows(pool), 10, backend)
     seconds = time.perf_counter() - start
     peak = (peak_kib() - before) / 1024
-    _, truth = search(queries[:1000], pool, 10, "exact")
+    _, truth = search(Rows(queries[:1000]), Rows(pool), 10, "exact")
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids[:1000], truth, strict=True)])
     return seconds, peak, float(recall)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.core.rows import Rows
 from counterpoint.model.compute import WIDEST, micro_batches
 from counterpoint.training.batches import by_length, by_topic, neighbours, shuffled
 from counterpoint.training.topics import PAIRS, topics
@@ -119,14 +120,14 @@ def test_topics_that_share_a_duplicate_are_one():
 
 def test_topics_are_debates_where_all_are_known_and_clusters_elsewhere():
     rng, debate = np.random.default_rng(0), np.array([5, 5, 9, 2, 2, 9])
-    assert topics(debate, torch.zeros(6, 2), rng).tolist() == [1, 1, 2, 0, 0, 2]
+    assert topics(debate, Rows(torch.zeros(6, 2)), rng).tolist() == [1, 1, 2, 0, 0, 2]
     centres = 10 * torch.eye(4).repeat_interleave(PAIRS, 0)  # four clusters of PAIRS points
     points = centres + 0.1 * torch.as_tensor(rng.normal(size=(4 * PAIRS, 4)))
     for seed in range(5):
-        found = topics(np.full(4 * PAIRS, -1), points, np.random.default_rng(seed))
+        found = topics(np.full(4 * PAIRS, -1), Rows(points), np.random.default_rng(seed))
         assert [len(set(part)) for part in np.split(found, 4)] == [1] * 4
         assert len(set(found)) == 4
-    again = [topics(np.full(4 * PAIRS, -1), points, np.random.default_rng(3)).tolist() for _ in range(2)]
+    again = [topics(np.full(4 * PAIRS, -1), Rows(points), np.random.default_rng(3)).tolist() for _ in range(2)]
     assert again[0] == again[1]
 
 

@@ -11,6 +11,7 @@ from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import parse_params
+from counterpoint.core.rows import Rows
 from counterpoint.core.sections import NegativesParams
 from counterpoint.negatives.eligible import (
     draw_random,
@@ -92,7 +93,7 @@ def test_the_nearest_eligible_arguments_against_brute_force(arguana, backend, k)
     vectors = by_text[torch.as_tensor(pool.text)]
     queries = vectors[torch.as_tensor(pool.queries)] + 0.01
     count, find = np.full(len(queries), k), partial(search, backend=backend)
-    ids, distances = nearest_eligible(pool, excluded_groups(pool), queries, vectors, count, find)
+    ids, distances = nearest_eligible(pool, excluded_groups(pool), Rows(queries), Rows(vectors), count, find)
     expected = (queries[:, None] - vectors[torch.as_tensor(ids)]).norm(dim=2)
     for i, query in enumerate(pool.queries):
         group = pool.text_group[query]
@@ -111,7 +112,7 @@ def test_mining_searches_further_while_duplicates_fill_the_first_places():
     """20 duplicates of the point stand between it and the only eligible arguments."""
     pool = pool_of(*[("A", f"counter {i}") for i in range(20)], ("far", "farther"))
     position = torch.tensor([[0.0]] * 20 + [[5.0]] + [[1.0]] * 20 + [[6.0]])
-    ids, _ = nearest_eligible(pool, excluded_groups(pool), position[:21], position, np.full(21, 2), search)
+    ids, _ = nearest_eligible(pool, excluded_groups(pool), Rows(position[:21]), Rows(position), np.full(21, 2), search)
     assert ids[0].tolist() == [20, 41]
 
 

@@ -7,11 +7,16 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from counterpoint.core.errors import InputError
+from counterpoint.core.rows import Rows
 from counterpoint.negatives import search as module
-from counterpoint.negatives.search import BACKENDS, RECALL, search
+from counterpoint.negatives.search import BACKENDS, RECALL
 
 needs_faiss = pytest.mark.skipif(importlib.util.find_spec("faiss") is None, reason="pip install -r requirements-faiss.txt")
 AVAILABLE = [pytest.param(name, marks=needs_faiss) if name == "faiss" else name for name in BACKENDS]
+
+
+def search(queries, pool, *rest):
+    return module.search(Rows(queries), Rows(pool), *rest)
 
 
 def vectors(n, d, seed, scale=1.0):

@@ -1,5 +1,6 @@
 """Several processes give the results of one: draws, losses, gradients, neighbours and ranks, also with uneven shards."""
 
+import errno
 import importlib
 import multiprocessing
 import os
@@ -22,6 +23,7 @@ from counterpoint.core import agreement
 from counterpoint.core.errors import InputError
 from counterpoint.core.files import imported_code
 from counterpoint.core.group import ALONE, Group
+from counterpoint.core.rows import Rows
 from counterpoint.corpus.splits import read_splits
 from counterpoint.lexical.bm25 import CLASSIC, Collection, WordCounts
 from counterpoint.lexical.fusion import Lexical, fused
@@ -29,6 +31,7 @@ from counterpoint.model.compute import Compute
 from counterpoint.model.cpu import DenseGradients
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.hidden_states import HiddenStateCache
+from counterpoint.model.shared import share
 from counterpoint.negatives import search as search_module
 from counterpoint.negatives.search import search
 from counterpoint.ranking.distance import euclidean
@@ -325,18 +328,92 @@ def vectors(n, seed):
 
 
 def neighbours_of(group, queries, pool, k, whole):
-    search_module.WHOLE = whole
-    return search(vectors(queries, 0), vectors(pool, 1), k, "exact", group)
+    search_module.APPROXIMATE = whole
+    return search(Rows(vectors(queries, 0)), Rows(vectors(pool, 1)), k, "exact", group)
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("whole", [2**21, 0], ids=["shards of the queries", "shards of the pool"])
+@pytest.mark.parametrize("whole", [200_000, 0], ids=["shards of the queries", "shards of the pool"])
 @pytest.mark.parametrize(("queries", "pool", "k"), [(50, 301, 7), (2, 40, 40), (1, 5, 3)])
 def test_a_search_by_shards_is_the_exact_one(size, whole, queries, pool, k, tmp_path):
-    distances, ids = search(vectors(queries, 0), vectors(pool, 1), k)
+    distances, ids = search(Rows(vectors(queries, 0)), Rows(vectors(pool, 1)), k)
     for their_distances, their_ids in together(size, tmp_path, neighbours_of, queries, pool, k, whole):
         np.testing.assert_array_equal(their_ids, ids)
         np.testing.assert_allclose(their_distances, distances, rtol=1e-6)
+
+
+def shared_vectors(group, folder, n, own_disk=False, spoil=None):
+    """Return the whole, the MiB that this process has of it (proportional set size), and the files that are left."""
+    os.environ["VECTORS_DIR"] = str(folder / "vectors")
+    exists = Path.exists
+    if own_disk and group.rank == 1:
+        Path.exists = lambda self: False
+    if spoil and group.rank == 1:
+        Path.exists = lambda self: (os.truncate(self, spoil), exists(self))[1]
+    shard = group.shards(np.random.default_rng(0).integers(1, 9, n))[group.rank]
+    try:
+        whole = share(vectors(n, 3)[shard], shard, n, group)
+    except InputError as error:
+        return str(error), sorted(folder.rglob("*.vectors"))
+    float(whole.sum())  # every page is read
+    group.all_gather(None)
+    maps = Path("/proc/self/smaps").read_text().split(".vectors (deleted)")[1:]
+    mib = sum(int(re.search(r"^Pss: +(\d+) kB", part, re.M).group(1)) for part in maps) / 1024
+    group.all_gather(None)
+    return whole.numpy(), mib, sorted(folder.rglob("*.vectors"))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_vectors_are_shared_and_each_process_has_its_part_of_the_memory(size, tmp_path):
+    n = 40_000
+    for whole, mib, left in together(size, tmp_path, shared_vectors, tmp_path, n):
+        np.testing.assert_array_equal(whole, vectors(n, 3).numpy())
+        assert left == []
+        assert mib == pytest.approx(n * 8 * 4 / 2**20 / size, rel=0.1)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_fewer_vectors_than_processes(n, tmp_path):
+    for whole, *_ in together(2, tmp_path, shared_vectors, tmp_path, n):
+        np.testing.assert_array_equal(whole, vectors(n, 3).numpy())
+
+
+def test_processes_that_share_no_disk_have_a_copy_each(tmp_path):
+    for whole, mib, left in together(2, tmp_path, shared_vectors, tmp_path, 50, True):
+        np.testing.assert_array_equal(whole, vectors(50, 3).numpy())
+        assert (mib, left) == (0, [])
+
+
+def test_vectors_of_the_wrong_length_are_refused_and_removed(tmp_path):
+    for said, _ in together(2, tmp_path, shared_vectors, tmp_path, 50, False, 100):
+        assert re.fullmatch(r"\S+\.vectors: the vectors of all processes must have 1600 bytes; got 100", said)
+    assert sorted(tmp_path.rglob("*.vectors")) == []
+
+
+def on_a_full_disk(group, folder):
+    def fails(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    os.posix_fallocate = fails
+    return shared_vectors(group, folder, 50)
+
+
+def test_a_full_disk_is_one_line_in_every_process(tmp_path):
+    for said, left in together(2, tmp_path, on_a_full_disk, tmp_path):
+        assert said == (
+            f"{tmp_path / 'vectors'}: vectors need 0.00 GB: No space left on device: set VECTORS_DIR to another directory"
+        )
+        assert left == []
+
+
+def test_vectors_that_a_killed_run_left_a_day_ago_go(tmp_path):
+    (tmp_path / "vectors").mkdir()
+    for name, days in (("old", 2), ("young", 0)):
+        file = tmp_path / f"vectors/{name}.vectors"
+        file.touch()
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+    for *_, left in together(2, tmp_path, shared_vectors, tmp_path, 50):
+        assert [file.name for file in left] == ["young.vectors"]
 
 
 def ranked(group, *about):

@@ -8,6 +8,7 @@ from conftest import ROOT
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.core import ties
+from counterpoint.core.rows import Rows
 from counterpoint.core.ties import loses_tie, order, order_by
 from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.towers import Embedded, Vectors
@@ -97,7 +98,7 @@ def test_the_weight_s_lists(reverse):
 
 @pytest.mark.parametrize("backend", ["exact", "balltree"])
 def test_the_search_of_negatives(backend, reverse):
-    ids = search(SAME[:1], SAME, len(SAME), backend)[1][0].tolist()
+    ids = search(Rows(SAME[:1]), Rows(SAME), len(SAME), backend)[1][0].tolist()
     assert ids == sorted(range(len(SAME)), reverse=reverse)
 
 

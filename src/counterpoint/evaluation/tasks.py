@@ -87,8 +87,11 @@ def embed_tasks(
         rows.append(np.array([place[text] for text in task.pool.texts]))
         if texts:
             parts.append(model.point.encoder.tokenize(texts))
-    embedded = Embedded.concatenated([model.embed(part) for part in read(parts)])
-    return [embedded[row] for row in rows]
+    embedded = [model.embed(part) for part in read(parts)]
+    if not any("beir" in task.settings for task in tasks):
+        return embedded
+    whole = Embedded.concatenated(embedded)
+    return [whole[row] for row in rows]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The bi-encoder: towers that retrieve, and an optional pair head."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -7,11 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from counterpoint.core.group import ALONE
 from counterpoint.core.sections import ModelParams, Sharing
 from counterpoint.model.compute import Compute
 from counterpoint.model.cpu import place
 from counterpoint.model.encoder import NO_PROMPTS, Encoder, Prompts, load_encoder
 from counterpoint.model.saved import saved_pooling, tell_differences
+from counterpoint.model.shared import share
 from counterpoint.model.texts import Texts
 from counterpoint.model.towers import Embedded, PairHead, Tower, Trainable, Vectors
 
@@ -62,28 +65,56 @@ class BiEncoder(Trainable):
             [parameter for parameter in trainable if id(parameter) not in pretrained],
         )
 
-    def forward(self, texts: Texts, points: np.ndarray, counters: np.ndarray) -> tuple[Vectors, Vectors]:
-        """Return the vectors of texts (rows) as points and as counters; a shared encoder computes a text once for both."""
-        counters = counters + texts.counters_at
+    def forward(
+        self, texts: Texts, points: np.ndarray, counters: np.ndarray, compute: Compute | None = None
+    ) -> tuple[Vectors, Vectors]:
+        """Return the vectors of texts (rows) as points and as counters; a shared encoder computes a text once for both.
+
+        compute, None for the model's own, says which processes work together.
+        """
+        counters, compute = counters + texts.counters_at, compute or self.compute
         if self.sharing == "separate":
-            return self.point(self._pooled(0, texts, points)), self.counter(self._pooled(1, texts, counters))
-        both = self._pooled(0, texts, np.concatenate([points, counters]))
+            return self.point(self._pooled(0, texts, points, compute)), self.counter(self._pooled(1, texts, counters, compute))
+        both = self._pooled(0, texts, np.concatenate([points, counters]), compute)
         return self.point(both[: len(points)]), self.counter(both[len(points) :])
 
     @torch.no_grad()
     def embed(self, texts: Texts) -> Embedded:
-        """Return the vectors of all texts as points and as counters, without dropout."""
-        self.eval()
-        rows = np.arange(len(texts))
-        if self.sharing == "separate" or texts.counters_at:
-            return Embedded(*self(texts, rows, rows))
-        pooled = self._pooled(0, texts, rows)
-        as_points = self.point(pooled)
-        return Embedded(as_points, as_points if self.sharing == "shared" else self.counter(pooled))
+        """Return the vectors of all texts as points and as counters, without dropout; pooled ones where a pair head needs them.
 
-    def _pooled(self, number: int, texts: Texts, rows: np.ndarray) -> torch.Tensor:
+        On a CPU each process computes its shard of them, and all share one copy.
+        """
+        self.eval()
+        group, n = self.compute.group, len(texts)
+        if group.size == 1 or self.compute.device.type != "cpu":
+            return self._embed(texts, np.arange(n), self.compute)
+        shards = group.shards(texts.lengths[:n])
+        part, places = self._embed(texts, group.local(shards), replace(self.compute, group=ALONE)), shards[group.rank]
+        whole: dict[int, torch.Tensor] = {}  # one of each tensor
+
+        def shared(rows: torch.Tensor) -> torch.Tensor:
+            if id(rows) not in whole:
+                whole[id(rows)] = share(rows[: len(places)], places, n, group)
+            return whole[id(rows)]
+
+        sides = part.points, part.counters
+        return Embedded(*(Vectors(shared(side.embedding), shared(side.pooled)) for side in sides))
+
+    def _embed(self, texts: Texts, rows: np.ndarray, compute: Compute) -> Embedded:
+        if self.sharing == "separate" or texts.counters_at:
+            as_points, as_counters = self(texts, rows, rows, compute)
+        else:
+            pooled = self._pooled(0, texts, rows, compute)
+            as_points = self.point(pooled)
+            as_counters = as_points if self.sharing == "shared" else self.counter(pooled)
+        if self.head is not None:
+            return Embedded(as_points, as_counters)
+        nothing = as_points.pooled.new_empty(len(rows), 0)
+        return Embedded(Vectors(as_points.embedding, nothing), Vectors(as_counters.embedding, nothing))
+
+    def _pooled(self, number: int, texts: Texts, rows: np.ndarray, compute: Compute) -> torch.Tensor:
         recompute = self.recompute and torch.is_grad_enabled()
-        return texts.pooled(self.encoders[number], rows, self.compute, recompute=recompute)
+        return texts.pooled(self.encoders[number], rows, compute, recompute=recompute)
 
     def logits(self, points: Vectors, counters: Vectors) -> torch.Tensor:
         """Return the pair head's logits of pairs in training, (..., 2); there must be a pair head."""

@@ -10,6 +10,7 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.params import Params
 from counterpoint.core.ragged import Ragged
+from counterpoint.core.rows import Rows, distances
 from counterpoint.core.seeds import generator
 from counterpoint.core.similarity import similarity_at
 from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random, is_eligible, is_first
@@ -70,7 +71,7 @@ class NegativeSampler:
 
     def draw(self, epoch: int, points: torch.Tensor, counters: torch.Tensor) -> Negatives:
         """Return an epoch's negatives; points and counters (texts, d) embed pool.texts on either side."""
-        queries, vectors = points[_at(self.pool.text[self.pool.queries])], counters[_at(self.pool.text)]
+        queries, vectors = Rows.of(points, self.pool.text[self.pool.queries]), Rows.of(counters, self.pool.text)
         self.draws.append(self._draw(epoch, queries, vectors))
         return self.draws[-1]
 
@@ -89,7 +90,7 @@ class NegativeSampler:
         columns |= {name: column(name, np.bool_) for name in ("was_random", "was_filtered")}
         return columns | {"distance": column("distance", np.float32)}
 
-    def _draw(self, epoch: int, queries: torch.Tensor, vectors: torch.Tensor) -> Negatives:
+    def _draw(self, epoch: int, queries: Rows, vectors: Rows) -> Negatives:
         """Each negative is random with probability rate; else given with negatives.given, where the point has any; else mined.
 
         queries (points, d) embed the points, vectors (n, d) the whole pool. In epoch 0 those of negatives.file stand for random
@@ -98,7 +99,7 @@ class NegativeSampler:
         ids = self._random(epoch) if epoch else self._overridden()
         was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
         was_filtered = np.zeros_like(was_random)
-        to_counter = _distance(queries, vectors[_at(self.pool.counter_of[self.pool.queries])])
+        to_counter = distances(queries, vectors, self.pool.counter_of[self.pool.queries][:, None])[:, 0]
         given = self._given(epoch, ids, ~was_random)
         ids, mined = np.where(given < 0, ids, given), ~was_random & (given < 0)
         if self.params.share < 1:
@@ -111,7 +112,7 @@ class NegativeSampler:
             ids[points] = np.where(mined[points], drawn, ids[points])
             was_filtered = mined & (ids < 0)
             ids = fill_random(self.pool, self.excluded, ids, was_filtered, generator(self.seed, epoch, "filtered"))
-        distance = _distance(queries[:, None], vectors[_at(ids)])
+        distance = distances(queries, vectors, ids)
         if epoch == 0:
             was_random &= ids == self.initial
         return Negatives(ids, was_random | was_filtered, was_filtered, distance, to_counter)
@@ -160,16 +161,14 @@ class NegativeSampler:
         lots = Window(given, np.zeros(given.shape), begin, begin + given.shape[1], places)
         return np.where(places, lots.draw(allowed, rng), -1)
 
-    def _window(
-        self, points: np.ndarray, ids: np.ndarray, empty: np.ndarray, queries: torch.Tensor, vectors: torch.Tensor
-    ) -> "Window":
+    def _window(self, points: np.ndarray, ids: np.ndarray, empty: np.ndarray, queries: Rows, vectors: Rows) -> "Window":
         """The eligible neighbours of some points, with those of negatives.file; no duplicates of ids in places not empty."""
         groups = np.where(empty, -1, self.pool.text_group[ids])
         excluded = self.excluded[points].joined(Ragged.unpadded(groups))
         begin, end = window_of(self.params.window, empty.sum(1), count_eligible(self.pool, excluded))
-        neighbours = nearest_eligible(self.pool, excluded, queries[_at(points)], vectors, end, self.search)
-        window = Window(*neighbours, begin, end, empty)
-        return window.joined(self.provided.mined[points], groups, self.pool, queries[_at(points)], vectors)
+        mined_for = queries.part(points)
+        window = Window(*nearest_eligible(self.pool, excluded, mined_for, vectors, end, self.search), begin, end, empty)
+        return window.joined(self.provided.mined[points], groups, self.pool, mined_for, vectors)
 
     def _allowed(self, window: "Window", to_counter: np.ndarray) -> np.ndarray:
         """Return which neighbours are below the margin: bool (points, k)."""
@@ -202,7 +201,7 @@ class Window:
         inside = (rank >= self.begin[:, None]) & (rank < self.end[:, None])
         return inside if self.beside is None else inside | self.beside
 
-    def joined(self, ids: np.ndarray, taken: np.ndarray, pool: Pool, queries: torch.Tensor, vectors: torch.Tensor) -> "Window":
+    def joined(self, ids: np.ndarray, taken: np.ndarray, pool: Pool, queries: Rows, vectors: Rows) -> "Window":
         """Return the window with other negatives (points, m), padded with -1, beside its ranks.
 
         None is a duplicate of one that counts, or of the text groups that are taken (points, K).
@@ -211,7 +210,7 @@ class Window:
             return self
         groups = np.where(self.counts, pool.text_group[self.ids], -1)
         there = (ids >= 0) & is_eligible(pool, Ragged.unpadded(np.concatenate([groups, taken], axis=1)), ids)
-        distance = _distance(queries[:, None], vectors[_at(np.maximum(ids, 0))])
+        distance = distances(queries, vectors, np.maximum(ids, 0))
         beside = np.concatenate([np.zeros(self.ids.shape, dtype=bool), there], axis=1)
         both = np.concatenate([self.ids, ids], axis=1), np.concatenate([self.distance, distance], axis=1)
         return Window(*both, self.begin, self.end, self.empty, beside)
@@ -226,11 +225,3 @@ class Window:
         place = np.maximum(np.cumsum(self.empty, axis=1) - 1, 0)  # the i-th empty place of a row
         ids = np.concatenate([self.ids, np.full((len(self.ids), 1), -1)], axis=1)
         return np.take_along_axis(np.take_along_axis(ids, ranks, 1), np.minimum(place, ranks.shape[1] - 1), 1)
-
-
-def _at(positions: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(positions)
-
-
-def _distance(a: torch.Tensor, b: torch.Tensor) -> np.ndarray:
-    return (a - b).square().sum(-1).sqrt().cpu().numpy()

@@ -11,12 +11,12 @@ from counterpoint.core import ties
 from counterpoint.core.environment import require
 from counterpoint.core.group import ALONE, Group
 from counterpoint.core.ragged import Ragged
+from counterpoint.core.rows import Rows, distances
 from counterpoint.core.sections import Search
 from counterpoint.negatives.eligible import is_eligible, is_first
 
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
 TILE = 2**16  # vectors in one product: the sides of a product must both be long for speed
-WHOLE = 2**21  # vectors up to which each process searches them all, for its queries
 APPROXIMATE, SAMPLE, RECALL = 200_000, 200, 0.99  # FAISS approximates above so many vectors, with such a recall
 
 
@@ -27,47 +27,39 @@ def require_backend(search: Search, arguments: int = 0) -> Any:
     return require("faiss", "negatives.search: faiss") if search == "faiss" else None
 
 
-def exact(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+def exact(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Search by brute force, in tiles of one matrix product, on the device of the vectors."""
-    distances = np.empty((len(queries), k), dtype=np.float32)
     ids = np.empty((len(queries), k), dtype=np.int64)
-    squares = (pool * pool).sum(1)
-    for chunk in torch.arange(len(queries)).split(max(1, CHUNK // min(len(pool), TILE))):
-        q = queries[chunk.to(queries.device)]
+    size = max(1, CHUNK // min(len(pool), TILE))
+    for begin in range(0, len(queries), size):
+        q = queries[begin : begin + size]
         far, nearest = q.new_zeros(len(q), 0), torch.zeros(len(q), 0, dtype=torch.long, device=q.device)
         for start in range(0, len(pool), TILE):
-            tile = slice(start, start + TILE)
-            here = torch.addmm(squares[tile], q, pool[tile].T, alpha=-2)  # (chunk, tile), without |q|^2
+            tile = pool[start : start + TILE]
+            here = torch.addmm((tile * tile).sum(1), q, tile.T, alpha=-2)  # (size, tile), without |q|^2
             values, places = here.topk(min(k, here.shape[1]), largest=False)
             far, nearest = torch.cat([far, values], 1), torch.cat([nearest, places + start], 1)
             far, first = far.topk(min(k, far.shape[1]), largest=False)
             nearest = nearest.gather(1, first)
-        distances[chunk], ids[chunk] = _distances(q, pool, nearest), nearest.cpu().numpy()
-    return distances, ids
+        ids[begin : begin + size] = nearest.cpu().numpy()
+    return distances(queries, pool, ids), ids
 
 
-def _distances(queries: torch.Tensor, pool: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
-    """Distances (queries, k) from the differences: the expanded square loses digits for close vectors."""
-    rows = max(1, CHUNK // max(1, ids.shape[1] * pool.shape[1]))  # whose differences are held at once
-    parts = zip(queries.split(rows), ids.split(rows), strict=True)
-    return np.concatenate([(q[:, None] - pool[at]).square().sum(2).sqrt().cpu().numpy() for q, at in parts])
-
-
-def balltree(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+def balltree(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Search by scikit-learn's ball tree, the structure of the original research code."""
     from sklearn.neighbors import BallTree  # here, since it is slow to import and seldom used
 
-    distances, ids = BallTree(pool.cpu().numpy()).query(queries.cpu().numpy(), k)
-    return distances.astype(np.float32), ids
+    apart, ids = BallTree(pool.whole().cpu().numpy()).query(queries.whole().cpu().numpy(), k)
+    return apart.astype(np.float32), ids
 
 
-def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+def faiss(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Search by FAISS: exactly up to APPROXIMATE vectors, above that by an inverted file.
 
     It probes as many lists as give a share RECALL of the neighbours that `exact` returns for a sample of the queries.
     """
     faiss = require_backend("faiss")
-    vectors, rows = (np.ascontiguousarray(side.cpu().numpy()) for side in (pool, queries))
+    vectors, rows = (np.ascontiguousarray(side.whole().cpu().numpy()) for side in (pool, queries))
     index = faiss.IndexFlatL2(vectors.shape[1])
     if len(vectors) > APPROXIMATE:
         lists = round(len(vectors) ** 0.5)
@@ -76,8 +68,8 @@ def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
         index.train(vectors)
     index.add(vectors)
     if len(vectors) > APPROXIMATE:
-        sample = torch.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).long()
-        truth, _ = exact(queries[sample.to(queries.device)], pool, k)
+        sample = np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(np.int64)
+        truth, _ = exact(queries.part(sample), pool, k)
         # by distance, to a rounding error, since any duplicate will do; fewer than k count as missed
         limit = np.square(truth[:, -1:]) * (1 + 1e-4) + 1e-9
         while index.nprobe < lists and (index.search(rows[sample], k)[0] <= limit).mean() < RECALL:
@@ -86,51 +78,56 @@ def faiss(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray
     if (ids < 0).any():  # fewer than k in the lists that were probed
         index.nprobe = lists
         _, ids = index.search(rows, k)
-    return _distances(queries, pool, torch.as_tensor(ids, device=pool.device)), ids
+    return distances(queries, pool, ids), ids
 
 
-def auto(queries: torch.Tensor, pool: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+def auto(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Search by brute force up to APPROXIMATE vectors, else by FAISS."""
     return (exact if len(pool) <= APPROXIMATE else faiss)(queries, pool, k)
 
 
 # (queries (q, d), pool (n, d), k) -> distances and ids (q, k), in any order
-Searcher = Callable[[torch.Tensor, torch.Tensor, int], tuple[np.ndarray, np.ndarray]]
+Searcher = Callable[[Rows, Rows, int], tuple[np.ndarray, np.ndarray]]
 BACKENDS: dict[Search, Searcher] = {"auto": auto, "exact": exact, "balltree": balltree, "faiss": faiss}
 
 
-def search(
-    queries: torch.Tensor, pool: torch.Tensor, k: int, backend: Search = "exact", group: Group = ALONE
-) -> tuple[np.ndarray, np.ndarray]:
+def search(queries: Rows, pool: Rows, k: int, backend: Search = "exact", group: Group = ALONE) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest vectors of each query, sorted by distance; ties keep the pool's order: distances, ids (q, k).
 
     queries (q, d) and pool (n, d) are float32, on one device, and the same in all processes of the group; k is cut to n. Each
-    process searches for its shard of the queries; above WHOLE vectors each searches its shard of the pool for all of them.
+    process searches for its shard of the queries; above APPROXIMATE vectors each searches its shard of the pool for all of
+    them, so that none has an index of the whole.
     """
     k, find = min(k, len(pool)), BACKENDS[backend]
     if group.size == 1:
         return _nearest(k, *find(queries, pool, k))
-    if len(pool) <= WHOLE:
-        local = queries[torch.as_tensor(group.local_slice(np.arange(len(queries))), device=queries.device)]
+    if len(pool) <= APPROXIMATE:
+        local = queries.part(_run(group, len(queries)))
         parts = find(local, pool, k) if len(local) else (np.zeros((0, k), np.float32), np.zeros((0, k), np.int64))
         return _nearest(k, *_concatenated(group.all_gather(parts), 0))
-    shard = group.local_slice(np.arange(len(pool)))
-    distances, ids = find(queries, pool[int(shard[0]) : int(shard[-1]) + 1], min(k, len(shard)))
-    return _nearest(k, *_concatenated(group.all_gather((distances, ids + shard[0])), 1))
+    shard = _run(group, len(pool))
+    apart, ids = find(queries, pool.part(shard), min(k, shard.stop - shard.start))
+    return _nearest(k, *_concatenated(group.all_gather((apart, ids + shard.start)), 1))
+
+
+def _run(group: Group, n: int) -> slice:
+    """This process's run of n consecutive rows."""
+    shard = group.local_slice(np.arange(n))
+    return slice(int(shard[0]), int(shard[-1]) + 1) if len(shard) else slice(0, 0)
 
 
 def _concatenated(parts: list[tuple[np.ndarray, np.ndarray]], axis: int) -> list[np.ndarray]:
     return [np.concatenate(side, axis) for side in zip(*parts, strict=True)]
 
 
-def _nearest(k: int, distances: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(k: int, apart: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of each query, sorted."""
-    order = ties.order_by(distances, ids)[:, :k]
-    return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
+    order = ties.order_by(apart, ids)[:, :k]
+    return np.take_along_axis(apart, order, 1), np.take_along_axis(ids, order, 1)
 
 
 def nearest_eligible(
-    pool: Pool, excluded: Ragged, queries: torch.Tensor, vectors: torch.Tensor, k: np.ndarray, search: Searcher
+    pool: Pool, excluded: Ragged, queries: Rows, vectors: Rows, k: np.ndarray, search: Searcher
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ids and distances (points, max(k)) of each point's nearest eligible arguments, no two of them duplicates.
 
@@ -139,17 +136,17 @@ def nearest_eligible(
     many distinct eligible texts as it asks for.
     """
     most = int(k.max())
-    ids, distances = np.zeros((len(queries), most), dtype=np.int64), np.full((len(queries), most), np.inf, dtype=np.float32)
+    ids, nearest = np.zeros((len(queries), most), dtype=np.int64), np.full((len(queries), most), np.inf, dtype=np.float32)
     short, neighbours = np.arange(len(queries)), most + 4  # a text seldom has more than 4 duplicates
     while short.size:
-        all_distances, all_ids = search(queries[torch.as_tensor(short)], vectors, neighbours)
+        apart, all_ids = search(queries.part(short), vectors, neighbours)
         eligible = is_eligible(pool, excluded[short], all_ids) & is_first(pool.text_group[all_ids])
         enough = eligible.sum(1) >= k[short]
         first = np.argsort(~eligible[enough], axis=1, kind="stable")[:, :most]  # the eligible ones, nearest first
         ids[short[enough], : first.shape[1]] = np.take_along_axis(all_ids[enough], first, 1)
-        distances[short[enough], : first.shape[1]] = np.take_along_axis(all_distances[enough], first, 1)
+        nearest[short[enough], : first.shape[1]] = np.take_along_axis(apart[enough], first, 1)
         short, neighbours = short[~enough], neighbours * 2
-    return ids, distances
+    return ids, nearest
 
 
 def window_of(window: tuple[int, int], wanted: np.ndarray, eligible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

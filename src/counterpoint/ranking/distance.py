@@ -67,7 +67,8 @@ def euclidean(queries: Queries, embedded: Embedded, penalty: torch.Tensor | None
     squares, points = torch.einsum("nd,nd->n", t, t), queries.pool.text[queries.point]
     constant = squares if penalty is None else squares + added.float()
     columns = None if np.array_equal(back, np.arange(len(texts))) else torch.as_tensor(back, device=t.device)
-    length = q[torch.as_tensor(points)].double().square().sum(1).cpu().numpy()
+    parts = torch.as_tensor(points, device=q.device).split(PAIRS)
+    length = torch.cat([q[part].double().square().sum(1) for part in parts]).cpu().numpy()
     widest = 1.001 * float(squares.max()) if len(t) else 0.0
     highest = float(added.abs().max()) if len(t) else 0.0
     error = rounding(t.shape[1], np.sqrt(length), widest**0.5, highest)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from counterpoint.core.params import Params
+from counterpoint.core.rows import Rows
 from counterpoint.core.seeds import generator, seed_torch
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Embedded
@@ -76,9 +77,10 @@ class Learner:
         if self.params.train.batching == "length":
             return by_length(lengths[pairs].sum(1), pool.text_group[pool.queries], size, rng)
         if self.params.train.batching == "topic":
-            points = embedded.points.embedding[torch.as_tensor(pairs[:, 0])]
-            topic = topics(pool.debate[pool.queries], points, generator(self.params.seed, epoch, "topics"))
-            return by_topic(self.model.compute.group.broadcast(topic), pool.text_group[pool.queries], size, rng)
+            points = Rows.of(embedded.points.embedding, pairs[:, 0])
+            group, rng_of_topics = self.model.compute.group, generator(self.params.seed, epoch, "topics")
+            topic = group.broadcast(topics(pool.debate[pool.queries], points, rng_of_topics) if group.is_main else None)
+            return by_topic(topic, pool.text_group[pool.queries], size, rng)
         return shuffled(len(pairs), size, rng)
 
     def _batch(self, negatives: Negatives, rows: np.ndarray) -> Batch:

@@ -1,14 +1,15 @@
 """Topics of training rows: debates, else clusters of embeddings."""
 
 import numpy as np
-import torch
+
+from counterpoint.core.rows import Rows
 
 PAIRS = 8  # of a topic, on average: a debate of ArguAna has six
 CLUSTERS = 2_000  # at most, as TAS-B has
 FEW = 20_000  # rows, above which k-means looks at a part of them at a time
 
 
-def topics(debate: np.ndarray, points: torch.Tensor, rng: np.random.Generator) -> np.ndarray:
+def topics(debate: np.ndarray, points: Rows, rng: np.random.Generator) -> np.ndarray:
     """Return a topic's number for each row (rows,): its debate, where every row has one.
 
     Else rows are clustered by k-means of points (rows, d), their points' embeddings. debate (rows,) is -1 where unknown.
@@ -17,7 +18,7 @@ def topics(debate: np.ndarray, points: torch.Tensor, rng: np.random.Generator) -
         return np.unique(debate, return_inverse=True)[1]
     from sklearn.cluster import KMeans, MiniBatchKMeans  # here, since it is slow to import
 
-    vectors = points.float().cpu().numpy()
+    vectors = points.whole().float().cpu().numpy()
     clusters = min(CLUSTERS, -(-len(vectors) // PAIRS))
     kind = KMeans if len(vectors) <= FEW else MiniBatchKMeans
     return kind(clusters, init="k-means++", n_init=1, random_state=int(rng.integers(2**32))).fit_predict(vectors)
