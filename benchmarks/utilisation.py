@@ -15,7 +15,7 @@ from counterpoint.core.sections import Precision
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.compute import Compute, choose
 from counterpoint.model.encoder import Encoder
-from counterpoint.negatives.sampler import Negatives
+from counterpoint.negatives.draws import Negatives
 from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.loop import Learner
 from counterpoint.training.selection import Split

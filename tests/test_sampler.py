@@ -13,6 +13,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.params import parse_params
 from counterpoint.core.rows import Rows
 from counterpoint.core.sections import NegativesParams
+from counterpoint.negatives.draws import Draws
 from counterpoint.negatives.eligible import (
     draw_random,
     excluded_groups,
@@ -374,7 +375,7 @@ def test_a_share_of_the_points_is_mined_for_by_turns_and_the_others_keep_theirs(
     assert (np.sum(seen[:4], axis=0) == 1).all()
     assert (latest >= 0).all()
     again = sampler(pool, 0.0, initial, share=0.25)
-    again.draws = one.draws[:5]
+    again.draws = Draws(one.draws[epoch] for epoch in range(5))
     for epoch in range(5, 8):
         place = torch.tensor(np.random.default_rng(epoch).normal(size=(len(pool.texts), 3)), dtype=torch.float32)
         assert np.array_equal(again.draw(epoch, place, place).ids, one.draws[epoch].ids)

@@ -7,7 +7,7 @@ import torch
 
 from counterpoint.arguments.pairs import Pair
 from counterpoint.arguments.pool import Pool
-from counterpoint.negatives.sampler import Negatives
+from counterpoint.negatives.draws import Negatives
 from counterpoint.training import state as state_module
 from counterpoint.training.losses import LOSSES
 from counterpoint.training.selection import Scores

@@ -266,7 +266,7 @@ def test_batches_by_topic_hold_whole_debates(world, batching):
 def test_zero_epochs_leave_the_untrained_model_and_one_row_without_losses(world):
     run = world(train__epochs=0)
     assert run.model.head is None
-    assert run.draws == run.steps == []
+    assert list(run.draws) == run.steps == []
     (row,) = run.epochs
     assert {row[name] for name in ("loss", "hardness", "random_share", *(f"{loss}_loss" for loss in LOSSES))} == {None}
     assert row["validation_top1"] == row["selection_score"]

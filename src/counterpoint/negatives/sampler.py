@@ -13,31 +13,11 @@ from counterpoint.core.ragged import Ragged
 from counterpoint.core.rows import Rows, distances
 from counterpoint.core.seeds import generator
 from counterpoint.core.similarity import similarity_at
+from counterpoint.negatives.draws import Draws, Negatives
 from counterpoint.negatives.eligible import count_eligible, draw_random, excluded_groups, fill_random, is_eligible, is_first
 from counterpoint.negatives.provided import Provided
 from counterpoint.negatives.schedule import Schedule
 from counterpoint.negatives.search import nearest_eligible, search, window_of
-
-
-@dataclass(frozen=True)
-class Negatives:
-    """One epoch's negatives; every array but to_counter is (points, K), row i belonging to the i-th query of the pool.
-
-    ids are pool positions. was_random tells random ones from mined ones; was_filtered marks the random ones that stand in for
-    mined ones above negatives.margin. distance is to the point, in the embedding of the draw, and to_counter (points,) the
-    distance from each point to its counter there.
-    """
-
-    ids: np.ndarray
-    was_random: np.ndarray
-    was_filtered: np.ndarray
-    distance: np.ndarray
-    to_counter: np.ndarray
-
-    @property
-    def hardness(self) -> float:
-        """Return the mean of d(point, counter) - d(point, negative): above 0, the average negative is nearer."""
-        return float((self.to_counter[:, None].astype(np.float64) - self.distance).mean())
 
 
 class NegativeSampler:
@@ -62,7 +42,7 @@ class NegativeSampler:
         self.params, self.seed, self.normalized = params.negatives, params.seed, params.model.normalize
         self.search = partial(search, backend=params.negatives.search, group=group)
         self.excluded = excluded_groups(pool)
-        self.draws: list[Negatives] = []
+        self.draws = Draws()
 
     @property
     def fewest_eligible(self) -> int:
@@ -72,8 +52,9 @@ class NegativeSampler:
     def draw(self, epoch: int, points: torch.Tensor, counters: torch.Tensor) -> Negatives:
         """Return an epoch's negatives; points and counters (texts, d) embed pool.texts on either side."""
         queries, vectors = Rows.of(points, self.pool.text[self.pool.queries]), Rows.of(counters, self.pool.text)
-        self.draws.append(self._draw(epoch, queries, vectors))
-        return self.draws[-1]
+        negatives = self._draw(epoch, queries, vectors)
+        self.draws.append(negatives)
+        return negatives
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return all draws as in models/negatives.npz: source int8, index int32, was_… bool, distance float32.
@@ -128,8 +109,11 @@ class NegativeSampler:
         Not where nothing was mined, nor in a row in which one would be a duplicate; places to be mined are open.
         """
         latest = np.full(ids.shape, -1)
-        for draw in self.draws:
-            latest = np.where(draw.was_random, latest, draw.ids)
+        for epoch in reversed(range(len(self.draws))):
+            if (latest >= 0).all():
+                break
+            draw = self.draws[epoch]
+            latest = np.where((latest < 0) & ~draw.was_random, draw.ids, latest)
         kept = waiting & (latest >= 0)
         groups = self.pool.text_group[np.where(kept, latest, ids)]
         open_ = mined & ~waiting

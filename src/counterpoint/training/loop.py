@@ -12,8 +12,9 @@ from counterpoint.core.rows import Rows
 from counterpoint.core.seeds import generator, seed_torch
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.towers import Embedded
+from counterpoint.negatives.draws import Negatives
 from counterpoint.negatives.eligible import excluded_groups
-from counterpoint.negatives.sampler import Negatives, NegativeSampler
+from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.training.average import Score, greedy, mean
 from counterpoint.training.batches import by_length, by_topic, neighbours, shuffled
 from counterpoint.training.checkpoint import Checkpoint

@@ -16,7 +16,8 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.files import write_series
 from counterpoint.core.sections import TrainParams
 from counterpoint.model.bi_encoder import BiEncoder
-from counterpoint.negatives.sampler import Negatives, NegativeSampler
+from counterpoint.negatives.draws import Draws, Negatives
+from counterpoint.negatives.sampler import NegativeSampler
 from counterpoint.training.average import Score
 from counterpoint.training.losses import by_name
 from counterpoint.training.selection import Scores
@@ -132,11 +133,8 @@ def resumed(trainer: Trainer, sampler: NegativeSampler) -> State:
     if saved is None:
         return State()
     progress, parts = saved
-    sampler.draws = [
-        Negatives(**{key: value.cpu().numpy() for key, value in parts[name].items()})
-        for name in sorted(parts)
-        if name.startswith("draw-")
-    ]
+    names = [name for name in sorted(parts) if name.startswith("draw-")]
+    sampler.draws = Draws(Negatives(**{key: value.cpu().numpy() for key, value in parts[name].items()}) for name in names)
     best = progress["best"]
     weights = trainer.model.copy_trainable() if best["weights"] is None else best["weights"]
     kept = [Snapshot(epoch, tuple(score), parts[f"weights-{epoch:05}"]) for epoch, score in progress["kept"]]
