@@ -25,6 +25,7 @@ from transformers import (
 
 from conftest import WORDS
 from counterpoint.core.errors import InputError
+from counterpoint.model import encoder as encoder_module
 from counterpoint.model import files as module
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
@@ -248,6 +249,20 @@ def test_tokens_are_cut_and_padded_and_masked(tiny_bert):
     assert mask.tolist() == [[1] * 6, [1, 1, 1, 1, 0, 0]]
     assert ids[1, 4:].tolist() == [0, 0]
     assert encoder.tokenizer.convert_ids_to_tokens(ids[1].tolist())[:4] == ["[CLS]", "cat", "purr", "[SEP]"]
+
+
+@pytest.mark.parametrize("prompts", [(None, None), ("cat ", None)])
+def test_texts_are_tokenized_in_parts_as_together(tiny_bert, prompts, monkeypatch):
+    texts = [" ".join(WORDS[: 1 + i % 7]) for i in range(11)]
+    encoder = load_encoder(tiny_bert, "mean", 6, prompts=prompts)
+    whole = encoder.tokenizer(
+        [(prompt or "") + text for prompt in dict.fromkeys(prompts) for text in texts], max_length=6, truncation=True
+    )
+    monkeypatch.setattr(encoder_module, "PART", 4)
+    tokens = encoder.tokenize(texts)
+    assert tokens.flat.tolist() == [token for row in whole["input_ids"] for token in row]
+    assert tokens.lengths.tolist() == [len(row) for row in whole["input_ids"]]
+    assert tokens.counters_at == (11 if prompts[0] else 0)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean", "pooler"])

@@ -29,6 +29,7 @@ DROPOUTS = {
 Frozen = int | Literal["all"] | None  # the number of frozen lower layers, all, or none
 Prompts = tuple[str | None, str | None]  # before points, and before counters
 NO_PROMPTS: Prompts = (None, None)
+PART = 10_000  # texts that are tokenized together
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -82,9 +83,17 @@ class Encoder(nn.Module):
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Return the tokens of texts behind the prompts, cut at max_length."""
         sides = dict.fromkeys(prompt or "" for prompt in self.prompts)
-        prompted = [prompt + text for prompt in sides for text in texts]
-        encoded = self.tokenizer(prompted, truncation=True, max_length=self.max_length)
-        return Tokens(encoded["input_ids"], self.tokenizer.pad_token_id, len(texts) if len(sides) > 1 else 0)
+        ids = (row for prompt in sides for row in self.token_ids(texts, prompt))
+        return Tokens(ids, self.tokenizer.pad_token_id, len(texts) if len(sides) > 1 else 0)
+
+    def token_ids(self, texts: Sequence[str], prompt: str | None) -> Iterator[list[int]]:
+        """Yield the token ids of each text behind a prompt, cut at max_length.
+
+        Texts are tokenized a part at a time, since a tokenizer returns kilobytes a text.
+        """
+        for start in range(0, len(texts), PART):
+            part = [(prompt or "") + text for text in texts[start : start + PART]]
+            yield from self.tokenizer(part, truncation=True, max_length=self.max_length)["input_ids"]
 
     def forward(self, batch: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Return pooled vectors (B, width) of a batch: token ids (B, L), or hidden states (B, L, width) of frozen layers."""

@@ -1,7 +1,8 @@
 """The input of an encoder for n texts: token ids, or cached hidden states of its frozen layers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -61,12 +62,16 @@ class EncodedTexts(Texts):
 
 
 class Tokens(EncodedTexts):
-    """Token ids, computed once."""
+    """Token ids, computed once, one after the other: four bytes each. ids are gone through once."""
 
-    def __init__(self, ids: Sequence[Sequence[int]], padding: int, counters_at: int = 0) -> None:
-        super().__init__(np.array([len(row) for row in ids]), counters_at)
+    def __init__(self, ids: Iterable[Sequence[int]], padding: int, counters_at: int = 0) -> None:
+        flat, lengths = array("i"), array("q")
+        for row in ids:
+            flat.extend(row)
+            lengths.append(len(row))
+        super().__init__(np.array(lengths), counters_at)
         self.starts = np.cumsum(self.lengths) - self.lengths
-        self.flat = torch.tensor([token for row in ids for token in row], dtype=torch.int32)
+        self.flat = torch.from_numpy(np.array(flat, dtype=np.int32))
         self.padding = padding
 
     @property

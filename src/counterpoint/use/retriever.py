@@ -210,9 +210,7 @@ class Retriever:
     def _tokens(self, texts: Sequence[str], side: int) -> Tokens:
         """The tokens of texts as points (side 0) or as counters (1), behind that side's prompt."""
         encoder = self.model.encoders[-1 if side else 0]
-        prompt = encoder.prompts[side] or ""
-        ids = encoder.tokenizer([prompt + text for text in texts], truncation=True, max_length=encoder.max_length)["input_ids"]
-        return Tokens(ids, encoder.tokenizer.pad_token_id)
+        return Tokens(encoder.token_ids(texts, encoder.prompts[side]), encoder.tokenizer.pad_token_id)
 
 
 def _name(folders: Sequence[Path], compute: str) -> str:
