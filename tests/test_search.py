@@ -67,6 +67,25 @@ def test_faiss_returns_almost_all_neighbours_where_it_approximates(monkeypatch):
 
 
 @needs_faiss
+@pytest.mark.filterwarnings("ignore")  # of clustering few vectors
+def test_faiss_finds_almost_all_neighbours_by_codes_too_and_orders_them_by_vectors(monkeypatch):
+    monkeypatch.setattr(module, "APPROXIMATE", 1000)
+    monkeypatch.setattr(module, "COMPRESSED", 2000)
+    pool = vectors(50, 16, 2).repeat_interleave(200, 0) + 0.3 * vectors(10_000, 16, 3)
+    queries = pool[::37] + 0.05 * vectors(len(pool[::37]), 16, 4)
+    expected, _ = search(queries, pool, 10, "exact")
+    distances, ids = search(queries, pool, 10, "faiss")
+    assert (distances <= expected[:, -1:] * (1 + 1e-5)).mean() >= 0.95
+    np.testing.assert_allclose(np.linalg.norm(queries.numpy()[:, None] - pool.numpy()[ids], axis=2), distances, rtol=1e-4)
+    assert (np.diff(distances, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize(("width", "size"), [(384, 96), (32, 8), (10, 2), (7, 1), (3, 1)])
+def test_a_code_has_a_quarter_of_the_width_in_bytes_or_fewer_that_divide_it(width, size):
+    assert module.codes(width) == size
+
+
+@needs_faiss
 def test_faiss_probes_all_lists_where_too_few_hold_k_vectors(monkeypatch):
     monkeypatch.setattr(module, "APPROXIMATE", 100)
     monkeypatch.setattr(module, "RECALL", 0.0)

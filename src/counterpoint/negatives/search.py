@@ -18,6 +18,8 @@ from counterpoint.negatives.eligible import is_eligible, is_first
 CHUNK = 2**24  # distances held at once (64 MiB of float32)
 TILE = 2**16  # vectors in one product: the sides of a product must both be long for speed
 APPROXIMATE, SAMPLE, RECALL = 200_000, 200, 0.99  # FAISS approximates above so many vectors, with such a recall
+COMPRESSED, RESCORED = 10_000_000, 100  # above so many vectors it has codes, and orders so many by their vectors
+TRAINED = 256  # vectors a list, of which an index is made
 
 
 def require_backend(search: Search, arguments: int = 0) -> Any:
@@ -54,31 +56,50 @@ def balltree(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def faiss(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Search by FAISS: exactly up to APPROXIMATE vectors, above that by an inverted file.
+    """Search by FAISS: exactly up to APPROXIMATE vectors, above that by an inverted file, of codes above COMPRESSED.
 
-    It probes as many lists as give a share RECALL of the neighbours that `exact` returns for a sample of the queries.
+    It probes as many lists as give a share RECALL of the neighbours that `exact` returns for a sample of the queries, or as
+    many as still find more. The nearest RESCORED by their codes are ordered by their vectors.
     """
     faiss = require_backend("faiss")
     vectors, rows = (np.ascontiguousarray(side.whole().cpu().numpy()) for side in (pool, queries))
-    index = faiss.IndexFlatL2(vectors.shape[1])
-    if len(vectors) > APPROXIMATE:
-        lists = round(len(vectors) ** 0.5)
-        index = faiss.IndexIVFFlat(index, vectors.shape[1], lists)
-        index.cp.max_points_per_centroid = 64  # more hardly move the centroids
-        index.train(vectors)
+    n, width = vectors.shape
+    if n <= APPROXIMATE:
+        index = faiss.IndexFlatL2(width)
+        index.add(vectors)
+        return _rescored(queries, pool, k, index.search(rows, k)[1])
+    lists, is_coded = round(n**0.5), n > COMPRESSED
+    index = faiss.index_factory(width, f"OPQ{codes(width)},IVF{lists},PQ{codes(width)}" if is_coded else f"IVF{lists},Flat")
+    inverted, wide = faiss.extract_index_ivf(index), min(n, max(k, RESCORED)) if is_coded else k
+    inverted.cp.max_points_per_centroid = 64  # more hardly move the centroids
+    index.train(np.ascontiguousarray(vectors[:: max(1, n // (TRAINED * lists))]))
     index.add(vectors)
-    if len(vectors) > APPROXIMATE:
-        sample = np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(np.int64)
-        truth, _ = exact(queries.part(sample), pool, k)
-        # by distance, to a rounding error, since any duplicate will do; fewer than k count as missed
-        limit = np.square(truth[:, -1:]) * (1 + 1e-4) + 1e-9
-        while index.nprobe < lists and (index.search(rows[sample], k)[0] <= limit).mean() < RECALL:
-            index.nprobe = min(2 * index.nprobe, lists)
-    _, ids = index.search(rows, k)
+    sample = np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(np.int64)
+    # by distance, to a rounding error, since any duplicate will do; fewer than k count as missed
+    limit = exact(queries.part(sample), pool, k)[0].max(1, keepdims=True) * (1 + 1e-4) + 1e-9
+    recall, before = 0.0, -1.0
+    while True:
+        apart, _ = _rescored(queries.part(sample), pool, k, index.search(rows[sample], wide)[1])
+        recall, before = float((apart <= limit).mean()), recall
+        if recall >= RECALL or inverted.nprobe >= lists or (is_coded and recall <= before):
+            break
+        inverted.nprobe = min(2 * inverted.nprobe, lists)
+    _, ids = index.search(rows, wide)
     if (ids < 0).any():  # fewer than k in the lists that were probed
-        index.nprobe = lists
-        _, ids = index.search(rows, k)
-    return distances(queries, pool, ids), ids
+        inverted.nprobe = lists
+        _, ids = index.search(rows, wide)
+    return _rescored(queries, pool, k, ids)
+
+
+def codes(width: int) -> int:
+    """Return the bytes of a vector's code: a quarter of its width, or the next below that divides it."""
+    return next(size for size in range(max(1, width // 4), 0, -1) if width % size == 0)
+
+
+def _rescored(queries: Rows, pool: Rows, k: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of some neighbours (q, m), by their vectors; -1 is none, and infinitely far."""
+    apart = np.where(ids < 0, np.float32(np.inf), distances(queries, pool, np.maximum(ids, 0)))
+    return (apart, ids) if ids.shape[1] == k else _nearest(k, apart, ids)
 
 
 def auto(queries: Rows, pool: Rows, k: int) -> tuple[np.ndarray, np.ndarray]:
