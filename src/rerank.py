@@ -28,7 +28,7 @@ from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.select import choosing, selection_setting
 from counterpoint.reranking.kinds import KINDS
-from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, cross_weighed, ranks_by
+from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, cross_weighed, likeliest_weight, ranks_by
 from counterpoint.reranking.scorer import Setup, Trained, of_queries
 from counterpoint.training.checkpoint import fingerprint
 from counterpoint.training.state import NO_STEP
@@ -66,8 +66,9 @@ def main() -> Callable[[], None]:
     if trained is not None:
         logits, (setting,) = trained.scorer.over(pool.texts, embedded, cache), settings.values()
         lists = Shortlister(queries, distance, setting, of_queries(queries, logits), params.rerank.depth).all(compute.group)
-        weight, half = best_weight(lists), halves(pairs, params.seed)[pool.row[queries.point]]
-        ranks[1:] = ranks_by(lists, weight), cross_weighed(lists, half)
+        weigh = likeliest_weight if kind.by_likelihood else best_weight
+        weight, half = weigh(lists), halves(pairs, params.seed)[pool.row[queries.point]]
+        ranks[1:] = ranks_by(lists, weight), cross_weighed(lists, half, weigh)
         facts = (weight, len(ranks[0]), chosen, *(top_k(values, 1) for values in ranks))
         logging.info("weight %.4g: top1 of %d %s validation queries %.3f to %.3f; %.3f by the weight of the other half", *facts)
     if compute.group.is_main:

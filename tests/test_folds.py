@@ -28,7 +28,7 @@ from counterpoint.reranking import folds as folds_module
 from counterpoint.reranking.folds import Fold, cross_fitted
 from counterpoint.reranking.learn import listwise
 from counterpoint.reranking.lists import Lists, ListSampler, fitted_scale
-from counterpoint.reranking.reranker import Shortlists, best_weight, cross_weighed, ranks_by
+from counterpoint.reranking.reranker import Shortlists, best_weight, cross_weighed, likeliest_weight, ranks_by
 from counterpoint.reranking.scorer import Setup
 
 CPU = choose("cpu", "fp32")
@@ -232,3 +232,36 @@ def test_each_half_is_ranked_by_the_weight_that_the_other_chooses():
 def test_queries_without_another_half_choose_for_themselves():
     lists = lists_of([(1.0, 1.0, 1), (1.0, 1.0, 1)])
     assert cross_weighed(lists, np.zeros(2, dtype=int)).tolist() == [1, 1]
+
+
+def test_the_likeliest_weight_is_that_of_a_logistic_regression():
+    """On lists of one wrong and one right candidate it is the ratio of a logistic regression's two factors."""
+    rng = np.random.default_rng(3)
+    logit, distance = rng.normal(size=(400, 2)), np.sort(rng.random((400, 2)), axis=1)
+    place = (
+        rng.random(400) < 1 / (1 + np.exp(-2.0 * (logit[:, 0] - logit[:, 1]) - 6.0 * (distance[:, 1] - distance[:, 0])))
+    ).astype(int)
+    right = np.stack([place == 1, place == 0], axis=1)
+    lists = Shortlists(distance, logit, right, np.where(place == 1, 1, 2))
+    signs = np.where(np.arange(400) % 2, 1, -1)
+    wrong = (~right).argmax(1)
+    rows = np.arange(400)
+    difference = np.stack([values[rows, 1 - wrong] - values[rows, wrong] for values in (logit, -distance)], axis=1)
+    regression = LogisticRegression(C=np.inf, fit_intercept=False).fit(difference * signs[:, None], signs)
+    assert likeliest_weight(lists) == pytest.approx(regression.coef_[0, 0] / regression.coef_[0, 1], rel=2e-3)
+
+
+@pytest.mark.parametrize("rows", [[(1.0, -3.0, 1), (2.0, -1.0, 1), (0.5, 2.0, 0)], [(1.0, 1.0, 2)]])
+def test_a_logit_that_is_wrong_and_lists_without_a_positive_have_weight_0(rows):
+    assert likeliest_weight(lists_of(rows)) == 0
+
+
+def test_candidates_that_are_not_there_change_no_weight():
+    lists = lists_of([(1.0, 2.0, 1), (1.0, 2.0, 0), (0.3, 1.0, 1), (0.6, -1.0, 0)])
+    more = Shortlists(
+        np.pad(lists.distance, ((0, 0), (0, 2)), constant_values=np.inf),
+        np.pad(lists.logit, ((0, 0), (0, 2))),
+        np.pad(lists.right, ((0, 0), (0, 2))),
+        lists.rank,
+    )
+    assert likeliest_weight(more) == pytest.approx(likeliest_weight(lists), rel=1e-4)

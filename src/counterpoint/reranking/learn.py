@@ -33,7 +33,7 @@ class CrossEncoderKind(Kind):
     uses_encoder = True
 
     def __init__(self, *, cross_fits: bool) -> None:
-        self.cross_fits = cross_fits
+        self.cross_fits = self.by_likelihood = cross_fits
 
     def encoder(self, params: Params) -> Encoder:
         """Return the untrained encoder with its frozen layers."""

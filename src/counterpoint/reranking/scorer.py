@@ -62,6 +62,7 @@ class Kind:
     """A kind of reranker; this one reranks nothing."""
 
     uses_encoder = False  # the untrained one
+    by_likelihood = False  # whether its weight is the likeliest one, else that of the highest top1
 
     def train(self, setup: Setup) -> Trained | None:
         """Return a scorer, None where there is none."""
