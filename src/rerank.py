@@ -28,7 +28,7 @@ from counterpoint.ranking.metrics import top_k
 from counterpoint.ranking.ranking import rank
 from counterpoint.ranking.select import choosing, selection_setting
 from counterpoint.reranking.kinds import KINDS
-from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, cross_weighed, likeliest_weight, ranks_by
+from counterpoint.reranking.reranker import Reranker, Shortlister, best_weight, cross_weighed, ranks_by
 from counterpoint.reranking.scorer import Setup, Trained, of_queries
 from counterpoint.training.checkpoint import fingerprint
 from counterpoint.training.state import NO_STEP
@@ -37,8 +37,8 @@ TRIPLES, MODELS, LEXICAL, RERANKER = Path("data/triples"), Path("models"), Path(
 SERIES, METRICS, TIMING = Path("plots/series"), Path("metrics/reranker.json"), Path("metrics/reranker/timing.json")
 # top1 of the validation queries that choose the weight; held out: each half of them by the weight that the other half chooses.
 MEASURED = ("retrieved_top1", "reranked_top1", "held_out_top1")
-# What a checkpoint must agree on, besides data, models/, lexical/, weights, code and device.
-SETTINGS = ("seed", "random_rate", "floor", "negatives", "model", "loss", "train", "rerank")
+# What a checkpoint must agree on, besides data, models/, weights, code and device.
+SETTINGS = ("seed", "random_rate", "floor", "model", "train", "rerank")
 
 
 def main() -> Callable[[], None]:
@@ -54,7 +54,7 @@ def main() -> Callable[[], None]:
         return lambda: None
     model, triples, lexical = load(MODELS, compute), read_triples(TRIPLES), Lexical.load(LEXICAL)
     cache = HiddenStateCache(triples.texts)
-    trained = kind.train(Setup(params, model, lexical, triples, cache, identity(params)))
+    trained = kind.train(Setup(params, model, triples, cache, identity(params)))
     pool, pairs = triples.pool("validation"), triples.pairs["validation"]
     chosen, queries = choosing(pool, np.array([pair.seen in UNSEEN for pair in pairs]), params.select)
     settings = selection_setting([pool], params.select)
@@ -66,9 +66,8 @@ def main() -> Callable[[], None]:
     if trained is not None:
         logits, (setting,) = trained.scorer.over(pool.texts, embedded, cache), settings.values()
         lists = Shortlister(queries, distance, setting, of_queries(queries, logits), params.rerank.depth).all(compute.group)
-        weigh = likeliest_weight if kind.by_likelihood else best_weight
-        weight, half = weigh(lists), halves(pairs, params.seed)[pool.row[queries.point]]
-        ranks[1:] = ranks_by(lists, weight), cross_weighed(lists, half, weigh)
+        weight, half = best_weight(lists), halves(pairs, params.seed)[pool.row[queries.point]]
+        ranks[1:] = ranks_by(lists, weight), cross_weighed(lists, half)
         facts = (weight, len(ranks[0]), chosen, *(top_k(values, 1) for values in ranks))
         logging.info("weight %.4g: top1 of %d %s validation queries %.3f to %.3f; %.3f by the weight of the other half", *facts)
     if compute.group.is_main:
@@ -103,10 +102,9 @@ def refuse_another_encoder(params: Params) -> str:
 
 def identity(params: Params) -> str:
     """Return the fingerprint of all that the reranker's states depend on, but the device."""
-    settings = params.model_dump(include=set(SETTINGS))
+    settings = params.model_dump(include=set(SETTINGS)) | {"search": params.negatives.search}
     encoder = refuse_another_encoder(params) if KINDS[params.rerank.kind].uses_encoder else None
-    folders = TRIPLES, MODELS, LEXICAL
-    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
+    files = [*sorted(TRIPLES.glob("*.jsonl")), *sorted(file for file in MODELS.rglob("*") if file.is_file())]
     hashes = {str(file): sha256(file) for file in files}
     return fingerprint(Path(__file__).parent, "rerank", settings, hashes, encoder, torch.__version__)
 

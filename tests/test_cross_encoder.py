@@ -15,7 +15,6 @@ from counterpoint.arguments.pool import Pool
 from counterpoint.core.errors import InputError
 from counterpoint.core.params import load_params
 from counterpoint.core.seeds import seed_torch
-from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.compute import choose
 from counterpoint.model.encoder import load_encoder
 from counterpoint.model.hidden_states import HiddenStateCache
@@ -23,9 +22,7 @@ from counterpoint.model.towers import Embedded, Vectors
 from counterpoint.negatives.eligible import count_eligible, excluded_groups
 from counterpoint.reranking import learn as learn_module
 from counterpoint.reranking.cross_encoder import CrossEncoderScorer, assemble
-from counterpoint.reranking.folds import Fold
-from counterpoint.reranking.learn import PARTS, learn
-from counterpoint.reranking.lists import ListSampler
+from counterpoint.reranking.learn import PARTS, ListSampler, learn
 from counterpoint.training.checkpoint import Checkpoint
 
 CPU = choose("cpu", "fp32")
@@ -160,7 +157,7 @@ def line_world():
 def test_a_list_has_the_positive_first_and_negatives_of_the_first_candidates(tiny_bert, tmp_path):
     params = params_of(tiny_bert, tmp_path, random_rate=0.0, rerank__depth=4, rerank__negatives=3)
     pool, embedded, places = line_world()
-    sampler = ListSampler([Fold(pool, embedded)], params, Lexical())
+    sampler = ListSampler(pool, embedded, params)
     turns = np.arange(8) / 8
     drawn = set()
     for epoch in range(20):
@@ -193,7 +190,7 @@ def test_random_lists_come_first_and_then_mined_ones(tiny_bert, tmp_path):
     params = params_of(tiny_bert, tmp_path, random_rate=1.0, decay=0.0, **changes)
     pool, embedded = many_pairs()
     turns = np.random.default_rng(0).permutation(400) / 400
-    sampler = ListSampler([Fold(pool, embedded)], params, Lexical())
+    sampler = ListSampler(pool, embedded, params)
     lists, later = sampler.draw(0, turns), sampler.draw(1, turns)
     quarters = [lists.was_random[(turns >= begin) & (turns < begin + 0.25)].mean() for begin in (0, 0.25, 0.5, 0.75)]
     assert quarters == [pytest.approx(0.75, abs=0.1), pytest.approx(0.25, abs=0.1), 0, 0]
@@ -209,7 +206,7 @@ def test_random_lists_come_first_and_then_mined_ones(tiny_bert, tmp_path):
 @pytest.mark.parametrize(("changes", "shares"), [({"rerank__decay": None}, [0.5, 0.5]), ({"floor": 0.25}, [0.25, 0.25])])
 def test_the_rate_stays_without_decay_and_at_its_floor(tiny_bert, tmp_path, changes, shares):
     params = params_of(tiny_bert, tmp_path, random_rate=0.5, decay=0.0, **({"rerank__decay": 9.0} | changes))
-    sampler = ListSampler([Fold(*many_pairs())], params, Lexical())
+    sampler = ListSampler(*many_pairs(), params)
     drawn = [sampler.draw(epoch, np.full(400, 0.9)).was_random.mean() for epoch in (0, 3)]
     assert drawn == pytest.approx(shares, abs=0.1)
 
@@ -219,7 +216,7 @@ def test_more_negatives_than_there_are_eligible_become_as_many(tiny_bert, tmp_pa
     pool, embedded, _ = line_world()
     fewest = min(count_eligible(pool, excluded_groups(pool)))
     assert fewest == 12  # of 15 texts, without the two of a pair, or the three of points 0 and 1
-    assert ListSampler([Fold(pool, embedded)], params, Lexical()).draw(0, np.zeros(8)).answers.shape == (8, 1 + fewest)
+    assert ListSampler(pool, embedded, params).draw(0, np.zeros(8)).answers.shape == (8, 1 + fewest)
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -238,7 +235,7 @@ def world(tiny_bert, tmp_path):
         embedded = embedded_as(torch.randn(len(pool.texts), 4, generator=torch.Generator().manual_seed(1)))
         checkpoint = Checkpoint.open(name)
         try:
-            progress = learn(model, texts, ListSampler([Fold(pool, embedded)], params, Lexical()), params, checkpoint)
+            progress = learn(model, texts, ListSampler(pool, embedded, params), params, checkpoint)
         finally:
             checkpoint.release()
         return SimpleNamespace(model=model, progress=progress)

@@ -117,7 +117,7 @@ def test_values_are_read_by_the_type_of_their_key(tmp_path, key, written, value)
         ("train.warmup", 1.1, "train.warmup must be a number from 0 to 1; got 1.1"),
         ("select.setting", "sdoc-", "select.setting must be one of"),
         ("evaluate.rerank_depth", 0, "evaluate.rerank_depth must be an integer of at least 1, or none; got 0"),
-        ("rerank.kind", "both", "rerank.kind must be one of head, joint, cross_fitted, or none; got 'both'"),
+        ("rerank.kind", "both", "rerank.kind must be one of head, joint, or none; got 'both'"),
         ("prepare.split.test", 0, "prepare.split.test must be a number above 0, at most 1; got 0"),
         ("prepare.split.test", 0.3, "training, validation and test must add up to 1; got 1.1"),
         ("floor", 0.5, None),

@@ -30,13 +30,13 @@ def top1(stage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["head", "joint", "cross_fitted"])
+@pytest.mark.parametrize("kind", ["head", "joint"])
 def test_reranking_never_loses_where_the_weight_was_chosen(run, kind):
     run("prepare")
     for seed in (13, 1, 2):
         about = run("train", "lexical", "rerank", "rank", seed=seed, rerank__kind=kind, rerank__epochs=2)
         assert about["kind"] == kind
-        assert top1("reranked") >= top1("retrieved") or kind == "cross_fitted"  # which chooses the likeliest weight
+        assert top1("reranked") >= top1("retrieved")
         assert [top1(stage) for stage in STAGES] == pytest.approx([about["retrieved_top1"], about["reranked_top1"]])
 
 

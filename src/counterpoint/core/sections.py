@@ -38,7 +38,7 @@ Directions = Literal["point", "both"]
 Precision = Literal["auto", "fp32", "bf16"]
 SettingName = Literal["sdoc", "sdc", "sdoa", "sda", "stc", "sta", "epc", "epa"]
 Relevance = Literal["text", "row"]
-RerankKind = Literal["head", "joint", "cross_fitted"]
+RerankKind = Literal["head", "joint"]
 
 
 def key(meaning: str, **added: Any) -> Any:
@@ -186,8 +186,7 @@ class TrainParams(Section):
 
 class RerankParams(Section):
     kind: Maybe[RerankKind] = key(
-        "reranker: none; the pair head that was trained with the retriever; or a cross-encoder, trained after it on lists of "
-        "its first candidates (`joint`), or of those of two retrievers, each trained on half of the debates for the other half"
+        "reranker: the pair head that was trained with the retriever; a cross-encoder, trained after it (`joint`); or none"
     )
     depth: AtLeastOne = key("first candidates that are reranked, in training lists and where the weight is chosen")
     negatives: AtLeastOne = key(

@@ -35,9 +35,4 @@ class HeadKind(Kind):
 
 
 # rerank.kind -> the kind
-KINDS: dict[RerankKind | None, Kind] = {
-    None: Kind(),
-    "head": HeadKind(),
-    "joint": CrossEncoderKind(cross_fits=False),
-    "cross_fitted": CrossEncoderKind(cross_fits=True),
-}
+KINDS: dict[RerankKind | None, Kind] = {None: Kind(), "head": HeadKind(), "joint": CrossEncoderKind()}

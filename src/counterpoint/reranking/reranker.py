@@ -1,13 +1,11 @@
 """The reranker of a run, the content of reranker/, and the choice of its weight beside distance on validation."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import logsumexp
 
 from counterpoint.core import ties
 from counterpoint.core.files import read_json, write_text
@@ -22,8 +20,6 @@ from counterpoint.ranking.ranking import Reordering
 from counterpoint.reranking.kinds import KINDS
 from counterpoint.reranking.scorer import PairLogits, Scorer, of_queries
 
-FAR = 1e3  # stands for the distance of no candidate
-LEAST = 1e-3  # scale of a distance
 APART = 1e-5  # of a weight: none is chosen between two that are nearer to each other than this
 
 
@@ -100,26 +96,6 @@ def best_weight(lists: Shortlists) -> float:
     return abs(float(max(choices)[2]))
 
 
-def likeliest_weight(lists: Shortlists) -> float:
-    """Return the weight of the least cross-entropy of the positives on the lists, by scale x (weight x logit - distance).
-
-    Weight and scale are fitted together, as in a conditional logit (McFadden 1974). Where lists differ by few hits, it depends
-    less on chance than the highest top1 does.
-    """
-    here = lists.right.any(1)
-    if not here.any():
-        return 0.0
-    right = lists.right[here]
-    logit, distance = lists.logit[here], np.where(np.isinf(lists.distance[here]), FAR, lists.distance[here])
-
-    def loss(factors: np.ndarray) -> float:
-        scores = factors[0] * logit - factors[1] * distance
-        return float(np.mean(logsumexp(scores, axis=1) - logsumexp(scores, axis=1, b=right)))
-
-    fitted = minimize(loss, (0.1, 5.0), bounds=((0.0, None), (LEAST, None)), method="L-BFGS-B").x
-    return float(f"{fitted[0] / fitted[1]:.7g}")
-
-
 def _changes(lists: Shortlists) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The weights (m,) at which a query's rank changes, and the rise of its top1 and of its reciprocal rank there."""
     turns, hits, gains = [], [], []
@@ -152,16 +128,15 @@ def ranks_by(lists: Shortlists, weight: float) -> np.ndarray:
     return ranks
 
 
-def cross_weighed(lists: Shortlists, half: np.ndarray, choose: Callable[[Shortlists], float] = best_weight) -> np.ndarray:
+def cross_weighed(lists: Shortlists, half: np.ndarray) -> np.ndarray:
     """Return the rank of each query's best positive, each half (queries,), 0 or 1, by the weight that the other half chooses.
 
-    choose gives the weight of some lists. A weight flatters the queries that chose it; this one does not. Queries without
-    another half choose for themselves.
+    A weight flatters the queries that chose it; this one does not. Queries without another half choose for themselves.
     """
     ranks = lists.rank.copy()
     for number in np.unique(half):
         here = half == number
-        ranks[here] = ranks_by(lists[here], choose(lists if here.all() else lists[~here]))
+        ranks[here] = ranks_by(lists[here], best_weight(lists if here.all() else lists[~here]))
     return ranks
 
 

@@ -10,7 +10,6 @@ import torch
 
 from counterpoint.arguments.triples import Triples
 from counterpoint.core.params import Params
-from counterpoint.lexical.fusion import Lexical
 from counterpoint.model.bi_encoder import BiEncoder
 from counterpoint.model.encoder import Encoder
 from counterpoint.model.hidden_states import HiddenStateCache
@@ -35,17 +34,21 @@ class Scorer(ABC):
 
 @dataclass(frozen=True)
 class Setup:
-    """The inputs for making a scorer: params, the trained model, the words' part of retrieval, the triples, and the cache.
+    """The inputs for making a scorer: params, the trained model, the triples, and the cache.
 
     identity is a hash of all inputs, to name checkpoints.
     """
 
     params: Params
     model: BiEncoder
-    lexical: Lexical
     triples: Triples
     cache: HiddenStateCache
     identity: str
+
+    @property
+    def encoder(self) -> Encoder:
+        """Return the retriever's encoder of points."""
+        return self.model.point.encoder
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,6 @@ class Kind:
     """A kind of reranker; this one reranks nothing."""
 
     uses_encoder = False  # the untrained one
-    by_likelihood = False  # whether its weight is the likeliest one, else that of the highest top1
 
     def train(self, setup: Setup) -> Trained | None:
         """Return a scorer, None where there is none."""
