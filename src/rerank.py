@@ -52,7 +52,7 @@ def main() -> Callable[[], None]:
         if compute.group.is_main:
             write(params, None, 0.0)
         return lambda: None
-    model, triples, lexical = load(MODELS, compute), read_triples(TRIPLES), Lexical.load(LEXICAL)
+    model, triples = load(MODELS, compute), read_triples(TRIPLES)
     cache = HiddenStateCache(triples.texts)
     trained = kind.train(Setup(params, model, triples, cache, identity(params)))
     pool, pairs = triples.pool("validation"), triples.pairs["validation"]
@@ -60,7 +60,7 @@ def main() -> Callable[[], None]:
     settings = selection_setting([pool], params.select)
     (texts,) = cache.read(model.point.encoder, compute, [model.point.encoder.tokenize(pool.texts)])
     embedded = model.embed(texts)
-    distance = fused(queries, euclidean(queries, embedded), lexical)
+    distance = fused(queries, euclidean(queries, embedded), Lexical.load(LEXICAL))
     (ranking,) = rank(queries, distance, settings, None, compute.group).values()
     weight, ranks = 0.0, [ranking.retrieved.rank] * 3
     if trained is not None:

@@ -294,7 +294,7 @@ def test_negatives_of_people_and_of_a_file_are_trained_on(world):
     pool = run.splits["training"].pool
     provided = some_provided(pool)
     assert (run.draws[0].ids == provided.mined).mean() > 0.3  # in place of the random ones
-    for draw in run.draws[1:]:
+    for draw in list(run.draws)[1:]:
         given = (draw.ids == provided.given).any(1)
         assert 0.1 < given.mean() < 0.6
         assert not (given & draw.was_random[:, 0]).all()
