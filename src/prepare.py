@@ -5,6 +5,7 @@ from counterpoint.core import process
 if __name__ == "__main__":
     process.begin()  # before the slow imports, so that this process ends with a killed dvc
 
+import gc
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -41,4 +42,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # every pair lives to the end; each pass over millions of them takes seconds, and finds nothing
     process.run(main)

@@ -59,6 +59,8 @@ def given_answers(splits: dict[str, list[Pair]]) -> list[Given]:
     A text that is right for the point in any split is none. One whose point has no right answer in the split is a candidate
     there, and no query's.
     """
+    if not any(pair.is_wrong for pairs in splits.values() for pair in pairs):
+        return []
     queries: dict[tuple[str, str], str] = {}
     right: set[tuple[str, ...]] = set()
     for name, pairs in splits.items():
@@ -72,10 +74,9 @@ def given_answers(splits: dict[str, list[Pair]]) -> list[Given]:
             key = tuple(map(text_key, pair.texts))
             if pair.is_wrong and key not in right and key[0] != key[1]:
                 given.setdefault((name, *key), Given(queries.get((name, key[0])), pair.texts[1], name))
-    if given:
-        of_none = sum(answer.query is None for answer in given.values())
-        more = f"; {of_none:,} of points without a right answer are candidates only" if of_none else ""
-        logging.info("corpus: wrong answers given by people: %s%s", f"{len(given):,}", more)
+    of_none = sum(answer.query is None for answer in given.values())
+    more = f"; {of_none:,} of points without a right answer are candidates only" if of_none else ""
+    logging.info("corpus: wrong answers given by people: %s%s", f"{len(given):,}", more)
     return list(given.values())
 
 

@@ -57,7 +57,10 @@ def _alike(rows: Sequence[Row]) -> list[Row]:
         return None if name is None else spelling.setdefault((kind, text_key(name)), name)
 
     return [
-        (split, replace(pair, theme=first("theme", pair.theme), debate=first("debate", pair.debate))) for split, pair in rows
+        (split, pair.changed(theme=first("theme", pair.theme), debate=first("debate", pair.debate)))
+        if pair.theme or pair.debate
+        else (split, pair)
+        for split, pair in rows
     ]
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ def read_splits(
     log_oddities(splits)
     triples = Triples(
         pairs={name: [pair for pair in pairs if pair.counter is not None] for name, pairs in splits.items()},
-        unpaired=[replace(pair, split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
+        unpaired=[pair.changed(split=name) for name, pairs in splits.items() for pair in pairs if pair.counter is None],
         documents=corpus.documents,
         given=given,
     )
@@ -176,7 +176,7 @@ def mark_seen(splits: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
             return "point"
         return "validation" if split == "test" and not chosen_by.isdisjoint(pair.keys) else "none"
 
-    return {name: [replace(pair, seen=seen(pair, name)) for pair in members] for name, members in splits.items()}
+    return {name: [pair.changed(seen=seen(pair, name)) for pair in members] for name, members in splits.items()}
 
 
 def unseen(pairs: Sequence[Pair]) -> np.ndarray:

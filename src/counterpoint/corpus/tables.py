@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,21 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str | None],
     columns that are ignored, and count the pairs of lists.
     """
     column_of = {columns.get(column) or column: column for column in COLUMNS}  # name in the file -> our name
+    texts = [name for name, column in column_of.items() if column in ("point", "counter")]
     ignored: set[str] = set()
     lists, listed = 0, 0
     for number, values in read_rows(file, budget):
         where = f"{file}:{number}"
-        if missing := [name for name, column in column_of.items() if column in ("point", "counter") and name not in values]:
+        if missing := [name for name in texts if name not in values]:
             line = f"{file}:1" if kind(file)[1] in (".csv", ".tsv") else where
             raise InputError(f"corpus: {line} must have {missing[0]}; got {', '.join(map(str, values))} (see prepare.columns)")
         label = label_column(list(values), columns.get("label"), column_of, where)
-        ignored.update(str(name) for name in values if name not in column_of and name != label and str(name).strip())
+        ignored.update(str(name) for name in values.keys() - column_of.keys() - {label} if str(name).strip())
         known = {column_of[name]: value for name, value in values.items() if name in column_of}
         _refuse_scores(values, column_of, label, where)
         grade = None if label is None else grade_of(values[label], f"{where}: {label}")
         pairs = list(_pairs(known, split, number, where))
-        yield from pairs if grade is None else ((name, replace(pair, grade=grade)) for name, pair in pairs)
+        yield from pairs if grade is None else ((name, pair.changed(grade=grade)) for name, pair in pairs)
         if len(pairs) > 1:
             lists, listed = lists + 1, listed + len(pairs)
     if lists:
@@ -55,9 +55,9 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str | None],
 
 def _refuse_scores(values: Mapping[str, Any], column_of: Mapping[str, str], label: str | None, where: str) -> None:
     """Raise InputError for a row of score 0 in a table that names no column of labels: it may be one."""
-    for name, value in values.items():
-        is_score = str(name).strip().lower() == "score" and name not in (*column_of, label)
-        if label is None and is_score and str(value).strip().lower() in ("0", "0.0", "false"):
+    for name, value in () if label is not None else values.items():
+        is_score = name not in column_of and str(name).strip().lower() == "score"
+        if is_score and str(value).strip().lower() in ("0", "0.0", "false"):
             raise InputError(
                 f"corpus: {where}: {name} must not be {value}, since every row is a right answer; labels are a column label or "
                 "relevance, or that of prepare.columns.label"
@@ -69,7 +69,7 @@ def _pairs(values: dict, split: str | None, number: int, where: str) -> Iterator
     listed = values.get("counter")
     cells = [_cell(value, "counter", where) for value in (listed if isinstance(listed, list) else [listed])]
     counters: list[str | None] = [counter for counter in cells if counter is not None] or [None]
-    cell = {name: _cell(values.get(name), name, where) for name in COLUMNS if name != "counter"}
+    cell = {name: _cell(values[name], name, where) if name in values else None for name in COLUMNS if name != "counter"}
     if (point := cell["point"]) is None:
         raise InputError(f"corpus: {where}: point must not be empty")
     named = SPLIT_NAMES.get((cell["split"] or "").lower())

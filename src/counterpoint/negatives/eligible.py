@@ -1,7 +1,6 @@
 """The arguments that are eligible as negatives of a point, random draws of them, and the initial negatives on disk."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -74,7 +73,7 @@ def initial_negatives(pool: Pool, per_point: int, seed: int) -> np.ndarray:
 def with_negatives(pairs: Sequence[Pair], pool: Pool, ids: np.ndarray) -> list[Pair]:
     """Return a pool's pairs with their negatives (points, K), named by source and row."""
     return [
-        replace(pair, negatives=tuple((int(pool.source[i]), int(pool.row[i])) for i in negatives))
+        pair.changed(negatives=tuple((int(pool.source[i]), int(pool.row[i])) for i in negatives))
         for pair, negatives in zip(pairs, ids, strict=True)
     ]
 
