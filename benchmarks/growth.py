@@ -14,11 +14,13 @@ import yaml
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from counterpoint.core.files import read_json
+from counterpoint.experiments import markdown
 
 ROOT = Path(__file__).parent.parent
 STAGES = ("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
 WORDS, TOPIC_WORDS, TEXT, FROM_TOPIC = 4_000, 12, 20, 8  # words: all, of a topic, of a text, of those its topic's
 TOPIC = 20  # pairs
+PROJECTED = 10**8  # pairs
 WIDTH, LAYERS, SAMPLE = 32, 2, 5_000
 # 1 epoch of half mined negatives, so that all pairs are trained on and mined for once
 CHANGES = {
@@ -83,6 +85,20 @@ def exponents(rows: dict[str, dict]) -> dict[str, float]:
     ratio = math.log(int(large) / int(small))
     seconds = {name: (rows[small][name]["seconds"], row["seconds"]) for name, row in rows[large].items() if name in rows[small]}
     return {name: round(math.log(after / before) / ratio, 2) for name, (before, after) in seconds.items() if before and after}
+
+
+def table(grown: dict) -> str:
+    """Return the table of docs/scale.md: seconds by stage and size, peak memory, exponents, and hours of PROJECTED pairs."""
+    sizes = sorted(grown["runs"], key=int)
+    last = grown["runs"][sizes[-1]]
+    cells = [["", *(f"{int(pairs):,}, s" for pairs in sizes), "peak, MiB", "exponent", f"{PROJECTED:,}, h"]]
+    for name, row in last.items():
+        seconds = [f"{grown['runs'][pairs][name]['seconds']:,.0f}" for pairs in sizes]
+        exponent = grown["exponents"].get(name)
+        cells.append([name, *seconds, f"{row['peak_mib']:,}" if "peak_mib" in row else "", markdown.number(exponent, ".2f")])
+        hours = None if exponent is None else row["seconds"] * (PROJECTED / int(sizes[-1])) ** exponent / 3600
+        cells[-1].append(markdown.number(hours, ",.1f"))
+    return markdown.table(cells)
 
 
 def write_corpus(file: Path, pairs: int) -> None:

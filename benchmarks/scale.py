@@ -17,6 +17,8 @@ if __name__ == "__main__":
 
 import torch
 from growth import grow
+from growth import table as table_of_growth
+from search import coded
 from timing import interleaved, machine, max_tokens
 from torch import distributed
 from transformers import BertConfig, BertModel
@@ -31,6 +33,7 @@ from counterpoint.negatives.search import exact
 CONSTANTS, GROWTH = (Path(__file__).with_name(name) for name in ("scale.json", "growth.json"))
 LENGTH, LAYERS = 256, 2  # tokens of a text; timed layers, fewer than an encoder has
 PAIRS, DEVICES, BATCH, NEGATIVES = (10**6, 10**8), (1, 64), 1024, 1
+CODED_WIDTH = 384  # of MiniLM
 SENT = 2**24  # numbers in the timed gather
 GB, HOUR = 10**9, 3600
 
@@ -193,16 +196,23 @@ def main() -> None:
     parser.add_argument(
         "--run", type=int, nargs="+", metavar="PAIRS", help=f"run the pipeline on so many pairs, into {GROWTH.name}"
     )
+    parser.add_argument("--codes", type=int, metavar="VECTORS", help=f"recall of coded vectors, into {GROWTH.name}")
     parser.add_argument("--measure", action="store_true", help=f"time the pieces here, into {CONSTANTS.name}")
     machines = read_json(CONSTANTS) if CONSTANTS.exists() else {}
     args = parser.parse_args()
+    grown = read_json(GROWTH) if GROWTH.exists() else {}
     if args.run:
-        write_json(GROWTH, {"machine": machine()} | grow(sorted(args.run)))
+        write_json(GROWTH, grown | {"machine": machine()} | grow(sorted(args.run)))
+        return
+    if args.codes:
+        write_json(GROWTH, grown | {"codes": coded(args.codes, CODED_WIDTH)})
         return
     if args.measure:
         facts = measure()
         machines[facts["machine"]["gpu"] or facts["machine"]["processor"]] = facts
         write_json(CONSTANTS, machines)
+    if grown:
+        print(table_of_growth(grown))
     for name, constants in machines.items():
         bandwidth = constants["bytes"] or "not measured"
         print(f"\n{name}, {constants['device']}; bytes a second between two processes: {bandwidth}\n")

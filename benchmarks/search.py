@@ -20,8 +20,9 @@ from counterpoint.corpus.splits import read_splits
 from counterpoint.model.bi_encoder import zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import BUNDLED, locate
+from counterpoint.negatives import search as backends
 from counterpoint.negatives.eligible import excluded_groups
-from counterpoint.negatives.search import BACKENDS, nearest_eligible, search
+from counterpoint.negatives.search import BACKENDS, codes, nearest_eligible, search
 
 WIDTH, TENTH = 128, 10
 ARGUANA, CLUSTERED = "ArguAna's 4,065 pairs × 128", "20,000 pairs × 128, clustered"
@@ -89,12 +90,12 @@ def scale_rows(corpus: Path | None, full: bool) -> list[dict]:
     return results
 
 
-def once(n: int, backend: Search) -> tuple[float, float, float]:
+def once(n: int, backend: Search, width: int = WIDTH) -> tuple[float, float, float]:
     """Return seconds, the rise of peak memory in MiB, and recall@10 of 1,000 queries against `exact`."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(max(1, n // 100), WIDTH, generator=generator)
-    pool = torch.randn(n, WIDTH, generator=generator).mul_(0.5).add_(centres.repeat_interleave(100, 0)[:n])
-    queries = pool[torch.randperm(n, generator=generator)[:10_000]] + 0.1 * torch.randn(10_000, WIDTH, generator=generator)
+    centres = torch.randn(max(1, n // 100), width, generator=generator)
+    pool = torch.randn(n, width, generator=generator).mul_(0.5).add_(centres.repeat_interleave(100, 0)[:n])
+    queries = pool[torch.randperm(n, generator=generator)[:10_000]] + 0.1 * torch.randn(10_000, width, generator=generator)
     before = peak_kib()
     start = time.perf_counter()
     _, ids = search(Rows(queries), Rows(pool), 10, backend)
@@ -105,5 +106,14 @@ def once(n: int, backend: Search) -> tuple[float, float, float]:
     return seconds, peak, float(recall)
 
 
+def coded(n: int, width: int) -> dict[str, float]:
+    """Return what `once` finds with codes of product quantization, as FAISS has them above ten million vectors."""
+    seconds, mib, recall = in_child(__file__, str(n), "faiss", str(width), "1")
+    facts = {"vectors": n, "width": width, "bytes_a_vector": codes(width), "recall_at_10": recall}
+    return facts | {"seconds": round(seconds, 1), "peak_mib": round(mib)}
+
+
 if __name__ == "__main__":
-    print(*once(int(sys.argv[1]), cast(Search, sys.argv[2])))
+    if sys.argv[4:]:
+        backends.COMPRESSED = 0
+    print(*once(int(sys.argv[1]), cast(Search, sys.argv[2]), *map(int, sys.argv[3:4])))

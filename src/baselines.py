@@ -22,7 +22,7 @@ from counterpoint.core.params import load_params
 from counterpoint.core.sections import SelectParams
 from counterpoint.evaluation.table import EVALUATED, write_table
 from counterpoint.evaluation.tasks import Ranked, embed_tasks, ranks_tables, read_tasks
-from counterpoint.lexical.bm25 import CLASSIC, QUERIES, Bm25, Constants, best_constants, bm25
+from counterpoint.lexical.bm25 import CLASSIC, QUERIES, Bm25, Constants, best_constants
 from counterpoint.model.bi_encoder import BiEncoder, zero_shot
 from counterpoint.model.compute import choose
 from counterpoint.model.files import encoder_sha256, locate, weights_sha256
@@ -52,9 +52,10 @@ def main() -> None:
     constants, about = choose_constants(triples, tasks[0].pool, params.select, compute.group)
 
     def ranked(number: int, queries: Queries) -> Iterator[Ranked]:
+        words = Bm25(queries)
         distances = {
-            "bm25": bm25(queries, constants),
-            "bm25_classic": bm25(queries, CLASSIC),
+            "bm25": words.distance(constants),
+            "bm25_classic": words.distance(CLASSIC),
             "zero_shot": euclidean(queries, embedded[number]),
             "zero_shot_corrected": correction.distance(queries, embedded[number]),
         }
@@ -85,8 +86,9 @@ def choose_constants(triples: Triples, pool: Pool, params: SelectParams, group: 
         (ranking,) = rank(queries, distance, setting, None, group).values()
         return ranking.retrieved.rank
 
-    constants = best_constants(Bm25(queries), ranks_under)
-    before, after = (top_k(ranks_under(bm25(queries, values)), 1) for values in (CLASSIC, constants))
+    words = Bm25(queries)
+    constants = best_constants(words, ranks_under)
+    before, after = (top_k(ranks_under(words.distance(values)), 1) for values in (CLASSIC, constants))
     told = {"selection_queries": chosen, "selection_n": len(queries), "validation_top1": after, "classic_top1": before}
     logging.info("BM25: %s; top1 of %d %s validation queries %.3f to %.3f", constants, len(queries), chosen, before, after)
     return constants, asdict(constants) | told

@@ -15,13 +15,14 @@ class Counted:
     """The distances of some queries' candidates, to count and pick from; ties keep the order of answers.
 
     chosen (c,) are numbers of queries, distances (c, answers) come from `Distance.approximate`, allowed (c, answers) marks the
-    candidates. Where rounding leaves the order open, the exact distance decides. Rows are visited one by one, since a row stays
-    in the processor's cache.
+    candidates; the others' distances become infinite. Where rounding leaves the order open, the exact distance decides. Rows
+    are visited one by one, since a row stays in the processor's cache.
     """
 
     def __init__(self, distance: Distance, chosen: np.ndarray, distances: np.ndarray, allowed: np.ndarray) -> None:
         self.distance, self.chosen = distance, chosen
-        self.distances = np.where(allowed, distances, distances.dtype.type(np.inf))
+        np.copyto(distances, np.inf, where=~allowed)  # in place: new memory costs more than the comparison
+        self.distances = distances
         self.slack = distance.error[chosen]
 
     def ranks(self, rows: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +67,10 @@ class Counted:
     def _within(self, row: int, low: float, high: float) -> np.ndarray:
         """The candidates of a row from low to high."""
         distances = self.distances[row]
-        return np.flatnonzero((distances <= high) & (distances >= low) & (distances < np.inf))
+        within = distances <= min(high, np.finfo(distances.dtype).max)
+        if low > -np.inf:
+            within &= distances >= low
+        return np.flatnonzero(within)
 
     def exact(self, rows: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """Return the distances of candidates (m,) from the queries in rows (m,), in float64."""

@@ -72,7 +72,7 @@ def rank(
     repeats retrieved. Each process of a group ranks its shard of the queries.
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
-    began, done = time.monotonic(), 0
+    began, done, last = time.monotonic(), 0, [*settings][-1]
     for number, chosen in enumerate(queries.chunks(group)):
         if number == 1:  # the first part is done
             announce((time.monotonic() - began) / done * len(queries) / group.size, queries)
@@ -81,7 +81,8 @@ def rank(
         for name, setting in settings.items():
             scope = in_scope(queries, chosen, setting)
             allowed = is_candidate(queries, chosen, scope)
-            counted, part = Counted(distance, chosen, distances, allowed), _Part(queries, chosen, scope)
+            apart = distances if name == last else distances.copy()
+            counted, part = Counted(distance, chosen, apart, allowed), _Part(queries, chosen, scope)
             top = counted.nearest(1 if reordering is None else reordering.depth)
             retrieved = reranked = part.retrieve(counted, top)
             if reordering is not None:
