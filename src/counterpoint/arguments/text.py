@@ -24,7 +24,7 @@ class _Kept(dict):
 KEPT = _Kept()
 
 
-@lru_cache(maxsize=2**20)  # a text is asked for by splits, pools, clusters and indexes
+@lru_cache(maxsize=2**22)  # of two million pairs: a text is asked for by splits, pools, clusters and indexes
 def text_key(text: str) -> str:
     """Return a text without white space, case, compatibility forms, accents and invisible characters.
 

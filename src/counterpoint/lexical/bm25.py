@@ -176,7 +176,10 @@ class Bm25:
             rows = scores.rows(chosen)
             return np.negative(rows, out=rows)
 
-        return Distance.of(negated, len(self.points.counts.indptr) - 1)
+        def of_pairs(chosen: np.ndarray, answers: np.ndarray) -> np.ndarray:
+            return -scores.pairs(chosen, answers)
+
+        return Distance.of(negated, len(self.points.counts.indptr) - 1, of_pairs)
 
 
 def bm25(queries: Queries, constants: Constants = CLASSIC) -> Distance:

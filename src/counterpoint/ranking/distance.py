@@ -27,24 +27,25 @@ class Distance:
 
     approximate maps queries (c,) to distances (c, answers) less shift, off by at most error; shift and error (queries,) are
     float64. exact maps pairs of queries and answers, (m,) each, to float64 distances, the same for equal texts; None where
-    approximate is exact.
+    approximate is exact. There of_pairs does so, without the distances of all answers, to a rounding error.
     """
 
     approximate: Callable[[np.ndarray], np.ndarray]
     shift: np.ndarray
     error: np.ndarray
     exact: PairValues | None = None
+    of_pairs: PairValues | None = None
 
     @classmethod
-    def of(cls, distances: Callable[[np.ndarray], np.ndarray], queries: int) -> "Distance":
+    def of(cls, distances: Callable[[np.ndarray], np.ndarray], queries: int, of_pairs: PairValues | None = None) -> "Distance":
         """Return exact distances of so many queries; equal texts must be equally far."""
         zeros = np.zeros(queries)
-        return cls(distances, zeros, zeros)
+        return cls(distances, zeros, zeros, of_pairs=of_pairs)
 
     def between(self, queries: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """Return the distances of pairs of queries and answers, (m,) each, in float64."""
-        if self.exact is not None:
-            return self.exact(queries, answers)
+        if (of_pairs := self.exact or self.of_pairs) is not None:
+            return of_pairs(queries, answers)
         distinct, row = np.unique(queries, return_inverse=True)
         distances = np.zeros(len(answers))
         for start in range(0, len(distinct), ROWS):
