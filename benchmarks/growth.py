@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 STAGES = ("prepare", "train", "lexical", "rerank", "baselines", "rank", "evaluate", "plot", "publish")
 WORDS, TOPIC_WORDS, TEXT, FROM_TOPIC = 4_000, 12, 20, 8  # words: all, of a topic, of a text, of those its topic's
 TOPIC = 20  # pairs
-PROJECTED = 10**8  # pairs
+PROJECTED, SHOWN = 10**8, 60  # pairs; seconds of the largest corpus, from which a stage stands in the table
 WIDTH, LAYERS, SAMPLE = 32, 2, 5_000
 # 1 epoch of half mined negatives, so that all pairs are trained on and mined for once
 CHANGES = {
@@ -93,6 +93,8 @@ def table(grown: dict) -> str:
     last = grown["runs"][sizes[-1]]
     cells = [["", *(f"{int(pairs):,}, s" for pairs in sizes), "peak, MiB", "exponent", f"{PROJECTED:,}, h"]]
     for name, row in last.items():
+        if row["seconds"] < SHOWN:
+            continue
         seconds = [f"{grown['runs'][pairs][name]['seconds']:,.0f}" for pairs in sizes]
         exponent = grown["exponents"].get(name)
         cells.append([name, *seconds, f"{row['peak_mib']:,}" if "peak_mib" in row else "", markdown.number(exponent, ".2f")])

@@ -32,7 +32,7 @@ from counterpoint.negatives.search import exact
 
 CONSTANTS, GROWTH = (Path(__file__).with_name(name) for name in ("scale.json", "growth.json"))
 LENGTH, LAYERS = 256, 2  # tokens of a text; timed layers, fewer than an encoder has
-PAIRS, DEVICES, BATCH, NEGATIVES = (10**6, 10**8), (1, 64), 1024, 1
+PAIRS, DEVICES, BATCH, NEGATIVES = (10**8,), (1, 64), 1024, 1
 CODED_WIDTH = 384  # of MiniLM
 SENT = 2**24  # numbers in the timed gather
 GB, HOUR = 10**9, 3600

@@ -52,6 +52,15 @@ def test_the_table_of_speed_is_that_of_the_results(monkeypatch):
     assert table.measured_on(results) in page
 
 
+def test_the_table_of_growth_is_that_of_the_runs(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    import growth
+
+    grown = json.loads((ROOT / "benchmarks/growth.json").read_text())
+    assert growth.table(grown) in (ROOT / "docs/scale.md").read_text()
+    assert growth.exponents(grown["runs"]) == grown["exponents"]
+
+
 def test_the_costs_on_paper_are_those_of_the_formula(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
     import scale
