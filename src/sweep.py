@@ -41,6 +41,8 @@ def main() -> None:
         for run in chosen:
             logging.info("%-32s %s", run.name, sweep.state(run).lower().replace("failed", "failed, to run again"))
         logging.info("%d of %d to run%s", len(todo), len(chosen), f", {sweep.estimate(todo)}" if todo else "")
+        if line := sweep.foreign(todo):
+            logging.info("%s", line)
         if args.jobs_file:
             write_text(Path(args.jobs_file), "".join(f"{job(args, run)}\n" for run in todo))
         elif not (args.dry_run or args.collect):

@@ -99,7 +99,7 @@ def write_metrics(state: State, selection: Selection, params: Params, compute: C
         "selection_queries": selection.chosen,
         "selection_n": len(selection.choosing),
         "device": compute.device.type,
-        "precision": "bf16" if compute.bf16 else "fp32",
+        "precision": compute.precision,
     }
     names = ("selection_score", "training_top1", "validation_top1", "loss", "hardness")
     row = state.epochs[best or 0] if average is None else average  # of several epochs, there is no loss and no hardness

@@ -26,6 +26,7 @@ from counterpoint.experiments.study_rows import (
     near_right,
     positions,
 )
+from counterpoint.experiments.sweeps import Sweep
 from counterpoint.experiments.versions import RESULTS_VERSION, current, flat
 
 ASK = {"arm": "slow", "against": "none", "setting": "epa", "queries": "unseen", "stage": "retrieved"}
@@ -250,6 +251,22 @@ def test_a_report_takes_the_runs_that_agree_and_says_what_it_left_out(place):
     ]
     assert list(comparable_rows(rows, plan, "old")[0]) == [plan[0].name]
     assert comparable_rows({}, plan, None)[0] == {}
+
+
+def test_a_sweep_says_beforehand_that_finished_runs_were_computed_otherwise(place):
+    write(place)
+    plan = runs_of("mine", load_study("mine"), [])
+    sweep = Sweep(plan, row_of(plan[0])["data"])
+    assert sweep.foreign(plan) == ""  # nothing is finished
+    for run, precision in zip(plan, ("bf16", "bf16", "fp32"), strict=False):
+        run.file.parent.mkdir(parents=True, exist_ok=True)
+        run.file.write_text(json.dumps(row_of(run, train={"device": "cpu", "precision": precision})))
+    says = "this machine trains on cpu in fp32, 2 finished runs on cpu in bf16: a report leaves out the fewer"
+    assert sweep.foreign(plan[3:]) == says
+    assert sweep.foreign([]) == ""
+    plan[1].file.unlink()
+    plan[0].file.unlink()
+    assert sweep.foreign(plan[3:]) == ""
 
 
 # --- false negatives -------------------------------------------------------------------------------------------------

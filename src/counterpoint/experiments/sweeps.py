@@ -1,6 +1,7 @@
 """Sweeps: their plans, decays by seeds or a study; the state of each run; and runs that other clones have done."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from counterpoint.core.sections import Shape
 from counterpoint.experiments import dvc_runs
 from counterpoint.experiments.dvc_runs import Experiment, PlannedRun, git, head, load
 from counterpoint.experiments.run_code import edited
+from counterpoint.experiments.seed_averages import computed_by
 from counterpoint.experiments.studies import FOLDER, StudyRun, load_study, runs_of
 from counterpoint.experiments.study_rows import data_sha256, is_done, take_row, write_row
 from counterpoint.experiments.workspace import refuse_edited
@@ -124,6 +126,22 @@ class Sweep:
     def has_file(self, run: PlannedRun) -> bool:
         """Return whether a file says that the run is done."""
         return isinstance(run, StudyRun) and is_done(run, self.data)
+
+    def foreign(self, todo: Sequence[PlannedRun]) -> str:
+        """Return a line where the runs that are left would be computed here otherwise than the finished ones; else nothing.
+
+        A report of a study compares runs of one device and precision.
+        """
+        runs = [run for run in self.plan if isinstance(run, StudyRun) and self.has_file(run)]
+        finished = Counter(computed_by(read_json(run.file)["train"]) for run in runs)
+        if not finished or not todo:
+            return ""
+        from counterpoint.model.compute import choose  # here, since torch is slow to import
+
+        compute, (usual, n) = choose(todo[0].params.train.device, todo[0].params.train.precision), finished.most_common(1)[0]
+        here = (compute.device.type, compute.precision)
+        line = f"this machine trains on {' in '.join(here)}, {n} finished runs on {' in '.join(map(str, usual))}"
+        return "" if here == usual else f"{line}: a report leaves out the fewer"
 
     def keep(self, run: PlannedRun, rev: str, seconds: float | None = None) -> None:
         """Write the file of a run that is done; rev has its outputs, seconds are those of the whole run."""

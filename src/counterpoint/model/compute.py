@@ -35,10 +35,15 @@ class Compute:
         return micro_batches(lengths, overhead, max_tokens)
 
     @property
+    def precision(self) -> str:
+        """Return the name of the precision of matrix products."""
+        return "bf16" if self.bf16 else "fp32"
+
+    @property
     def local(self) -> str:
         """Return the device and precision of one process in words."""
         device = f"{torch.get_num_threads()} CPU threads" if self.device.type == "cpu" else self.device.type
-        return f"{device}, {'bf16' if self.bf16 else 'fp32'}"
+        return f"{device}, {self.precision}"
 
     def __str__(self) -> str:
         return self.local if self.group.size == 1 else f"{self.group.size} processes of {self.local} each"
