@@ -42,6 +42,7 @@ from counterpoint.training.checkpoint import Checkpoint
 from counterpoint.training.loop import Learner, fit
 from counterpoint.training.losses import losses
 from counterpoint.training.state import Progress
+from test_search import needs_faiss
 from worlds import ready
 
 pytestmark = pytest.mark.slow
@@ -312,12 +313,19 @@ def test_a_run_is_that_of_one_process_with_uneven_batches(size, changes, tmp_pat
                 assert mine == pytest.approx(theirs, abs=1e-5)
 
 
-def test_a_killed_run_resumes_to_the_same_bytes(tmp_path, tiny_bert, arguana):
+def trained_by_shards(group, *about):
+    """The same, where each process searches its shard of the pool."""
+    search_module.APPROXIMATE = 0
+    return trained(group, *about)
+
+
+@pytest.mark.parametrize("run", [trained, trained_by_shards])
+def test_a_killed_run_resumes_to_the_same_bytes(run, tmp_path, tiny_bert, arguana):
     changes = {"train__batch_size": 5, "random_rate": 0.5, "model__freeze": 1, "select__average": 2}  # with dropout
-    about = (tiny_bert, arguana, changes)
-    whole = together(2, tmp_path, trained, tmp_path, "whole", 0, *about)
-    assert together(2, tmp_path, trained, tmp_path, "pieced", 1, *about) == [None, None]
-    assert together(2, tmp_path, trained, tmp_path, "pieced", 0, *about) == whole
+    about = (tiny_bert, arguana, changes | {"negatives__search": "exact"})
+    whole = together(2, tmp_path, run, tmp_path, "whole", 0, *about)
+    assert together(2, tmp_path, run, tmp_path, "pieced", 1, *about) == [None, None]
+    assert together(2, tmp_path, run, tmp_path, "pieced", 0, *about) == whole
 
 
 # --- embedding, searching, ranking, reranking ------------------------------------------------------------------------
@@ -327,9 +335,9 @@ def vectors(n, seed):
     return torch.tensor(np.random.default_rng(seed).normal(size=(n, 8)), dtype=torch.float32)
 
 
-def neighbours_of(group, queries, pool, k, whole):
+def neighbours_of(group, queries, pool, k, whole, backend="exact"):
     search_module.APPROXIMATE = whole
-    return search(Rows(vectors(queries, 0)), Rows(vectors(pool, 1)), k, "exact", group)
+    return search(Rows(vectors(queries, 0)), Rows(vectors(pool, 1)), k, backend, group)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -339,7 +347,15 @@ def test_a_search_by_shards_is_the_exact_one(size, whole, queries, pool, k, tmp_
     distances, ids = search(Rows(vectors(queries, 0)), Rows(vectors(pool, 1)), k)
     for their_distances, their_ids in together(size, tmp_path, neighbours_of, queries, pool, k, whole):
         np.testing.assert_array_equal(their_ids, ids)
-        np.testing.assert_allclose(their_distances, distances, rtol=1e-6)
+        np.testing.assert_array_equal(their_distances, distances)
+
+
+@needs_faiss
+@pytest.mark.parametrize("size", SIZES)
+def test_faiss_finds_almost_all_neighbours_by_shards(size, tmp_path):
+    _, ids = search(Rows(vectors(50, 0)), Rows(vectors(3_000, 1)), 10)
+    for _, their_ids in together(size, tmp_path, neighbours_of, 50, 3_000, 10, 0, "faiss"):
+        assert np.mean([len({*mine} & {*theirs}) / 10 for mine, theirs in zip(ids, their_ids, strict=True)]) >= 0.95
 
 
 def shared_vectors(group, folder, n, own_disk=False, spoil=None):
