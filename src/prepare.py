@@ -22,6 +22,7 @@ TRIPLES, METRICS = Path("data/triples"), Path("metrics/prepare.json")
 
 def main() -> None:
     """Read and split the corpus, draw the initial negatives, and write data/triples/ and metrics/prepare.json."""
+    gc.disable()  # every pair lives to the end; each pass over millions of them takes seconds, and finds nothing
     params = load_params()
     splits = read_splits(params.corpus, params.prepare.split, params.prepare.columns.model_dump(), params.prepare.min_grade)
     triples = splits.triples
@@ -42,5 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # every pair lives to the end; each pass over millions of them takes seconds, and finds nothing
     process.run(main)
