@@ -72,7 +72,8 @@ def rank(
     repeats retrieved. Each process of a group ranks its shard of the queries.
     """
     parts: dict[str, list[Ranking]] = {name: [] for name in settings}
-    began, done, last = time.monotonic(), 0, [*settings][-1]
+    began, done = time.monotonic(), 0
+    *_, last = (None, *settings)  # the distances are no more needed after it
     for number, chosen in enumerate(queries.chunks(group)):
         if number == 1:  # the first part is done
             announce((time.monotonic() - began) / done * len(queries) / group.size, queries)
