@@ -19,8 +19,8 @@ def workspace(repository, tmp_path_factory):
     lock = yaml.safe_load((folder / "dvc.lock").read_text())
     for stage in lock["stages"].values():
         for entry in (*stage["deps"], *stage.get("outs", [])):
-            if entry["path"] == "models":
-                entry["md5"] = f"{'0' * 32}.dir"
+            if entry["path"] in ("models", "models/negatives.npz"):  # plot depends on a part of the output
+                entry["md5"] = "0" * 32 + ".dir" * (entry["path"] == "models")
     (folder / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
     succeed(folder, "git", "commit", "--quiet", "--all", "--message", "Another machine's run")
     return folder

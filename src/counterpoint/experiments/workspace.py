@@ -124,9 +124,11 @@ def _parsed(lock: str) -> tuple[dict[str, list], dict[str, str]]:
     """Return by stage what a dvc.lock has of command, params and deps that no stage makes; and the hash of each output."""
     stages = (yaml.safe_load(lock) or {}).get("stages", {})
     outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
-    inputs = {}
+    made, inputs = outs.keys(), {}
     for name, stage in stages.items():
-        deps = {dep["path"]: dep["md5"] for dep in stage["deps"] if dep["path"] not in outs}
+        deps = {
+            dep["path"]: dep["md5"] for dep in stage["deps"] if not made & {dep["path"], *map(str, Path(dep["path"]).parents)}
+        }
         inputs[name] = [stage["cmd"], stage.get("params"), deps]
     return inputs, outs
 
