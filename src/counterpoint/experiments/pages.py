@@ -38,8 +38,8 @@ def page(
     for row in [*planned, *afterwards][:1]:
         legend = (
             "Difference in test top1, paired by query and seed. It has two 95 % intervals: over other *queries* (bootstrap "
-            f"over {row['clusters']} clusters of debates, of each query's mean over the seeds) and over other *seeds* "
-            "(Student's t)."
+            f"over {row['clusters']} clusters of queries that share a debate or a text, of each query's mean over the seeds) "
+            "and over other *seeds* (Student's t)."
         )
     if planned:
         holm = (
