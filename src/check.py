@@ -6,6 +6,7 @@ if __name__ == "__main__":
     process.begin()
 
 import logging
+import math
 import subprocess
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from counterpoint.training.checkpoint import days_kept
 from counterpoint.training.selection import Selection
 
 FETCHED = Path("data/arguana")  # a stage of its own brings it
+FEW_QUERIES = 400  # of validation, that tell a top1 to .05
 
 
 def main() -> None:
@@ -46,7 +48,10 @@ def check_corpus(params: Params) -> Triples:
     initial_negatives(pools["training"], params.negatives.per_point, params.prepare.seed)
     sizes = ", ".join(f"{counts['points']:,} {name}" for name, counts in splits.counts.items())
     logging.info("corpus %s: %s points", params.corpus, sizes)
-    Selection(pools, {"validation": unseen(triples.pairs["validation"])}, params.select)
+    selection = Selection(pools, {"validation": unseen(triples.pairs["validation"])}, params.select)
+    if (n := len(selection.choosing)) < FEW_QUERIES:
+        error = 0.98 / math.sqrt(n)  # 1.96 standard errors, of a share of a half
+        logging.info("validation: %d queries choose the weights: top1 is ±%.2f; a smaller gain may be luck", n, error)
     return triples
 
 

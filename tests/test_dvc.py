@@ -230,7 +230,9 @@ def test_make_s_check_refuses_before_anything_is_touched(repository):
         assert refused.stderr.count("\n") == 1
         assert {path: (repository / path).stat().st_mtime_ns for path in outputs(repository)} == before
         (repository / "params.yaml").write_text(params)
-    assert "25 training, 8 validation, 8 test points" in succeed(repository, "python", "src/check.py")
+    told = succeed(repository, "python", "src/check.py")
+    assert "25 training, 8 validation, 8 test points" in told
+    assert "validation: 8 queries choose the weights: top1 is ±0.35; a smaller gain may be luck" in told
 
 
 @pytest.mark.dvc
