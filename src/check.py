@@ -27,7 +27,8 @@ from counterpoint.training.checkpoint import days_kept
 from counterpoint.training.selection import Selection
 
 FETCHED = Path("data/arguana")  # a stage of its own brings it
-FEW_QUERIES = 400  # of validation, that tell a top1 to .05
+FEW_TRAINING = 1_000  # queries: frozen layers lost with ArguAna's thousands, not with Perspectrum's 463
+FEW_VALIDATION = 400  # queries, which tell a top1 to .05
 
 
 def main() -> None:
@@ -49,10 +50,17 @@ def check_corpus(params: Params) -> Triples:
     sizes = ", ".join(f"{counts['points']:,} {name}" for name, counts in splits.counts.items())
     logging.info("corpus %s: %s points", params.corpus, sizes)
     selection = Selection(pools, {"validation": unseen(triples.pairs["validation"])}, params.select)
-    if (n := len(selection.choosing)) < FEW_QUERIES:
-        error = 0.98 / math.sqrt(n)  # 1.96 standard errors, of a share of a half
-        logging.info("validation: %d queries choose the weights: top1 is ±%.2f; a smaller gain may be luck", n, error)
+    tell_sizes(splits.counts["training"]["queries"], len(selection.choosing), params)
     return triples
+
+
+def tell_sizes(training: int, validation: int, params: Params) -> None:
+    """Log what few queries of training, or of validation that choose, mean for a recipe (docs/results/recipes.md)."""
+    if training < FEW_TRAINING and params.model.freeze is None:
+        logging.info("training: %d queries; with 463, frozen layers (model.freeze) were no worse, and faster", training)
+    if validation < FEW_VALIDATION:
+        error = 0.98 / math.sqrt(validation)  # 1.96 standard errors, of a share of a half
+        logging.info("validation: %d queries choose the weights: top1 is ±%.2f; a smaller gain may be luck", validation, error)
 
 
 def check_encoder(params: Params, triples: Triples | None) -> None:
