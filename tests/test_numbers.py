@@ -122,6 +122,14 @@ def test_the_table_of_studies_is_that_of_their_rows():
         assert set(commits.split(", ")) == {row["commit"][:7] for row in of}
 
 
+def test_the_page_of_results_quotes_every_planned_difference_on_unseen_claims():
+    page = " ".join((RESULTS / "README.md").read_text().split())
+    planned = json.loads((RESULTS / "carry-over/report.json").read_text())["planned"]
+    for row in (row for row in planned if row["queries"] == "unseen"):
+        told = [figure(row[key]).replace("-", "−") for key in ("difference", "low", "high")]
+        assert f"{told[0]} [{told[1]}, {told[2]}]" in page, (row["arm"], row["against"])
+
+
 @pytest.mark.parametrize("name", KEPT)
 def test_a_page_whose_ranks_were_not_kept_says_so(name):
     assert "The ranks of these runs were not kept" in (RESULTS / name).read_text()
