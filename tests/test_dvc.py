@@ -232,7 +232,7 @@ def test_make_s_check_refuses_before_anything_is_touched(repository):
         (repository / "params.yaml").write_text(params)
     told = succeed(repository, "python", "src/check.py")
     assert "25 training, 8 validation, 8 test points" in told
-    assert "training: 16 queries; with 463, frozen layers (model.freeze) were no worse, and faster" in told
+    assert "training: 16 queries; with Perspectrum's 463, a model.freeze of 4 was no worse, and faster" in told
     assert "validation: 8 queries choose the weights: top1 is ±0.35; a smaller gain may be luck" in told
 
 
