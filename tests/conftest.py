@@ -377,9 +377,12 @@ def processes_in(folder: Path) -> list[int]:
 
 def wait_until_nothing_runs_in(folder: Path, seconds: float = 2) -> list[str]:
     """The commands of processes that still run in a folder after some seconds; they are killed."""
+    from counterpoint.experiments.dvc_runs import wait_for_zombies  # here, since DVC is slow to import
+
     deadline = time.monotonic() + seconds
     while (running := processes_in(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
+    wait_for_zombies(folder / ".dvc/tmp/rwlock")  # DVC would take one for running
     commands = [Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode() for process in running]
     for process in running:
         os.kill(process, signal.SIGKILL)

@@ -1,17 +1,21 @@
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import types
+from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
 from counterpoint.core import process, recorded
 from counterpoint.core.errors import InputError
+from counterpoint.experiments.dvc_runs import wait_for_zombies
 
 
 def raising(error):
@@ -292,3 +296,20 @@ def test_the_garbage_collector_is_off_while_a_stage_imports_and_on_while_it_runs
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("False\nTrue True\n", "")
+
+
+def test_a_killed_process_is_waited_for_until_its_parent_has_read_its_end(tmp_path):
+    """Else DVC, told by its lock file of the process, says that it is busy."""
+    lock, child = tmp_path / "rwlock", subprocess.Popen(["sleep", "60"])
+    wait_for_zombies(lock)  # no file, nothing to wait for
+    lock.write_text(json.dumps({"write": {"models": {"pid": child.pid, "cmd": "dvc"}}, "read": {}}))
+    began = time.monotonic()
+    wait_for_zombies(lock)  # it lives: that is for DVC to say
+    assert time.monotonic() - began < 5
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and still there
+    reaper = threading.Timer(0.5, child.wait)
+    reaper.start()
+    wait_for_zombies(lock)
+    assert not Path(f"/proc/{child.pid}").exists()
+    reaper.join()

@@ -1,9 +1,11 @@
 """Run DVC and Git, and read what DVC keeps: the experiments of the commit that is checked out, and files of any run."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +33,26 @@ NO_REPOSITORY = "runs are read through DVC; this is no DVC repository"
 def run_dvc(*words: str) -> subprocess.CompletedProcess:
     """Run dvc, which ends when this process ends; stdout holds stderr, too."""
     command = [sys.executable, "-m", "dvc", *words]
+    wait_for_zombies(Path(".dvc/tmp/rwlock"))
     return subprocess.run(command, stdout=PIPE, stderr=STDOUT, text=True, errors="replace", preexec_fn=die_with_parent)
+
+
+def wait_for_zombies(lock: Path, seconds: float = 10) -> None:
+    """Wait until no process that DVC's lock file names is a zombie: DVC takes one for running, and says that it is busy.
+
+    A killed process stays one until its parent, in some containers a slow init, has read how it ended.
+    """
+    named = re.findall(r'"pid": (\d+)', lock.read_text(encoding="utf-8")) if lock.exists() else []
+    deadline = time.monotonic() + seconds
+    while any(map(_is_zombie, named)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _is_zombie(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:  # it has gone
+        return False
 
 
 def git(*words: str) -> str:
