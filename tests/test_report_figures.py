@@ -40,6 +40,17 @@ def test_a_dot_a_seed_and_a_bar_for_their_mean():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "0.1"]
 
 
+def test_shares_that_differ_little_have_ticks_that_differ():
+    panels = {"validation_top1": "validation", "test_top1": "test"}
+    figure = accuracy_by_epoch({NONE: runs((0.582, 0.604)), SLOW: runs((0.0, 1.0))}, panels, {}, "tiny")
+    figure.axes[1].set_ylim(0.0, 0.004)
+    figure.axes[0].set_ylim(0.575, 0.605)
+    for axes, some in zip(figure.axes, ({"58%", "59.5%"}, {"0%", "0.05%"}), strict=True):
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert len(set(labels)) == len(labels)
+        assert some <= set(labels)
+
+
 def test_a_line_an_arm_is_the_mean_over_its_seeds():
     groups = {NONE: runs((0.1, 0.3), (0.3, 0.5)), SLOW: runs((0.2, 0.9)), NEVER: runs((0.4, None))}
     logs = {"old": [{"epoch": 0, "validation_top1": 0.9, "test_top1": None}]}

@@ -8,10 +8,10 @@ from typing import Any
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
 from counterpoint.experiments.seed_averages import Arm, Groups
-from counterpoint.plots.figures import GREY, ORANGE, PERCENT, RANKERS, TITLE_CHARACTERS, finish, line
+from counterpoint.plots.figures import GREY, ORANGE, RANKERS, TITLE_CHARACTERS, finish, line, percent_tick
 
 MARKS = "osD^vPX*<>"  # one for each seed
 FAULTY = "log of the original code, by its faulty evaluator"
@@ -41,8 +41,8 @@ def accuracy_by_arm(rows: Sequence[dict], panels: Mapping[str, str], title: str)
             if row[column]["mean"] is not None:
                 axes.plot([place - 0.14, place + 0.14], [row[column]["mean"]] * 2, color=colour, lw=3, label=label)
         axes.set_title(panels[column], fontsize=13)
-        axes.yaxis.set_major_formatter(PERCENT)
-        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole per cents
+        axes.yaxis.set_major_formatter(percent_tick)
+        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # round per cents
     all_axes[0].set_ylabel("top1")
     handles = dict(zip(*reversed(all_axes[0].get_legend_handles_labels()), strict=True))
     for seed, mark in marks.items():
@@ -107,10 +107,10 @@ def _by_epoch(groups: Groups, panels: Mapping[str, str], columns: int) -> tuple[
                 line(axes, rows, "mean", arm.title, colour, style)
         if key == "hardness":
             axes.axhline(0, color=GREY, lw=1)
-        else:  # small shares need decimals
-            axes.yaxis.set_major_formatter(PercentFormatter(1) if key == "false_share" else PERCENT)
+        else:
+            axes.yaxis.set_major_formatter(percent_tick)
         axes.set_ylabel(label)
-        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole per cents
+        axes.yaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # round per cents
     if columns > 1:
         all_axes[-2].set_xlabel("epoch")
     return figure, all_axes

@@ -25,7 +25,6 @@ matplotlib.rc("grid", alpha=0.3)
 
 # The palette of Okabe and Ito for colour-blind readers; line styles differ too, for print in grey.
 BLUE, ORANGE, GREEN, PURPLE, GREY, SKY, BLACK = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666", "#56B4E9", "#000000"
-PERCENT = "{x:.0%}"
 TITLE_CHARACTERS = 8  # per inch
 RANKERS = {  # stage -> label, colour, marker
     "chance": ("chance", GREY, "|"),
@@ -126,7 +125,7 @@ def settings(measured: Sequence[dict], title: str) -> Figure:
         for boundary in range(1, len(names)):
             axes.axhline(boundary - 0.5, color=GREY, lw=0.5, alpha=0.5)
         axes.set(title=f"{QUERY_TITLES[queries]} ({rows[0]['n']:,})", xlim=(-0.02, 1.02), xlabel="top1")
-        axes.xaxis.set_major_formatter(PERCENT)
+        axes.xaxis.set_major_formatter(percent_tick)
         axes.grid(False, axis="y")
     panels[0].set_yticks(range(len(names)), [f"{name}\n{size:,.1f} candidates" for name, size in candidates.items()])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
@@ -170,10 +169,15 @@ def _column(rows: Sequence[dict], key: str) -> list[Any]:
     return [row[key] for row in rows]
 
 
+def percent_tick(share: float, position: float = 0) -> str:
+    """Return a tick's label in per cent, with decimals only where the tick has some: `0.595` is `59.5%`."""
+    return f"{round(100 * share, 3) + 0.0:g}%"  # + 0.0: no -0
+
+
 def percent(axes: Axes, label: str) -> None:
     """Show the y axis from 0 to 100 per cent with a label."""
     axes.set(ylim=(-0.02, 1.04), ylabel=label)
-    axes.yaxis.set_major_formatter(PERCENT)
+    axes.yaxis.set_major_formatter(percent_tick)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int, title: str | None = None) -> None:

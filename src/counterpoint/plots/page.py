@@ -17,7 +17,7 @@ from matplotlib.ticker import AutoLocator, MultipleLocator
 from counterpoint.arguments.pairs import COUNTER, DOCUMENT, POINT, SOURCES, Document, Pair
 from counterpoint.arguments.text import text_key
 from counterpoint.evaluation.table import DUPLICATE, RELATIONS
-from counterpoint.plots.figures import BLUE, GREY, PERCENT, RANKERS, finish, legend_below
+from counterpoint.plots.figures import BLUE, GREY, RANKERS, finish, legend_below, percent_tick
 from counterpoint.ranking.queries import sampled
 
 LABELS = {relation: relation for relation in RELATIONS} | {DUPLICATE: "duplicate of the point"}  # as shown
@@ -40,7 +40,7 @@ def winners(shares: Sequence[dict], setting: str, n: int, title: str) -> Figure:
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PERCENT)
+    axes.xaxis.set_major_formatter(percent_tick)
     axes.grid(False, axis="y")
     legend_below(figure, axes, columns=3)
     finish(figure, axes, f"Top-ranked arguments ({setting}, {n:,} test queries)", title, x="share of the queries")
@@ -65,7 +65,7 @@ def reranking(changes: Sequence[dict], names: Sequence[str], title: str) -> Figu
         axes.annotate(net, (1.01, place), xycoords=("axes fraction", "data"), va="center")
     axes.axvline(0, color="black", lw=1)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.xaxis.set_major_formatter(PERCENT)
+    axes.xaxis.set_major_formatter(percent_tick)
     axes.grid(False, axis="y")
     widest = max(abs(end) for end in axes.get_xlim()) if changes else 0.1
     axes.set_xlim(-widest, widest)
