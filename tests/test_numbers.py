@@ -122,10 +122,11 @@ def test_the_table_of_studies_is_that_of_their_rows():
         assert set(commits.split(", ")) == {row["commit"][:7] for row in of}
 
 
-def test_the_page_of_results_quotes_every_planned_difference_on_unseen_claims():
+@pytest.mark.parametrize(("study", "queries"), [("carry-over", "unseen"), ("default", "unseen_by_both")])
+def test_the_page_of_results_quotes_every_planned_difference_on_unseen_queries(study, queries):
     page = " ".join((RESULTS / "README.md").read_text().split())
-    planned = json.loads((RESULTS / "carry-over/report.json").read_text())["planned"]
-    for row in (row for row in planned if row["queries"] == "unseen"):
+    planned = json.loads((RESULTS / study / "report.json").read_text())["planned"]
+    for row in (row for row in planned if row["queries"] == queries):
         told = [figure(row[key]).replace("-", "−") for key in ("difference", "low", "high")]
         assert f"{told[0]} [{told[1]}, {told[2]}]" in page, (row["arm"], row["against"])
 
