@@ -19,7 +19,7 @@ from counterpoint.core.errors import InputError
 from counterpoint.core.files import write_series
 from counterpoint.experiments.report_figures import FAULTY
 from counterpoint.plots import figures
-from counterpoint.plots.figures import BLUE, GREY, ORANGE, PERCENT, finish, save
+from counterpoint.plots.figures import BLUE, GREY, ORANGE, finish, percent_tick, save
 
 # The original printed one fact a line, in Chinese. All other lines, such as those of a best accuracy, are skipped.
 SPLITS = {"训练": "training", "验证": "validation", "测试": "test"}
@@ -145,7 +145,7 @@ def picture(epochs: Sequence[dict], steps: Sequence[dict], name: str) -> Figure:
         figures.line(top, epochs, f"{split}_top1", split, colour, style)
     top.set(xlabel="epoch", ylabel="top1")
     top.xaxis.set_major_locator(MaxNLocator(integer=True))
-    top.yaxis.set_major_formatter(PERCENT)
+    top.yaxis.set_major_formatter(percent_tick)
     top.legend()
     below.plot([row["step"] for row in steps], [row["loss"] for row in steps], color=GREY, lw=1)
     below.set_ylabel("loss")
