@@ -208,6 +208,10 @@ CORPORA = {
     "header-only": (file("x.csv", "point,counter\n"), r"corpus: x.csv must hold at least one pair"),
     "empty-directory": (folder_of(), r"corpus: corpus must hold 02-extracted-arguments .* found none"),
     "empty-zip": (lambda folder: (zipfile.ZipFile(folder / "x.zip", "w").close(), "x.zip")[1], r"corpus: x.zip must hold 02-ext"),
+    "only-wrong": (
+        file("x.csv", "point,counter,label\na,b,0\nc,d,0.5\n"),
+        r"corpus: x.csv must hold at least one pair .* grade is above 0 and at least prepare.min_grade 1; none of its 2 is",
+    ),
     "only-points": (file("x.csv", "point,counter\na,\nb,\n"), r"corpus: x.csv must hold at least one pair"),
     "columns-jsonl": (file("x.jsonl", '{"point": "a", "answer": "b"}'), r"corpus: x.jsonl:1 must have counter; got point, answer"),
     "columns-csv": (file("x.csv", "text,counter\na,b\n"), r"corpus: x.csv:1 must have point; got text, counter"),

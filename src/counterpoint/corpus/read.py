@@ -38,8 +38,11 @@ def read_corpus(path: str | Path, columns: Mapping[str, str | None] | None = Non
         raise InputError(f"corpus: {error.filename or path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a path with a NUL character
         raise InputError(f"corpus: {str(path)!r} cannot be a path: {error}") from None
-    if not any(pair.counter is not None and not pair.is_wrong for _, pair in corpus.rows):
-        raise InputError(f"corpus: {path} must hold at least one pair of a point and a counter; got none")
+    paired = [pair for _, pair in corpus.rows if pair.counter is not None]
+    if all(pair.is_wrong for pair in paired):
+        graded = f"whose grade is above 0 and at least prepare.min_grade {min_grade:g}; none of its {len(paired):,} is"
+        rule = graded if paired else "of a point and a counter; got none"
+        raise InputError(f"corpus: {path} must hold at least one pair {rule}")
     unsplit = [pair.id for split, pair in corpus.rows if split is None]
     if unsplit and len(unsplit) < len(corpus.rows):
         raise InputError(f"corpus: {path}: split must be given for all rows or for none; {unsplit[0]} has none")
