@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.arguments.pairs import Pair
+from counterpoint.arguments.pairs import Document, Pair
 from counterpoint.arguments.pool import Pool
 from counterpoint.corpus.read import read_corpus
 from counterpoint.model.towers import Embedded, Vectors
@@ -117,6 +117,21 @@ def test_ties_are_broken_by_the_order_of_the_pool_and_counted_as_hits_apart():
     reranked = ranked(same, EPC, ByTable({}), 3).reranked
     assert reranked.rank.tolist() == [1, 2, 3, 4]
     assert reranked.ties_hit.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("setting", [EPC, EPA])
+def test_among_documents_no_tie_tells_what_is_right(setting):
+    """40 queries as near to all 400 documents as to all counters: BM25 where no word is shared."""
+    pairs = [Pair(f"{i}", None, None, None, f"p{i}", f"c{i}") for i in range(40)]
+    queries = by_text(Pool.of(pairs, [Document(f"{i}", f"d{i}") for i in range(400)]))
+    side = torch.zeros(len(queries.pool.texts), 1)
+    (ranking,) = rank(queries, euclidean(queries, embedded_as(side, side)), setting, None).values()
+    ranks, n = ranking.retrieved.rank, ranking.candidates[0]
+    assert ranks.mean() == pytest.approx((n + 1) / 2, rel=0.2)  # the pool's order: 20 in epc
+    assert (ranking.retrieved.ties_hit == 1).all()
+    assert np.array_equal(ranks == 1, ranking.retrieved.best_right)
+    again = rank(queries, euclidean(queries, embedded_as(side, side)), setting, None)
+    assert np.array_equal(ranks, next(iter(again.values())).retrieved.rank)
 
 
 def test_equal_texts_tie_whatever_the_arithmetic():

@@ -24,6 +24,7 @@ PURPOSES = (
     "groups",
     "turns",
     "halves",
+    "ties",
 )
 
 

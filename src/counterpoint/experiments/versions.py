@@ -10,7 +10,9 @@ from counterpoint.core.params import Params, flat
 # Raise this in the commit after which the same params, data and seed give other draws, losses or ranks of the model.
 RESULTS_VERSION = 1
 # Raise this in the commit after which BM25 or the untrained encoder rank otherwise.
-BASELINES_VERSION = 2  # in rows of version 1, bm25 is what bm25_classic is now
+# In rows of version 1, bm25 is what bm25_classic is now. In those of 2, its ties beside documents went to right answers: of
+# Perspectrum's 171 unseen test claims it had .322, and has .327.
+BASELINES_VERSION = 3
 
 RENAMED: dict[str, str] = {}  # old key -> new key
 # removed key -> the value with which it changed nothing

@@ -12,15 +12,17 @@ FEW = 8  # positives of a query, above which its distances are sorted
 
 
 class Counted:
-    """The distances of some queries' candidates, to count and pick from; ties keep the order of answers.
+    """The distances of some queries' candidates, to count and pick from; ties keep the order of place (answers,).
 
     chosen (c,) are numbers of queries, distances (c, answers) come from `Distance.approximate`, allowed (c, answers) marks the
     candidates; the others' distances become infinite. Where rounding leaves the order open, the exact distance decides. Rows
     are visited one by one, since a row stays in the processor's cache.
     """
 
-    def __init__(self, distance: Distance, chosen: np.ndarray, distances: np.ndarray, allowed: np.ndarray) -> None:
-        self.distance, self.chosen = distance, chosen
+    def __init__(
+        self, distance: Distance, chosen: np.ndarray, distances: np.ndarray, allowed: np.ndarray, place: np.ndarray
+    ) -> None:
+        self.distance, self.chosen, self.place = distance, chosen, place
         np.copyto(distances, np.inf, where=~allowed)  # in place: new memory costs more than the comparison
         self.distances = distances
         self.slack = distance.error[chosen]
@@ -46,7 +48,7 @@ class Counted:
         at, rivals = _flat(rivals_of)
         at, rivals = at[rivals != answers[at]], rivals[rivals != answers[at]]
         theirs, mine = self.exact(rows[at], rivals), exact[at]
-        before, tied = theirs < mine, (theirs == mine) & ties.loses_tie(answers[at], to=rivals)
+        before, tied = theirs < mine, (theirs == mine) & ties.loses_tie(self.place[answers[at]], to=self.place[rivals])
         ties_hit = 1 + nearer + np.bincount(at[before], minlength=len(rows))
         return ties_hit + np.bincount(at[tied], minlength=len(rows)), ties_hit
 
@@ -61,7 +63,7 @@ class Counted:
         exact = np.zeros(len(rows))  # of a row's only one it does not matter
         several = np.bincount(rows, minlength=len(high))[rows] > 1
         exact[several] = self.exact(rows[several], answers[several])
-        answers = answers[ties.order_by(exact, answers, rows)]
+        answers = answers[ties.order_by(exact, self.place[answers], rows)]
         return [part[:k] for part in np.split(answers, np.searchsorted(rows, np.arange(1, len(high))))]
 
     def _within(self, row: int, low: float, high: float) -> np.ndarray:

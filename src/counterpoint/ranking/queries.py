@@ -47,6 +47,16 @@ class Queries:
         order = np.argsort(self.item, kind="stable")
         return order, np.searchsorted(self.item[order], np.arange(len(self.first) + 1))
 
+    @cached_property
+    def place(self) -> np.ndarray:
+        """Return the place of each answer among equals (items,): its number, a lot where the pool has documents.
+
+        Documents stand behind counters, so their numbers would let right answers win ties. The lot is the same in all runs.
+        """
+        if (self.pool.source != DOCUMENT).all():
+            return np.arange(len(self.first))
+        return generator(0, 0, "ties").permutation(len(self.first))
+
     def of_members(self, values: np.ndarray) -> np.ndarray:
         """Return whether a bool of each argument's row (rows,) holds for all points of each query: (queries,)."""
         return np.logical_and.reduceat(values[self.pool.row[self.points.values]], self.points.start[:-1])

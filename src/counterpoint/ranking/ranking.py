@@ -66,7 +66,7 @@ def rank(
     reordering: Reordering | None = None,
     group: Group = ALONE,
 ) -> dict[str, Ranking]:
-    """Rank each query's candidates in each setting by distance; ties keep the pool's order.
+    """Rank each query's candidates in each setting by distance; ties keep the order of `Queries.place`.
 
     The reordering puts the first candidates in a new order; a positive beyond them keeps its rank. Without one, reranked
     repeats retrieved. Each process of a group ranks its shard of the queries.
@@ -83,7 +83,7 @@ def rank(
             scope = in_scope(queries, chosen, setting)
             allowed = is_candidate(queries, chosen, scope)
             apart = distances if name == last else distances.copy()
-            counted, part = Counted(distance, chosen, apart, allowed), _Part(queries, chosen, scope)
+            counted, part = Counted(distance, chosen, apart, allowed, queries.place), _Part(queries, chosen, scope)
             top = counted.nearest(1 if reordering is None else reordering.depth)
             retrieved = reranked = part.retrieve(counted, top)
             if reordering is not None:

@@ -64,7 +64,7 @@ class Shortlister:
     def _part(self, chosen: np.ndarray) -> tuple[np.ndarray, ...]:
         queries = self.queries
         allowed = is_candidate(queries, chosen, in_scope(queries, chosen, self.setting))
-        counted = Counted(self.distance, chosen, self.distance.approximate(chosen), allowed)
+        counted = Counted(self.distance, chosen, self.distance.approximate(chosen), allowed, queries.place)
         top = counted.nearest(self.depth)
         rows, answers = np.repeat(np.arange(len(top)), [len(first) for first in top]), np.concatenate(top)
         place = np.concatenate([np.arange(len(first)) for first in top])
