@@ -81,12 +81,13 @@ class NegativeSampler:
         was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
         was_filtered = np.zeros_like(was_random)
         to_counter = distances(queries, vectors, self.pool.counter_of[self.pool.queries][:, None])[:, 0]
-        given = self._given(epoch, ids, ~was_random)
-        ids, mined = np.where(given < 0, ids, given), ~was_random & (given < 0)
+        mined = ~was_random
         if self.params.share < 1:
             waiting = mined & ~self._turn(epoch)[:, None]
             ids, kept = self._kept(ids, waiting, mined)
             was_random, mined = was_random | (waiting & ~kept), mined & ~waiting
+        given = self._given(epoch, ids, mined)
+        ids, mined = np.where(given < 0, ids, given), mined & (given < 0)
         if (points := np.flatnonzero(mined.any(1))).size:
             window = self._window(points, ids[points], mined[points], queries, vectors)
             drawn = window.draw(self._allowed(window, to_counter[points]), generator(self.seed, epoch, "window"))
