@@ -21,6 +21,7 @@ from counterpoint.model.files import locate
 from counterpoint.model.hidden_states import HiddenStateCache
 from counterpoint.model.saved import tell_differences
 from counterpoint.negatives.eligible import initial_negatives
+from counterpoint.negatives.provided import Provided
 from counterpoint.negatives.search import require_backend
 from counterpoint.reranking.kinds import KINDS
 from counterpoint.training.checkpoint import days_kept
@@ -90,6 +91,7 @@ def check_encoder(params: Params, triples: Triples | None) -> None:
             for group in tokens.groups:
                 pool = pool.merged(group)
             initial_negatives(pool, params.negatives.per_point, params.prepare.seed)
+            Provided.of(pool, triples.pairs[name], triples.given, Path(params.negatives.file))
     cache = HiddenStateCache(triples.texts)
     for reader in filter(None, (encoder, reranking)):
         if announced := cache.announce(reader, compute):

@@ -41,6 +41,16 @@ def test_rows_as_other_tools_write_them(of):
         {"query": "p1", "answer": "c1", "negative_1": "c30", "negative_2": "p40"},
         {"point": "P1 ", "negatives": ["c30", "p40", "c30"]},
         {"anchor": "p1", "positive": "c1", "negative": "c30", "negatives": ["p40"], "score": 0.3},
+        {
+            "query": "p1",
+            "negative_1": "c30",
+            "negative_2": ["p40"],
+            "negative_3": None,
+            "negative_1_score": 0.3,
+            "negative_id": "d",
+        },
+        "\ufeff" + json.dumps({"query": "p1", "negatives": ["c30", "p40"]}),
+        json.dumps({"query": "p2", "negatives": []}) + "\r\n" + json.dumps({"query": "p1", "negatives": ["c30", "p40"]}),
     ):
         assert sorted(of(row).mined[1].tolist()) == sorted(same)
         assert (np.delete(of(row).mined, 1, 0) == -1).all()
@@ -49,9 +59,11 @@ def test_rows_as_other_tools_write_them(of):
 
 def test_unknown_and_right_texts_are_counted_and_left_out(of, caplog):
     caplog.set_level(logging.INFO)
-    rows = [{"query": "p1", "negatives": ["c30", "c1", "p1", "never seen"]}, {"query": "nobody", "negative": "c2"}]
+    rows = [{"query": "p1", "negatives": ["c30", "c1", "p1", "never seen", "C30 "]}, {"query": "nobody", "negative": "c2"}]
     assert of(*rows).mined[1].tolist() == [90]
-    assert "negatives.file: 5 negatives, 1 usable, 2 unknown to training, 2 right answers" in caplog.text
+    assert "negatives.file: 6 negatives, 1 usable, 1 repeated, 2 unknown to training, 2 right answers" in caplog.text
+    assert of().mined.size == 0
+    assert "negatives.file: 0 negatives" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -59,6 +71,9 @@ def test_unknown_and_right_texts_are_counted_and_left_out(of, caplog):
     [
         ("{", ":1 must be a JSON object; "),
         ("[]", ":1 must have query or point, and negative or negatives, as strings; got []"),
+        ("{}", ":1 must have query or point, and negative or negatives, as strings; got {}"),
+        ('{"query": "p1", "negatives": ' + "[" * 100_000, ":1 must be a JSON object; maximum recursion"),
+        ({"query": "p1", "negative_1_score": 0.3}, "as strings; got query, negative_1_score"),
         ({"query": "p1"}, "as strings; got query"),
         ({"query": "p1", "negative": 3}, "as strings; got query, negative"),
         ({"query": "p1", "point": "p1", "negative": "c2"}, "as strings; got query, point, negative"),
@@ -76,6 +91,8 @@ def test_what_cannot_be_used_is_one_line(of, row, says):
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"none\.jsonl must be a JSONL file; got: No such file or directory"):
         Provided.of(POOL, PAIRS, (), tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="must be a JSONL file; got: Is a directory"):
+        Provided.of(POOL, PAIRS, (), tmp_path)
 
 
 def test_in_epoch_0_they_stand_for_the_random_ones(of):

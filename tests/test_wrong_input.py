@@ -389,6 +389,24 @@ def test_a_missing_package_is_refused_before_a_run(world, arguana, capfd, monkey
     assert line == "error: negatives.search: faiss needs faiss, which is not installed: pip install -r requirements-faiss.txt\n"
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "error: negatives.file: mined.jsonl must be a JSONL file; got: No such file or directory"),
+        (
+            '{"query": "nobody", "negative": "x"}',
+            "error: negatives.file: mined.jsonl must hold a negative, of a point of training",
+        ),
+    ],
+)
+def test_unusable_negatives_are_refused_before_a_run(content, says, world, arguana, capfd):
+    if content:
+        (world / "mined.jsonl").write_text(content)
+    values = fixture_params(world / "encoder", corpus=str(arguana), negatives__file="mined.jsonl")
+    (world / "params.yaml").write_text(yaml.safe_dump(values))
+    assert refusal(verb("check"), capfd).startswith(says)
+
+
 ENVIRONMENT = {
     "days": ("train", "CHECKPOINT_DAYS", "some", "CHECKPOINT_DAYS must be a number of at least 0; got 'some'"),
     "days-rerank": ("rerank", "CHECKPOINT_DAYS", "-1", "CHECKPOINT_DAYS must be a number of at least 0; got '-1'"),

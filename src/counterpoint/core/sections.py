@@ -87,6 +87,9 @@ class PrepareParams(Section):
     min_grade: FromZero = key("grade, above 0, from which an answer is right; those below are wrong answers", added=1.0)
 
 
+NO_NEGATIVES = "data/no_negatives.jsonl"  # committed, empty
+
+
 class NegativesParams(Section):
     search: Search = key(
         "nearest neighbours by matrix product, ball tree or FAISS, which above 200,000 arguments has .99 of them; `auto` = "
@@ -101,7 +104,7 @@ class NegativesParams(Section):
         "a mined negative's similarity to the point is at most s − margin · |s|, s being the positive's; a random negative "
         "stands in where the window has none; none = off, 0.05 = NV-Retriever's 95 %"
     )
-    file: Text = key("another miner's negatives; first for random ones, then in the window", added="data/no_negatives.jsonl")
+    file: Text = key("another miner's negatives; first for random ones, then in the window", added=NO_NEGATIVES)
     share: PositiveShare = key(
         "share of the points that are mined for anew in an epoch, by turns; the others keep what was mined for them, and are "
         "random before",

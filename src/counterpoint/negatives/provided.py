@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from counterpoint.arguments.pairs import Given, Pair
 from counterpoint.arguments.pool import Pool, padded
 from counterpoint.arguments.text import text_key
 from counterpoint.core.errors import InputError
+from counterpoint.core.sections import NO_NEGATIVES
 from counterpoint.negatives.eligible import excluded_groups
+
+NEGATIVE = re.compile(r"negatives?|negative_\d+")  # the columns of negatives
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,21 @@ class Provided:
         if by_miner and not counts["usable"]:
             rule = "must hold a negative, of a point of training, that is a text of the corpus and no right answer"
             raise InputError(f"negatives.file: {file} {rule}; its {len(by_miner):,} are none")
-        if by_miner:
-            said = ", ".join(f"{n:,} {kind}" for kind, n in counts.items())
-            logging.info("negatives.file: %s negatives, %s", f"{len(by_miner):,}", said)
+        if by_miner or file != Path(NO_NEGATIVES):
+            said = "".join(f", {n:,} {kind}" for kind, n in counts.items())
+            logging.info("negatives.file: %s negatives%s", f"{len(by_miner):,}", said)
         return cls(ids, mined)
 
 
 def read_file(file: Path, query_of: Mapping[str, str]) -> Iterator[Given]:
     """Yield the negatives of a JSONL file, as sentence-transformers' mine_hard_negatives writes them.
 
-    A row has `query`, `point` or `anchor`, and `negative`, `negative_1` and so on, or a list `negatives`. query_of maps points'
-    text keys to ids; the query of another point is None. InputError names the line that cannot be read.
+    A row has `query`, `point` or `anchor`, and `negative`, `negative_1` and so on, or `negatives`: texts, lists of texts, or
+    null. query_of maps points' text keys to ids; the query of another point is None. InputError names the line that cannot be
+    read.
     """
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"negatives.file: {file} must be a JSONL file; got: {getattr(error, 'strerror', None) or error}"
@@ -65,7 +70,7 @@ def read_file(file: Path, query_of: Mapping[str, str]) -> Iterator[Given]:
             where = f"negatives.file: {file}:{number}"
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{where} must be a JSON object; {error}") from None
             point, texts = _row(row, where)
             yield from (Given(query_of.get(text_key(point)), text, "training") for text in texts)
@@ -75,17 +80,16 @@ def _row(row: object, where: str) -> tuple[str, list[str]]:
     """The point and the negatives of a row."""
     values = row if isinstance(row, dict) else {}
     points = [values[name] for name in ("query", "point", "anchor") if name in values]
-    listed = values.get("negatives", [])
-    texts = [*(listed if isinstance(listed, list) else [listed])]
-    texts += [value for name, value in values.items() if name == "negative" or name.startswith("negative_")]
-    if len(points) != 1 or not texts or not all(isinstance(text, str) for text in (*points, *texts)):
-        names = ", ".join(map(str, values)) or str(row)[:60]
-        raise InputError(f"{where} must have query or point, and negative or negatives, as strings; got {names}")
+    cells = [value for name, value in values.items() if NEGATIVE.fullmatch(name)]
+    texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell]) if text not in (None, "")]
+    if len(points) != 1 or not cells or not all(isinstance(text, str) for text in (*points, *texts)):
+        rule = "must have query or point, and negative or negatives, as strings"
+        raise InputError(f"{where} {rule}; got {', '.join(values) or str(row)[:60]}")
     return points[0], texts
 
 
 def _ids(pool: Pool, pairs: Sequence[Pair], answers: Sequence[Given]) -> tuple[np.ndarray, dict[str, int]]:
-    """The eligible answers of each query point (points, m), and how many are usable, unknown, and right answers."""
+    """The eligible answers of each query point (points, m), and how many are usable, repeated, unknown, and right answers."""
     counts: Counter[str] = Counter()
     points = pool.text_group[pool.queries].tolist()
     if not answers:
@@ -101,7 +105,8 @@ def _ids(pool: Pool, pairs: Sequence[Pair], answers: Sequence[Given]) -> tuple[n
         elif (group := int(pool.text_group[position])) in excluded[point]:
             counts["right answers"] += 1
         else:
-            counts["usable"] += 1
-            of_point.setdefault(point, {}).setdefault(group, position)
-    kinds = ("usable", "unknown to training", "right answers")
+            theirs = of_point.setdefault(point, {})
+            counts["repeated" if group in theirs else "usable"] += 1
+            theirs.setdefault(group, position)
+    kinds = ("usable", "repeated", "unknown to training", "right answers")
     return padded([list(of_point.get(point, {}).values()) for point in points]), {kind: counts[kind] for kind in kinds}
