@@ -8,7 +8,7 @@ if __name__ == "__main__":
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from counterpoint.arguments.pairs import pairs_sha256
+from counterpoint.arguments.pairs import split_sha256
 from counterpoint.arguments.triples import read_triples
 from counterpoint.core.agreement import refuse_differences
 from counterpoint.core.files import read_json, write_json
@@ -56,7 +56,8 @@ def main() -> None:
         return
     for split, table in tables.items():
         write_table(RANKS / f"{split}.csv", table)
-    write_json(RANKS / "splits.json", {split: pairs_sha256(triples.pairs[split]) for split in EVALUATED})
+    hashes = {split: split_sha256(triples.pairs[split], triples.documents_of(split)) for split in EVALUATED}
+    write_json(RANKS / "splits.json", hashes)
     write_json(RANKS / "encoder.json", {"encoder_sha256": read_json(MODELS / "model.json")["encoder_sha256"]})
 
 

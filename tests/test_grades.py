@@ -4,7 +4,7 @@ import json
 import logging
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,13 @@ import pytest
 import pytrec_eval
 import torch
 
-from counterpoint.arguments.pairs import Given, Pair
+from conftest import ROOT
+from counterpoint.arguments.pairs import Document, Given, Pair, split_sha256
 from counterpoint.arguments.pool import Pool
 from counterpoint.arguments.triples import Triples, read_triples, write_triples
 from counterpoint.core.errors import InputError
 from counterpoint.core.ragged import Ragged
-from counterpoint.core.sections import SplitShares
+from counterpoint.core.sections import NO_NEGATIVES, SplitShares
 from counterpoint.corpus.grades import judged
 from counterpoint.corpus.splits import read_splits
 from counterpoint.evaluation.table import ranks_of, right_cells, summary
@@ -153,10 +154,36 @@ def test_wrong_answers_of_a_table_are_candidates_of_their_own_split(tmp_path, ca
     assert {"wrong 40", "lone"} <= set(triples.texts)
 
 
-def test_a_text_that_is_right_anywhere_is_no_wrong_answer(tmp_path):
+def test_a_text_that_is_right_anywhere_is_no_wrong_answer(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     file = tmp_path / "pairs.csv"
-    file.write_text(TABLE + "p40,right 40,0,test\np40,RIGHT  40,0,dev\n")
+    file.write_text(TABLE + "p40,right 40,0,test\np40,RIGHT  40,0,dev\np41,p41,0,train\n")
+    assert "by people: 8; 3 left out, the point's own text or right for it elsewhere" in log_of(file, caplog)
     assert not [answer for answer in read_splits(file, None).triples.given if "40" in answer.text and "right" in answer.text]
+
+
+def log_of(file, caplog):
+    caplog.clear()
+    read_splits(file, None)
+    return caplog.text
+
+
+def test_rows_without_a_label_are_counted(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"point": f"p{i}", "counter": f"c{i}", "label": 1, "split": ("train", "dev", "test")[i % 3]} for i in range(9)]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert "without a label" not in log_of(file, caplog)
+    del rows[4]["label"], rows[5]["label"]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert "pairs.jsonl: rows without a label, which count as right: 2 of 9" in log_of(file, caplog)
+
+
+@pytest.mark.parametrize("score", ["0", "0.00", "-0.0", "no", "False"])
+def test_a_score_that_is_a_label_is_refused(score, tmp_path):
+    (tmp_path / "pairs.csv").write_text(f"point,counter,score\np,c,{score}\n")
+    with pytest.raises(InputError, match=f"score must not be {score}, since every row is a right answer"):
+        read_splits(tmp_path / "pairs.csv", SHARES)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +226,7 @@ def test_another_column_of_labels_leaves_label_an_ordinary_one(tmp_path, caplog)
 
 
 def given_ids(pool, pairs, answers):
-    return Provided.of(pool, pairs, answers, Path("/dev/null")).given
+    return Provided.of(pool, pairs, answers, ROOT / NO_NEGATIVES).given
 
 
 PAIRS = [pair(f"{i}", f"p{i}", f"c{i}") for i in range(400)]
@@ -223,6 +250,22 @@ def test_given_negatives_are_the_share_of_mined_draws_that_is_asked_for():
         again = sampler(pool, rate, one.initial, given=share)
         again.provided = one.provided
         assert np.array_equal(again.draw(1, place, place).ids, drawn.ids)
+
+
+@pytest.mark.parametrize("points", [0.25, 0.5])
+def test_given_negatives_take_turns_as_mined_ones_do(points):
+    """Of all points a share is mined or given for in epoch 0; of these and of the kept ones the same share is given."""
+    pool = Pool.of(PAIRS)
+    given = given_ids(pool, PAIRS, [Given(f"{i}", f"c{(i + 7) % 400}", "training") for i in range(400)])
+    one = sampler(pool, 0.0, initial_negatives(pool, 1, 0), given=0.5, share=points)
+    one.provided = replace(one.provided, given=given)
+    draws = [one.draw(epoch, *[torch.arange(800.0)[:, None]] * 2) for epoch in range(6)]
+    assert (~draws[0].was_random).mean() == pytest.approx(points, abs=0.01)
+    for draw in draws:
+        taken = draw.ids == given
+        assert taken[~draw.was_random].mean() == pytest.approx(0.5, abs=0.1)
+    changed = [(after.ids != before.ids).mean() for before, after in pairwise(draws[3:])]
+    assert max(changed) <= points  # the others keep theirs
 
 
 def test_without_given_ones_the_draw_is_what_it_was():
@@ -252,6 +295,17 @@ def test_a_right_answer_of_the_pool_is_never_given():
     merged = pool.merged(np.array([0, 1, 2, 3, 4, 3]))  # c2 reads as c0
     assert given_ids(merged, PAIRS[:3], [Given("0", "c2", "training")]).shape == (3, 0)
     assert given_ids(pool, PAIRS[:3], [Given("0", "c2", "training")]).tolist() == [[5], [-1], [-1]]
+
+
+def test_splits_of_other_candidates_have_another_hash(tmp_path):
+    hashes = set()
+    for text in (TABLE, TABLE.replace("wrong 40", "false 40"), TABLE.replace("wrong 41", "false 41")):
+        (tmp_path / "pairs.csv").write_text(text.replace("train", "TEST").replace("test", "train").replace("TEST", "test"))
+        triples = read_splits(tmp_path / "pairs.csv", None).triples
+        assert [document.id for document in triples.documents_of("test")] == ["given 4", "given 5", "given 6", "given 7"]
+        hashes.add(split_sha256(triples.pairs["test"], triples.documents_of("test")))
+    assert len(hashes) == 3
+    assert split_sha256(PAIRS[:2], []) != split_sha256(PAIRS[:2], [Document("1", "d")])
 
 
 def test_triples_without_given_ones_have_no_file(tmp_path):

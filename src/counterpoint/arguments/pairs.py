@@ -103,10 +103,12 @@ def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     write_text(path, "".join(lines))
 
 
-def pairs_sha256(pairs: Iterable[Pair]) -> str:
+def split_sha256(pairs: Iterable[Pair], documents: Iterable[Document]) -> str:
     """Return a hash of ids, texts and their places, in order: runs of equal hashes can be compared query by query."""
     digest = hashlib.sha256()
     for pair in pairs:
         facts = [pair.id, pair.theme, pair.debate, pair.stance, pair.point, pair.counter]
         digest.update(json.dumps(facts + ([] if pair.same_id is None else [pair.same_id])).encode())
+    for document in documents:
+        digest.update(json.dumps([document.id, document.text]).encode())
     return digest.hexdigest()

@@ -50,18 +50,21 @@ class Triples:
         )
 
     def documents_of(self, split: str) -> list[Document]:
-        """Return the documents of `pool`, as its rows name them: of no pair, of other splits' pairs, then other given texts."""
+        """Return the documents of `pool`, as its rows name them: of no pair, of other splits' pairs, then other given texts.
+
+        The id of a given text names its row in given.jsonl.
+        """
         documents = list(self.documents or ())
         if self.documents is not None and split != "training":
             others = [pair for name, pairs in self.pairs.items() if name != split for pair in pairs]
             documents += [Document(pair.id, pair.counter) for pair in others if pair.counter is not None]
-        if given := [wrong for wrong in self.given if wrong.split == split]:
+        if given := [(row, wrong.text) for row, wrong in enumerate(self.given) if wrong.split == split]:
             known = {text_key(text) for pair in self.pairs[split] for text in pair.texts}
             known.update(text_key(document.text) for document in documents)
-            for wrong in given:
-                if (key := text_key(wrong.text)) not in known:
+            for row, text in given:
+                if (key := text_key(text)) not in known:
                     known.add(key)
-                    documents.append(Document(f"given {len(documents)}", wrong.text))
+                    documents.append(Document(f"given {row}", text))
         return documents
 
 

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from counterpoint.arguments.pairs import Given, Pair
 from counterpoint.arguments.text import text_key
@@ -69,13 +70,17 @@ def given_answers(splits: dict[str, list[Pair]]) -> list[Given]:
                 queries.setdefault((name, text_key(pair.point)), pair.id)
                 right.add(tuple(map(text_key, pair.texts)))
     given: dict[tuple[str, ...], Given] = {}
+    left_out = 0
     for name, pairs in splits.items():
-        for pair in pairs:
+        for pair in filter(attrgetter("is_wrong"), pairs):
             key = tuple(map(text_key, pair.texts))
-            if pair.is_wrong and key not in right and key[0] != key[1]:
+            if key in right or key[0] == key[1]:
+                left_out += 1
+            else:
                 given.setdefault((name, *key), Given(queries.get((name, key[0])), pair.texts[1], name))
     of_none = sum(answer.query is None for answer in given.values())
     more = f"; {of_none:,} of points without a right answer are candidates only" if of_none else ""
+    more += f"; {left_out:,} left out, the point's own text or right for it elsewhere" if left_out else ""
     logging.info("corpus: wrong answers given by people: %s%s", f"{len(given):,}", more)
     return list(given.values())
 

@@ -99,7 +99,7 @@ def _follow(wrong: Sequence[Row], splits: Mapping[str, Sequence[Pair]]) -> list[
     later = {name: set().union(*(texts[other] for other in SPLITS[i + 1 :])) for i, name in enumerate(SPLITS)}
     kept: list[Row] = [(split, pair) for split, pair in rows if text_key(pair.texts[1]) not in later[split]]
     if len(kept) < len(wrong):
-        line = "corpus: wrong answers left out, whose text stands in another split or whose point has no right answer: %d"
+        line = "corpus: wrong answers left out, whose text is one of a later split or whose point has no right answer: %d"
         logging.info(line, len(wrong) - len(kept))
     return kept
 

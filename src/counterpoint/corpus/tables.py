@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ NUMBERED = ("id", "theme", "debate")  # may be numbers
 # the name of a file, or a cell of the column split, in lower case -> the split
 SPLIT_NAMES = {name: name for name in SPLITS} | {"train": "training"} | dict.fromkeys(("dev", "valid", "val"), "validation")
 
+ZERO = re.compile(r"[+-]?0+(\.0*)?|false|no")  # a score that is a label
+
 
 def read_table(file: Path, split: str | None, columns: Mapping[str, str | None], budget: Budget) -> Iterator[Row]:
     """Yield the rows of one file; where the file's name gives the split, a split column must agree with it.
@@ -29,7 +32,7 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str | None],
     column_of = {columns.get(column) or column: column for column in COLUMNS}  # name in the file -> our name
     texts = [name for name, column in column_of.items() if column in ("point", "counter")]
     ignored: set[str] = set()
-    lists, listed = 0, 0
+    lists, listed, labelled = 0, 0, [0, 0]
     for number, values in read_rows(file, budget):
         where = f"{file}:{number}"
         if missing := [name for name in texts if name not in values]:
@@ -42,8 +45,13 @@ def read_table(file: Path, split: str | None, columns: Mapping[str, str | None],
         grade = None if label is None else grade_of(values[label], f"{where}: {label}")
         pairs = list(_pairs(known, split, number, where))
         yield from pairs if grade is None else ((name, pair.changed(grade=grade)) for name, pair in pairs)
+        labelled[label is not None] += 1
         if len(pairs) > 1:
             lists, listed = lists + 1, listed + len(pairs)
+    if all(labelled):
+        logging.info(
+            "corpus: %s: rows without a label, which count as right: %s of %s", file, f"{labelled[0]:,}", f"{sum(labelled):,}"
+        )
     if lists:
         logging.info(
             "corpus: %s: lists of counters in %s rows are %s pairs: each entry is a counter", file, f"{lists:,}", f"{listed:,}"
@@ -57,7 +65,7 @@ def _refuse_scores(values: Mapping[str, Any], column_of: Mapping[str, str], labe
     """Raise InputError for a row of score 0 in a table that names no column of labels: it may be one."""
     for name, value in () if label is not None else values.items():
         is_score = name not in column_of and str(name).strip().lower() == "score"
-        if is_score and str(value).strip().lower() in ("0", "0.0", "false"):
+        if is_score and ZERO.fullmatch(str(value).strip().lower()):
             raise InputError(
                 f"corpus: {where}: {name} must not be {value}, since every row is a right answer; labels are a column label or "
                 "relevance, or that of prepare.columns.label"
