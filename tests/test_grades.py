@@ -162,6 +162,12 @@ def test_a_text_that_is_right_anywhere_is_no_wrong_answer(tmp_path, caplog):
     assert not [answer for answer in read_splits(file, None).triples.given if "40" in answer.text and "right" in answer.text]
 
 
+def test_a_split_of_wrong_answers_alone_is_refused_not_drawn(tmp_path):
+    (tmp_path / "pairs.csv").write_text("".join(line for line in TABLE.splitlines(True) if not line.endswith(",1,dev\n")))
+    with pytest.raises(InputError, match="each split must have at least 2 pairs; validation has 0"):
+        read_splits(tmp_path / "pairs.csv", SHARES)
+
+
 def log_of(file, caplog):
     caplog.clear()
     read_splits(file, None)

@@ -69,9 +69,9 @@ def split_rows(rows: Sequence[Row], shares: SplitShares | None) -> dict[str, lis
     Where the corpus names training and test, but no validation, validation is drawn out of training. Wrong answers come last in
     the split of their point.
     """
+    named = {split for split, _ in rows}
     wrong = [row for row in rows if row[1].is_wrong]
     rows = [row for row in rows if not row[1].is_wrong]
-    named = {split for split, _ in rows}
     drawn: Sequence[str] = SPLITS if named == {None} else SPLITS[:2] if named == {"training", "test"} else ()
     if drawn:
         assert shares is not None, "a corpus that does not name its splits needs shares"
