@@ -1,6 +1,6 @@
 """The one tie rule: of equals, the one that stands earlier comes first.
 
-Earlier means: earlier in the pool, in the answers' numbering, or in the order that candidates already have.
+Earlier means: earlier in the pool, by `Queries.place`, or in the order that candidates already have.
 """
 
 import numpy as np

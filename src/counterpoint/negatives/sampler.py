@@ -75,7 +75,7 @@ class NegativeSampler:
         """Each negative is random with probability rate; else given with negatives.given, where the point has any; else mined.
 
         queries (points, d) embed the points, vectors (n, d) the whole pool. In epoch 0 those of negatives.file stand for random
-        ones. Points whose turn it is not keep what was mined for them before.
+        ones. Points whose turn it is not keep what was mined or given before.
         """
         ids = self._random(epoch) if epoch else self._overridden()
         was_random = generator(self.seed, epoch, "rate").random(ids.shape) < self.schedule.rate(epoch)
